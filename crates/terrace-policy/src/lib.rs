@@ -1,0 +1,1 @@
+//! The rules of HTTP caching as pure functions.

@@ -1,0 +1,1 @@
+//! Internal: Terrace's tests.
