@@ -38,7 +38,7 @@ fn with_full_year(text: &str, now: SystemTime) -> Option<String> {
     let (date, time) = rest.split_once(' ')?;
     let [day, month, year] = date.split('-').collect::<Vec<_>>().try_into().ok()?;
     let year: u32 = (year.len() == 2).then(|| year.parse().ok())??;
-    let this_year: u32 = httpdate::fmt_http_date(now)[12..16].parse().ok()?;
+    let this_year: u32 = format_date(now).to_str().ok()?[12..16].parse().ok()?;
     let year = this_year / 100 * 100 + year;
     let year = if year > this_year + 50 { year - 100 } else { year };
     Some(format!("{}, {day} {month} {year} {time}", weekday.get(..3)?))
