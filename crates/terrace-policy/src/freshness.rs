@@ -5,7 +5,7 @@ use crate::directives::{Qualified, ResponseDirectives};
 use crate::time::{delta_seconds, parse_date, whole_seconds};
 use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// When a response was asked for and received.
 #[derive(Clone, Copy, Debug)]
@@ -46,25 +46,27 @@ impl LifetimeSource {
 }
 
 /// How long a stored response may be used, and how. Computed once, when it is stored.
+///
+/// There is one per entry, so it is small: milliseconds and seconds instead of [`Duration`]s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about one response")]
 pub struct Freshness {
     /// `corrected_initial_age` (section 4.2.3): how old it already was when it arrived.
-    pub(crate) initial_age: Duration,
+    initial_age_ms: u64,
     /// `freshness_lifetime` (section 4.2.1).
-    pub(crate) lifetime: Duration,
-    pub(crate) source: LifetimeSource,
-    pub(crate) stale_while_revalidate: Duration,
-    pub(crate) stale_if_error: Duration,
+    lifetime_ms: u64,
+    /// Wall clock at arrival, in seconds since 1970.
+    received_s: u64,
+    stale_while_revalidate_s: u32,
+    stale_if_error_s: u32,
+    source: LifetimeSource,
     /// Stale use is prohibited by a directive (section 4.2.4).
-    pub(crate) never_stale: bool,
+    never_stale: bool,
     /// `no-cache`: each use needs a successful validation.
-    pub(crate) always_validate: bool,
-    pub(crate) immutable: bool,
-    /// Stale use is fine while the origin cannot be reached.
-    pub(crate) when_disconnected: bool,
-    /// Wall clock at arrival, for conditional requests when there is neither `Last-Modified` nor `Date`.
-    pub(crate) received: SystemTime,
+    always_validate: bool,
+    immutable: bool,
+    /// Stale use is fine while the origin cannot be reached, and nothing prohibits it.
+    when_disconnected: bool,
 }
 
 impl Freshness {
@@ -77,54 +79,58 @@ impl Freshness {
     ) -> Self {
         let directives = &stated.directives;
         let (lifetime, source) = lifetime(status, headers, stated, timing, policy);
+        let initial_age = initial_age(headers, timing);
         let never_stale = directives.must_revalidate
             || directives.proxy_revalidate
             || (directives.s_maxage.is_some() && policy.s_maxage_forbids_stale);
         let window = |own: Option<Duration>, default: Duration| match own {
-            _ if never_stale => Duration::ZERO,
-            Some(window) => window,
+            _ if never_stale => 0,
+            Some(window) => seconds(window),
             // s-maxage alone prohibits stale answers (5.2.2.10); only an explicit window lifts that.
-            None if directives.s_maxage.is_some() => Duration::ZERO,
-            None => default,
+            None if directives.s_maxage.is_some() => 0,
+            None => seconds(default),
         };
-        let initial_age = initial_age(headers, timing);
         Self {
-            initial_age: initial_age.unwrap_or_default(),
-            lifetime: if initial_age.is_some() { lifetime } else { Duration::ZERO },
+            initial_age_ms: milliseconds(initial_age.unwrap_or_default()),
+            lifetime_ms: if initial_age.is_some() { milliseconds(lifetime) } else { 0 },
+            received_s: timing.received.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            stale_while_revalidate_s: window(directives.stale_while_revalidate, policy.stale_while_revalidate),
+            stale_if_error_s: window(directives.stale_if_error, policy.stale_if_error),
             source,
-            stale_while_revalidate: window(directives.stale_while_revalidate, policy.stale_while_revalidate),
-            stale_if_error: window(directives.stale_if_error, policy.stale_if_error),
             never_stale,
             always_validate: directives.no_cache == Qualified::Whole,
             immutable: directives.immutable,
             when_disconnected: policy.stale_when_disconnected && !never_stale && directives.s_maxage.is_none(),
-            received: timing.received,
         }
     }
 
     /// `current_age` of a response that has been stored for `resident` (section 4.2.3).
     pub fn age(&self, resident: Duration) -> Duration {
-        self.initial_age.saturating_add(resident)
+        Duration::from_millis(self.age_ms(resident))
     }
 
     /// How much longer it is fresh; zero when it is stale.
     pub fn remaining(&self, resident: Duration) -> Duration {
-        self.lifetime.saturating_sub(self.age(resident))
+        Duration::from_millis(self.lifetime_ms.saturating_sub(self.age_ms(resident)))
     }
 
     /// How long it has been stale; zero while it is fresh.
     pub fn staleness(&self, resident: Duration) -> Duration {
-        self.age(resident).saturating_sub(self.lifetime)
+        Duration::from_millis(self.age_ms(resident).saturating_sub(self.lifetime_ms))
     }
 
     /// `response_is_fresh = (freshness_lifetime > current_age)` (section 4.2).
     pub fn is_fresh(&self, resident: Duration) -> bool {
-        self.lifetime > self.age(resident)
+        self.lifetime_ms > self.age_ms(resident)
+    }
+
+    fn age_ms(&self, resident: Duration) -> u64 {
+        self.initial_age_ms.saturating_add(milliseconds(resident))
     }
 
     /// The freshness lifetime.
     pub fn lifetime(&self) -> Duration {
-        self.lifetime
+        Duration::from_millis(self.lifetime_ms)
     }
 
     /// Who gave the lifetime.
@@ -132,14 +138,44 @@ impl Freshness {
         self.source
     }
 
+    /// For how long it may be served stale while it is revalidated.
+    pub fn stale_while_revalidate(&self) -> Duration {
+        Duration::from_secs(self.stale_while_revalidate_s.into())
+    }
+
+    /// For how long it may be served stale when the origin fails.
+    pub fn stale_if_error(&self) -> Duration {
+        Duration::from_secs(self.stale_if_error_s.into())
+    }
+
+    /// When the response arrived, in whole seconds of the wall clock.
+    pub fn received(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.received_s)
+    }
+
+    /// `no-cache` (section 5.2.2.4): each use needs a successful validation.
+    pub fn needs_validation(&self) -> bool {
+        self.always_validate
+    }
+
     /// Whether no request can ever be answered without asking the origin first.
     pub fn always_validates(&self) -> bool {
-        self.always_validate || (self.lifetime <= self.initial_age && self.stale_while_revalidate.is_zero())
+        self.always_validate || (self.lifetime_ms <= self.initial_age_ms && self.stale_while_revalidate_s == 0)
+    }
+
+    pub(crate) fn is_immutable(&self) -> bool {
+        self.immutable
+    }
+
+    /// Stale use is fine where the client or the loss of the origin asks for it.
+    pub(crate) fn may_be_stale(&self) -> bool {
+        self.when_disconnected
     }
 
     /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.
     pub fn shorten(&mut self, share: f64) {
-        self.lifetime = self.lifetime.mul_f64(1.0 - share.clamp(0.0, 1.0));
+        let lifetime = self.lifetime().mul_f64(1.0 - share.clamp(0.0, 1.0));
+        self.lifetime_ms = milliseconds(lifetime);
     }
 
     /// May it be served stale because its origin failed (RFC 5861 section 4) or, if `disconnected`,
@@ -148,9 +184,18 @@ impl Freshness {
         if self.always_validate || self.never_stale {
             return false;
         }
-        let within = self.staleness(resident) <= self.stale_if_error && !self.stale_if_error.is_zero();
+        let window = self.stale_if_error();
+        let within = self.staleness(resident) <= window && !window.is_zero();
         within || (disconnected && self.when_disconnected)
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The directives that count for a response, and whose they are.

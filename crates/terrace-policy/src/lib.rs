@@ -39,7 +39,7 @@ pub use range::{ByteRange, unsatisfied_range};
 pub use reuse::{Answer, Plan, Presented, Slice, answer, is_for_origin_only, plan};
 pub use status::{CacheStatus, Forward};
 pub use storable::{Combined, Exchange, Storable, Unstorable, freshen, storable};
-pub use stored::StoredResponse;
+pub use stored::{Facts, Stored, StoredResponse};
 pub use time::{format_date, parse_date};
 pub use validate::{Validated, Validators, strip_preconditions};
 pub use vary::{Vary, selecting_values};
