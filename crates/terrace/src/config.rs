@@ -390,6 +390,7 @@ impl Config {
     }
 
     /// Log one hit in so many; 0 = none, 1 = all.
+    #[cfg(any(test, feature = "tracing"))]
     pub(crate) fn log_hits(&self) -> u64 {
         self.values[Key::LogHits as usize]
     }
