@@ -39,7 +39,7 @@ impl AccessLines {
         Some(Box::new(Line {
             client: client.clone(),
             method: request.method().clone(),
-            host: request.headers().get(HOST).cloned(),
+            host: host(request),
             target: request.uri().clone(),
             with_query: matches!(self, Self::WithQuery),
             version: request.version(),
@@ -51,6 +51,13 @@ impl AccessLines {
             whole: false,
         }))
     }
+}
+
+/// Where the request went, as it said so itself.
+fn host<B>(request: &Request<B>) -> Option<HeaderValue> {
+    let authority = request.uri().authority();
+    let named = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    named.or_else(|| request.headers().get(HOST).cloned())
 }
 
 /// A request's line; written when dropped, so that one whose client left is not forgotten.
@@ -87,15 +94,11 @@ impl Line {
     }
 
     fn path(&self) -> String {
-        let host = self.target.authority().map(http::uri::Authority::as_str);
-        let host = host
-            .map(|host| format!("http://{host}"))
-            .unwrap_or_default();
         let path = self.target.path();
         match self.target.query() {
-            Some(query) if self.with_query => format!("{host}{path}?{query}"),
-            Some(_) => format!("{host}{path}?"),
-            None => format!("{host}{path}"),
+            Some(query) if self.with_query => format!("{path}?{query}"),
+            Some(_) => format!("{path}?"),
+            None => path.to_owned(),
         }
     }
 }

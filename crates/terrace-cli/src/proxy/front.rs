@@ -110,7 +110,7 @@ impl Client {
         let relayed = headers::relayed(&parts.headers);
         self.normalise(&mut parts)?;
         if parts.method.as_str() == "PURGE" {
-            return self.purge(&parts, relayed).await;
+            return Box::pin(self.purge(&parts, relayed)).await;
         }
         if headers::count_hop(&parts.method, &mut parts.headers) == Hops::Answer {
             return Ok(trace::final_answer(&parts));

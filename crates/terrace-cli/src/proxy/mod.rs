@@ -39,6 +39,7 @@ use admin::Admin;
 use front::Front;
 use log::AccessLog;
 use origin::Origin;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::{Limits, Shutdown};
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -63,6 +64,7 @@ pub(crate) fn main(options: Options) -> Result<(), Failure> {
 }
 
 async fn run(options: Options) -> Result<(), Failure> {
+    raise_descriptor_limit();
     let shutdown = shutdown().map_err(Failure::runtime)?;
     let exporter = metrics::install().map_err(Failure::runtime)?;
     let front = Arc::new(front(&options).await?);
@@ -154,6 +156,17 @@ async fn bind(flag: &str, address: &str) -> Result<(TcpListener, SocketAddr), Fa
             "cannot listen on {flag} {address}: {error}; expected an address of this machine and a free port"
         ))
     })
+}
+
+/// Each request may need two sockets; the usual soft limit of 1024 is far below `--max-connections`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Failing that, connections are refused at the old limit, which is logged.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 fn say(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use socket2::{SockRef, TcpKeepalive};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -118,7 +119,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                let _ = stream.set_nodelay(true);
+                tune(&stream);
                 return (stream, address);
             }
             Err(error) => {
@@ -130,6 +131,14 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
         }
     }
+}
+
+/// Small answers go out at once, and a client whose machine vanished is noticed, also on an upgraded connection.
+fn tune(stream: &TcpStream) {
+    let keep_alive = TcpKeepalive::new().with_time(Duration::from_secs(60));
+    // A socket that refuses is about to fail anyway.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
 }
 
 async fn serve<S, B>(

@@ -68,10 +68,8 @@ async fn pipelined_requests_are_answered_in_order() {
     let origin = Origin::mirror().await;
     let proxy = Proxy::start(origin.address, &[]);
     let mut client = proxy.connect().await;
-    let requests: String = (0..20)
-        .map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
-        .collect();
-    client.send(requests).await;
+    let requests = (0..20).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+    client.send(requests.collect::<Vec<_>>().concat()).await;
     for n in 0..20 {
         let answer = client.answer("GET").await;
         assert!(

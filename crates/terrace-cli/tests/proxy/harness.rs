@@ -202,17 +202,12 @@ impl Origin {
     /// Answers with the request's head as text, `no-store`.
     pub(crate) async fn mirror() -> Self {
         Self::start(|request| async move {
-            let mut text = format!(
-                "{} {} {:?}\n",
-                request.method(),
-                request.uri(),
-                request.version()
-            );
-            for (name, value) in request.headers() {
-                text += &format!("{name}: {}\n", value.to_str().unwrap());
-            }
+            let line = format!("{} {} {:?}\n", request.method(), request.uri(), request.version());
+            let fields = request.headers().iter();
+            let fields = fields.map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()));
+            let mut text = line + &fields.collect::<Vec<_>>().concat() + "\n";
             let body = request.into_body().collect().await.unwrap().to_bytes();
-            text += &format!("\n{}", String::from_utf8_lossy(&body));
+            text += &String::from_utf8_lossy(&body);
             no_store(full(text))
         })
         .await
