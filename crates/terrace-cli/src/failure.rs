@@ -13,18 +13,12 @@ pub(crate) struct Failure {
 impl Failure {
     /// A mistake in the arguments or the environment that parsing alone could not see: status 2, as from the parser.
     pub(crate) fn usage(message: impl Display) -> Self {
-        Self {
-            message: message.to_string(),
-            status: 2,
-        }
+        Self { message: message.to_string(), status: 2 }
     }
 
     /// The arguments were fine, the world was not: status 1.
     pub(crate) fn runtime(message: impl Display) -> Self {
-        Self {
-            message: message.to_string(),
-            status: 1,
-        }
+        Self { message: message.to_string(), status: 1 }
     }
 
     /// Prints the message to standard error and gives the exit status.

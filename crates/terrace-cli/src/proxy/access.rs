@@ -148,10 +148,7 @@ impl http_body::Body for Logged {
     type Data = Bytes;
     type Error = OriginError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
         let mut this = self.project();
         let frame = this.body.as_mut().poll_frame(cx);
         if let (Some(line), Poll::Ready(frame)) = (this.line, &frame) {

@@ -135,10 +135,7 @@ pub(crate) struct Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            moved: AtomicU64::new(0),
-        }
+        Self { start: Instant::now(), moved: AtomicU64::new(0) }
     }
 }
 
@@ -152,8 +149,7 @@ impl Progress {
 
     fn moved(&self) {
         let millis = u64::try_from(self.start.elapsed().as_millis());
-        self.moved
-            .store(millis.unwrap_or(Self::CLIENT - 1), Ordering::Relaxed);
+        self.moved.store(millis.unwrap_or(Self::CLIENT - 1), Ordering::Relaxed);
     }
 
     /// How long the origin still has of the `limit` it is given; `None` when it used that up.
@@ -177,10 +173,7 @@ pub(crate) struct OriginBody {
 impl OriginBody {
     /// Fails when the origin sends nothing for `idle` while somebody wants to read.
     pub(crate) fn new(inner: Incoming, idle: Duration) -> Self {
-        Self {
-            inner,
-            idle: Idle::new(idle),
-        }
+        Self { inner, idle: Idle::new(idle) }
     }
 }
 
@@ -188,10 +181,7 @@ impl http_body::Body for OriginBody {
     type Data = Bytes;
     type Error = OriginError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
             ready!(this.idle.poll_elapsed(cx));
@@ -232,10 +222,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = OriginError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
         match self.project() {
             BodyProj::Cached { body } => body.poll_frame(cx),
             BodyProj::Direct { body } => Pin::new(body).poll_frame(cx),

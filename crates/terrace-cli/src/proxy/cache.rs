@@ -39,8 +39,5 @@ pub(crate) async fn open() -> Result<Store, Failure> {
 /// When the store could not do it.
 #[allow(clippy::unused_async)]
 pub(crate) async fn purge(_store: &Store, _uri: &Uri) -> Result<Vec<String>, Refusal> {
-    Err(Refusal::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "this store cannot purge yet",
-    ))
+    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "this store cannot purge yet"))
 }

@@ -39,8 +39,5 @@ pub(crate) fn connector(timeout: Duration) -> std::io::Result<Connector> {
 #[cfg(feature = "tls")]
 pub(crate) fn connector(timeout: Duration) -> std::io::Result<Connector> {
     let tls = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?;
-    Ok(tls
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp(timeout)))
+    Ok(tls.https_or_http().enable_http1().wrap_connector(tcp(timeout)))
 }

@@ -43,12 +43,8 @@ impl Front {
     pub(crate) fn client(
         self: &Arc<Self>,
         peer: Peer,
-    ) -> impl Service<
-        Request<Incoming>,
-        Response = Response<Logged>,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Send
+    ) -> impl Service<Request<Incoming>, Response = Response<Logged>, Error = Infallible, Future: Send + 'static>
+    + Send
     + 'static {
         let client = Arc::new(Client::new(Arc::clone(self), peer));
         service_fn(move |request| {
@@ -68,18 +64,9 @@ struct Client {
     may_purge: bool,
 }
 
-const CONNECT: Refusal = Refusal::new(
-    StatusCode::NOT_IMPLEMENTED,
-    "this is a reverse proxy, it opens no tunnels",
-);
-const PURGE: Refusal = Refusal::new(
-    StatusCode::METHOD_NOT_ALLOWED,
-    "PURGE is not allowed from this address",
-);
-const TOO_LARGE: Refusal = Refusal::new(
-    StatusCode::PAYLOAD_TOO_LARGE,
-    "the request body is larger than allowed",
-);
+const CONNECT: Refusal = Refusal::new(StatusCode::NOT_IMPLEMENTED, "this is a reverse proxy, it opens no tunnels");
+const PURGE: Refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "PURGE is not allowed from this address");
+const TOO_LARGE: Refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than allowed");
 
 impl Client {
     fn new(front: Arc<Front>, peer: Peer) -> Self {
@@ -150,11 +137,7 @@ impl Client {
         Ok(response.map(|body| Body::Cached { body }))
     }
 
-    async fn switch(
-        &self,
-        request: Request<RequestBody>,
-        protocol: HeaderValue,
-    ) -> Result<Response<Body>, Refusal> {
+    async fn switch(&self, request: Request<RequestBody>, protocol: HeaderValue) -> Result<Response<Body>, Refusal> {
         let slot = Arc::clone(&self.peer.slot);
         let response = upgrade::pass(&self.front.origin, request, protocol, slot).await?;
         Ok(response.map(|body| Body::Direct { body }))

@@ -1,8 +1,8 @@
 //! What a proxy takes out of a message's header section and what it adds. No I/O.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
-    HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::uri::Scheme;
 use http::{Method, Version};
@@ -20,14 +20,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in options.iter().flat_map(tokens) {
         headers.remove(name);
     }
-    for name in [
-        CONNECTION,
-        PROXY_CONNECTION,
-        KEEP_ALIVE,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ] {
+    for name in [CONNECTION, PROXY_CONNECTION, KEEP_ALIVE, TE, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
 }
@@ -37,11 +30,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// `TE: trailers` is renewed, because this proxy passes trailers on. `Expect` goes because this proxy answers
 /// `100-continue` itself as soon as the origin's connection wants the body.
 pub(crate) fn clean_request(headers: &mut HeaderMap) {
-    let trailers = headers
-        .get_all(TE)
-        .iter()
-        .flat_map(tokens)
-        .any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    let trailers = headers.get_all(TE).iter().flat_map(tokens).any(|coding| coding.eq_ignore_ascii_case("trailers"));
     remove_hop_by_hop(headers);
     headers.remove(EXPECT);
     if trailers {
@@ -69,11 +58,7 @@ fn join(headers: &mut HeaderMap, name: &HeaderName, separator: &str) {
     if headers.get_all(name).iter().nth(1).is_none() {
         return;
     }
-    let lines: Vec<&[u8]> = headers
-        .get_all(name)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let line = lines.join(separator.as_bytes());
     // Joining valid values with visible characters gives a valid value.
     if let Ok(line) = HeaderValue::from_bytes(&line) {
@@ -95,12 +80,7 @@ pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
 ///
 /// The client's address is appended to `X-Forwarded-For`. What an untrusted peer says in the other fields is replaced:
 /// they are not in the cache key, so believing them would let anyone choose what others are served.
-pub(crate) fn add_forwarded(
-    headers: &mut HeaderMap,
-    client: &HeaderValue,
-    trusted: bool,
-    scheme: &Scheme,
-) {
+pub(crate) fn add_forwarded(headers: &mut HeaderMap, client: &HeaderValue, trusted: bool, scheme: &Scheme) {
     headers.append(X_FORWARDED_FOR, client.clone());
     join(headers, &X_FORWARDED_FOR, ", ");
     if !trusted {
@@ -111,21 +91,15 @@ pub(crate) fn add_forwarded(
     {
         headers.insert(X_FORWARDED_HOST, host);
     }
-    let scheme = if *scheme == Scheme::HTTPS {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = if *scheme == Scheme::HTTPS { "https" } else { "http" };
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
 }
 
 /// The scheme the client used, as far as it can be known: this proxy is reached without TLS, so `https` only when a
 /// trusted peer says so.
 pub(crate) fn scheme(headers: &HeaderMap, trusted: bool) -> Scheme {
-    let https = trusted
-        && headers
-            .get(X_FORWARDED_PROTO)
-            .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    let https =
+        trusted && headers.get(X_FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
     if https { Scheme::HTTPS } else { Scheme::HTTP }
 }
 
@@ -134,11 +108,7 @@ pub(crate) fn scheme(headers: &HeaderMap, trusted: bool) -> Scheme {
 /// `h2c` is not: the offer is about this hop, and RFC 9110 7.8 lets a server ignore it.
 pub(crate) fn upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
     let named = |name: &HeaderName, wanted: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .flat_map(tokens)
-            .any(|token| token.eq_ignore_ascii_case(wanted))
+        headers.get_all(name).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case(wanted))
     };
     if version != Version::HTTP_11 || !named(&CONNECTION, "upgrade") || named(&UPGRADE, "h2c") {
         return None;
@@ -160,9 +130,7 @@ pub(crate) fn count_hop(method: &Method, headers: &mut HeaderMap) -> Hops {
     if *method != Method::TRACE && *method != Method::OPTIONS {
         return Hops::Forward;
     }
-    let left = headers
-        .get(MAX_FORWARDS)
-        .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    let left = headers.get(MAX_FORWARDS).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     match left {
         None => Hops::Forward,
         Some(0) => Hops::Answer,
@@ -175,17 +143,13 @@ pub(crate) fn count_hop(method: &Method, headers: &mut HeaderMap) -> Hops {
 
 /// Whether another proxy passed this request on.
 pub(crate) fn relayed(headers: &HeaderMap) -> bool {
-    [VIA, FORWARDED, X_FORWARDED_FOR]
-        .iter()
-        .any(|name| headers.contains_key(name))
+    [VIA, FORWARDED, X_FORWARDED_FOR].iter().any(|name| headers.contains_key(name))
 }
 
 /// The members of a comma-separated list of tokens; none of a value that is not ASCII.
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
     let text = value.to_str().unwrap_or_default();
-    text.split(',')
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
+    text.split(',').map(str::trim).filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]
@@ -271,18 +235,12 @@ mod tests {
 
     #[test]
     fn only_http_1_1_upgrades_and_never_to_h2c() {
-        let websocket = map(&[
-            ("connection", "keep-alive, Upgrade"),
-            ("upgrade", "websocket"),
-        ]);
+        let websocket = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(upgrade(&websocket, Version::HTTP_11).unwrap(), "websocket");
         assert_eq!(upgrade(&websocket, Version::HTTP_10), None);
         let unnamed = map(&[("upgrade", "websocket")]);
         assert_eq!(upgrade(&unnamed, Version::HTTP_11), None);
-        let h2c = map(&[
-            ("connection", "Upgrade, HTTP2-Settings"),
-            ("upgrade", "h2c"),
-        ]);
+        let h2c = map(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")]);
         assert_eq!(upgrade(&h2c, Version::HTTP_11), None);
     }
 

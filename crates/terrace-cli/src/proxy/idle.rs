@@ -17,11 +17,7 @@ pub(crate) struct Idle {
 
 impl Idle {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            timer: None,
-            moved: false,
-        }
+        Self { limit, timer: None, moved: false }
     }
 
     /// Something moved: the next wait starts from zero.

@@ -40,13 +40,9 @@ pub(crate) fn start(access: AccessLog) -> Result<Guards, String> {
     let (out, out_guard) = tracing_appender::non_blocking(std::io::stdout());
     let (err, err_guard) = tracing_appender::non_blocking(std::io::stderr());
     let is_access = |meta: &Metadata<'_>| meta.target() == TARGET;
-    let lines =
-        (access != AccessLog::Off).then(|| layer(access, out).with_filter(filter_fn(is_access)));
+    let lines = (access != AccessLog::Off).then(|| layer(access, out).with_filter(filter_fn(is_access)));
     let others = filter_fn(move |meta| !is_access(meta) && *meta.level() <= level);
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(layer(AccessLog::Json, err).with_filter(others))
-        .init();
+    tracing_subscriber::registry().with(lines).with(layer(AccessLog::Json, err).with_filter(others)).init();
     Ok(Guards([out_guard, err_guard]))
 }
 
@@ -54,9 +50,7 @@ fn layer<S>(form: AccessLog, writer: NonBlocking) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    tracing_subscriber::fmt::layer()
-        .event_format(Line(form))
-        .with_writer(writer)
+    tracing_subscriber::fmt::layer().event_format(Line(form)).with_writer(writer)
 }
 
 fn level(text: Option<&str>) -> Result<LevelFilter, String> {
@@ -68,9 +62,7 @@ fn level(text: Option<&str>) -> Result<LevelFilter, String> {
         "INFO" => Ok(LevelFilter::INFO),
         "WARN" | "WARNING" => Ok(LevelFilter::WARN),
         "ERROR" => Ok(LevelFilter::ERROR),
-        _ => Err(format!(
-            "LOG_LEVEL is {text:?}; expected DEBUG, INFO, WARNING or ERROR"
-        )),
+        _ => Err(format!("LOG_LEVEL is {text:?}; expected DEBUG, INFO, WARNING or ERROR")),
     }
 }
 
@@ -91,23 +83,14 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let json = self.0 == AccessLog::Json;
         writer.write_str(if json { r#"{"timestamp":""# } else { "" })?;
         writer.write_str(&time)?;
         writer.write_str(if json { "\"" } else { "" })?;
-        let mut fields = Fields {
-            writer,
-            json,
-            result: Ok(()),
-        };
+        let mut fields = Fields { writer, json, result: Ok(()) };
         fields.text("level", word(*event.metadata().level()));
         event.record(&mut fields);
         fields.result?;
@@ -135,8 +118,7 @@ impl Fields<'_> {
     /// Quoted and escaped as JSON, in both forms where it is needed.
     fn text(&mut self, name: &str, value: &str) {
         let bare = !value.is_empty()
-            && !value
-                .contains(|c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '\\');
+            && !value.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '\\');
         if bare && !self.json {
             self.plain(name, value);
         } else {
@@ -177,11 +159,7 @@ mod tests {
 
     fn line(json: bool, write: impl Fn(&mut Fields<'_>)) -> String {
         let mut line = String::new();
-        let mut fields = Fields {
-            writer: Writer::new(&mut line),
-            json,
-            result: Ok(()),
-        };
+        let mut fields = Fields { writer: Writer::new(&mut line), json, result: Ok(()) };
         write(&mut fields);
         fields.result.unwrap();
         line

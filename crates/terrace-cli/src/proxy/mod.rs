@@ -66,28 +66,21 @@ pub(crate) fn main(options: Options) -> Result<(), Failure> {
 async fn run(options: Options) -> Result<(), Failure> {
     raise_descriptor_limit();
     let shutdown = shutdown().map_err(Failure::runtime)?;
-    let exporter = metrics::install().map_err(Failure::runtime)?;
+    let metrics = metrics::install().map_err(Failure::runtime)?;
     let front = Arc::new(front(&options).await?);
     let (listener, address) = bind("--listen", &options.listen).await?;
     let limits = limits(&options);
     if let options::Admin::At(address) = &options.admin {
         let (listener, address) = bind("--admin", address).await?;
         say(format_args!("admin on http://{address}"))?;
-        let admin = Admin {
-            exporter,
-            shutdown: shutdown.clone(),
-        };
+        let admin = Admin { metrics, shutdown: shutdown.clone() };
         tokio::spawn(serve_admin(listener, limits.clone(), admin));
     }
     say(format_args!("listening on http://{address}"))?;
     let drain = options.drain_timeout;
     let left = server::run(listener, limits, drain, shutdown, |peer| front.client(peer)).await;
     if left > 0 {
-        tracing::warn!(
-            event = "proxy_drain_timeout",
-            left,
-            "proxy_drain_timeout: connections closed"
-        );
+        tracing::warn!(event = "proxy_drain_timeout", left, "proxy_drain_timeout: connections closed");
     }
     Ok(())
 }
@@ -161,10 +154,7 @@ async fn bind(flag: &str, address: &str) -> Result<(TcpListener, SocketAddr), Fa
 /// Each request may need two sockets; the usual soft limit of 1024 is far below `--max-connections`.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
+    let raised = Rlimit { current: limit.maximum, ..limit };
     // Failing that, connections are refused at the old limit, which is logged.
     let _ = setrlimit(Resource::Nofile, raised);
 }

@@ -25,20 +25,14 @@ impl FromStr for Networks {
         if text == "none" {
             return Ok(Self(Vec::new()));
         }
-        text.split(',')
-            .map(|part| network(part.trim()))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        text.split(',').map(|part| network(part.trim())).collect::<Result<_, _>>().map(Self)
     }
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpAddr>()
-        .map(IpNet::from)
-        .or_else(|_| text.parse())
-        .map_err(|_| {
-            format!("{text:?} is neither an address nor a network; expected such as 10.0.0.7, 10.0.0.0/8 or none")
-        })
+    text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse()).map_err(|_| {
+        format!("{text:?} is neither an address nor a network; expected such as 10.0.0.7, 10.0.0.0/8 or none")
+    })
 }
 
 #[cfg(test)]

@@ -32,23 +32,13 @@ pub(crate) struct Options {
     ///
     /// Others get 405. A PURGE that another proxy relayed (Via, Forwarded or X-Forwarded-For) is refused from
     /// everyone: behind a proxy on the same machine every client has a loopback address.
-    #[arg(
-        long,
-        env = "TERRACE_PURGE_ALLOW",
-        value_name = "NETWORKS",
-        default_value = "127.0.0.0/8,::1"
-    )]
+    #[arg(long, env = "TERRACE_PURGE_ALLOW", value_name = "NETWORKS", default_value = "127.0.0.0/8,::1")]
     pub(crate) purge_allow: Networks,
 
     /// Proxies in front whose X-Forwarded-Proto and X-Forwarded-Host are kept: networks, or `none`.
     ///
     /// Give the address of a TLS terminator here, or the origin believes that every request came over http.
-    #[arg(
-        long,
-        env = "TERRACE_TRUST_FORWARDED",
-        value_name = "NETWORKS",
-        default_value = "none"
-    )]
+    #[arg(long, env = "TERRACE_TRUST_FORWARDED", value_name = "NETWORKS", default_value = "none")]
     pub(crate) trust_forwarded: Networks,
 
     /// Send the origin's own name in Host. Without it the client's Host is preserved.
@@ -117,9 +107,7 @@ fn admin_address(text: &str) -> Result<Admin, String> {
     if text == "off" {
         return Ok(Admin::Off);
     }
-    address(text)
-        .map(Admin::At)
-        .map_err(|error| format!("{error}, or off"))
+    address(text).map(Admin::At).map_err(|error| format!("{error}, or off"))
 }
 
 fn address(text: &str) -> Result<String, String> {
@@ -133,9 +121,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if !time.is_zero() => Ok(time),
         Ok(_) => Err("expected a time above zero".into()),
-        Err(error) => Err(format!(
-            "{error}; expected a number and a unit, such as 500ms, 30s or 2m"
-        )),
+        Err(error) => Err(format!("{error}; expected a number and a unit, such as 500ms, 30s or 2m")),
     }
 }
 
@@ -149,12 +135,8 @@ fn size(text: &str) -> Result<u64, String> {
         "GiB" | "G" | "g" => 1 << 30,
         _ => return Err("expected bytes, or a number with KiB, MiB or GiB".into()),
     };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "expected a whole number of bytes, KiB, MiB or GiB".to_owned())?;
-    number
-        .checked_mul(unit)
-        .ok_or_else(|| "more bytes than 64 bits can count".into())
+    let number: u64 = number.parse().map_err(|_| "expected a whole number of bytes, KiB, MiB or GiB".to_owned())?;
+    number.checked_mul(unit).ok_or_else(|| "more bytes than 64 bits can count".into())
 }
 
 fn header_size(text: &str) -> Result<u32, String> {

@@ -59,22 +59,13 @@ impl Origin {
             .pool_idle_timeout(POOL_IDLE)
             .build(connector);
         let host = rewrite_host.then(|| url.host());
-        Self(Arc::new(Inner {
-            client,
-            url,
-            host,
-            first_byte,
-            idle,
-        }))
+        Self(Arc::new(Inner { client, url, host, first_byte, idle }))
     }
 
     /// Sends a request that asks for another protocol.
     ///
     /// The answer is handed over with hop-by-hop fields and with the hold on the connection that a 101 needs.
-    pub(crate) async fn switch(
-        &self,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, OriginError> {
+    pub(crate) async fn switch(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, OriginError> {
         self.0.prepare(&mut request)?;
         let response = self.0.send(request).await;
         response.inspect_err(OriginError::report)
@@ -102,10 +93,7 @@ impl Service<Request<RequestBody>> for Origin {
 }
 
 impl Inner {
-    async fn fetch(
-        &self,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<OriginBody>, OriginError> {
+    async fn fetch(&self, mut request: Request<RequestBody>) -> Result<Response<OriginBody>, OriginError> {
         self.prepare(&mut request)?;
         let response = self.send_twice(request).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -125,9 +113,7 @@ impl Inner {
         // hyper sends no body with GET and HEAD unless the head announces one.
         let announced = request.headers().contains_key(CONTENT_LENGTH);
         if !announced && !request.body().is_end_stream() {
-            request
-                .headers_mut()
-                .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         Ok(())
     }
@@ -135,10 +121,7 @@ impl Inner {
     /// Sends a request, and sends a safe one without body once more when its connection was lost before the answer.
     ///
     /// An origin may close a connection that was idle in the same moment (RFC 9112 9.3.1).
-    async fn send_twice(
-        &self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, OriginError> {
+    async fn send_twice(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, OriginError> {
         let Some(again) = copy(&request) else {
             return self.send(request).await;
         };
@@ -156,8 +139,7 @@ impl Inner {
             if let Ok(result) = timeout(wait, &mut response).await {
                 return result.map_err(OriginError::from);
             }
-            wait = remaining(progress.as_deref(), self.first_byte)
-                .ok_or_else(OriginError::response_timeout)?;
+            wait = remaining(progress.as_deref(), self.first_byte).ok_or_else(OriginError::response_timeout)?;
         }
     }
 
@@ -176,10 +158,7 @@ fn remaining(progress: Option<&Progress>, limit: Duration) -> Option<Duration> {
 
 /// A copy of a request that may be sent twice.
 fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let safe = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
-    );
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     let body = request.body().empty_copy().filter(|_| safe)?;
     let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();

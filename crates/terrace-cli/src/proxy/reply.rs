@@ -20,11 +20,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) const fn new(status: StatusCode, reason: &'static str) -> Self {
-        Self {
-            status,
-            reason,
-            error: None,
-        }
+        Self { status, reason, error: None }
     }
 
     pub(crate) const fn bad_request(reason: &'static str) -> Self {
@@ -57,11 +53,7 @@ impl Refusal {
 impl From<OriginError> for Refusal {
     fn from(error: OriginError) -> Self {
         let (status, reason) = error.answer();
-        Self {
-            status,
-            reason,
-            error: error.proxy_status().map(HeaderValue::from_static),
-        }
+        Self { status, reason, error: error.proxy_status().map(HeaderValue::from_static) }
     }
 }
 
@@ -73,22 +65,14 @@ pub(crate) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
 /// The answer to an `OPTIONS` request that was to go no further.
 pub(crate) fn options() -> Response<Body> {
     let mut response = typed(StatusCode::OK, "text/plain; charset=utf-8", "");
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(METHODS));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
     response
 }
 
 /// A response with a whole body.
-pub(crate) fn typed(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Body> {
+pub(crate) fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::Whole { body: body.into() });
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

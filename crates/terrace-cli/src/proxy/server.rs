@@ -61,18 +61,8 @@ where
     let http = http(&limits);
     while let Some((stream, address, slot)) = next(&listener, &slots, &mut shutdown).await {
         let slot = Arc::new(slot);
-        let service = answer_to(Peer {
-            address,
-            slot: Arc::clone(&slot),
-        });
-        tokio::spawn(serve(
-            http.clone(),
-            stream,
-            service,
-            limits.clone(),
-            shutdown.clone(),
-            slot,
-        ));
+        let service = answer_to(Peer { address, slot: Arc::clone(&slot) });
+        tokio::spawn(serve(http.clone(), stream, service, limits.clone(), shutdown.clone(), slot));
     }
     drop(listener);
     let all = slots.acquire_many(limits.max_connections);
@@ -123,10 +113,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 return (stream, address);
             }
             Err(error) => {
-                tracing::warn!(
-                    event = "proxy_accept_failed",
-                    "proxy_accept_failed: {error}"
-                );
+                tracing::warn!(event = "proxy_accept_failed", "proxy_accept_failed: {error}");
                 sleep(Duration::from_millis(100)).await;
             }
         }

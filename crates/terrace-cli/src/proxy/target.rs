@@ -12,18 +12,12 @@ use http::{Method, Uri, Version};
 /// Puts the effective request URI into `parts.uri` and its authority into `Host`.
 ///
 /// `fallback` is the authority of an HTTP/1.0 request that names none.
-pub(crate) fn resolve(
-    parts: &mut Parts,
-    scheme: Scheme,
-    fallback: &Authority,
-) -> Result<(), Refusal> {
+pub(crate) fn resolve(parts: &mut Parts, scheme: Scheme, fallback: &Authority) -> Result<(), Refusal> {
     let authority = authority(parts, fallback)?;
     let stated = parts.headers.get(HOST);
     if stated.is_none_or(|host| host != authority.as_str()) {
         let host = HeaderValue::from_str(authority.as_str());
-        parts
-            .headers
-            .insert(HOST, host.map_err(|_| BAD_TARGET_HOST)?);
+        parts.headers.insert(HOST, host.map_err(|_| BAD_TARGET_HOST)?);
     }
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
     uri.path_and_query = Some(path(uri.path_and_query, &parts.method)?);
@@ -33,10 +27,8 @@ pub(crate) fn resolve(
     Ok(())
 }
 
-const BAD_TARGET: Refusal =
-    Refusal::bad_request("the request target is neither a path nor an http URI");
-const BAD_TARGET_HOST: Refusal =
-    Refusal::bad_request("the host in the request target is not valid");
+const BAD_TARGET: Refusal = Refusal::bad_request("the request target is neither a path nor an http URI");
+const BAD_TARGET_HOST: Refusal = Refusal::bad_request("the host in the request target is not valid");
 const BAD_HOST: Refusal = Refusal::bad_request("the Host field is not a host and port");
 const NO_HOST: Refusal = Refusal::bad_request("the Host field is missing");
 const TWO_HOSTS: Refusal = Refusal::bad_request("there is more than one Host field");
@@ -72,11 +64,7 @@ fn is_http(scheme: Option<&Scheme>) -> bool {
 
 fn parse_host(host: &HeaderValue) -> Result<Authority, Refusal> {
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| BAD_HOST)?;
-    if is_host_and_port(&authority) {
-        Ok(authority)
-    } else {
-        Err(BAD_HOST)
-    }
+    if is_host_and_port(&authority) { Ok(authority) } else { Err(BAD_HOST) }
 }
 
 /// An authority may also hold user information, which has no place in a request, and a port that is no number.
@@ -85,8 +73,7 @@ pub(crate) fn is_host_and_port(authority: &Authority) -> bool {
     let Some(rest) = text.strip_prefix(authority.host()) else {
         return false;
     };
-    !authority.host().is_empty()
-        && (rest.is_empty() || rest == ":" || authority.port_u16().is_some())
+    !authority.host().is_empty() && (rest.is_empty() || rest == ":" || authority.port_u16().is_some())
 }
 
 fn path(path: Option<PathAndQuery>, method: &Method) -> Result<PathAndQuery, Refusal> {
@@ -107,11 +94,7 @@ mod tests {
     use super::*;
     use http::Request;
 
-    fn resolved(
-        version: Version,
-        target: &str,
-        hosts: &[&str],
-    ) -> Result<(String, String), Refusal> {
+    fn resolved(version: Version, target: &str, hosts: &[&str]) -> Result<(String, String), Refusal> {
         let mut request = Request::builder().version(version).uri(target);
         for host in hosts {
             request = request.header(HOST, *host);
@@ -130,57 +113,15 @@ mod tests {
             assert_eq!(seen, (uri.to_owned(), host.to_owned()), "{target}");
         };
         let (h10, h11, h2) = (Version::HTTP_10, Version::HTTP_11, Version::HTTP_2);
-        ok(
-            h11,
-            "/p?q",
-            &["a.example"],
-            "http://a.example/p?q",
-            "a.example",
-        );
-        ok(
-            h11,
-            "/",
-            &["a.example:8080"],
-            "http://a.example:8080/",
-            "a.example:8080",
-        );
+        ok(h11, "/p?q", &["a.example"], "http://a.example/p?q", "a.example");
+        ok(h11, "/", &["a.example:8080"], "http://a.example:8080/", "a.example:8080");
         ok(h11, "/", &["[::1]:80"], "http://[::1]:80/", "[::1]:80");
-        ok(
-            h11,
-            "http://b.example/x",
-            &["a.example"],
-            "http://b.example/x",
-            "b.example",
-        );
-        ok(
-            h11,
-            "http://b.example",
-            &["a.example"],
-            "http://b.example/",
-            "b.example",
-        );
-        ok(
-            h10,
-            "/x",
-            &[],
-            "http://origin.example:81/x",
-            "origin.example:81",
-        );
+        ok(h11, "http://b.example/x", &["a.example"], "http://b.example/x", "b.example");
+        ok(h11, "http://b.example", &["a.example"], "http://b.example/", "b.example");
+        ok(h10, "/x", &[], "http://origin.example:81/x", "origin.example:81");
         ok(h10, "/x", &["a.example"], "http://a.example/x", "a.example");
-        ok(
-            h2,
-            "https://a.example/x",
-            &[],
-            "http://a.example/x",
-            "a.example",
-        );
-        ok(
-            h2,
-            "http://a.example/x",
-            &["a.example"],
-            "http://a.example/x",
-            "a.example",
-        );
+        ok(h2, "https://a.example/x", &[], "http://a.example/x", "a.example");
+        ok(h2, "http://a.example/x", &["a.example"], "http://a.example/x", "a.example");
     }
 
     #[test]
@@ -193,14 +134,7 @@ mod tests {
         refused(h11, "/", &[]);
         refused(h11, "http://a.example/", &[]);
         refused(h11, "/", &["a.example", "a.example"]);
-        for bad in [
-            "",
-            "a b",
-            "user@a.example",
-            "a.example:port",
-            "a.example/x",
-            "a.example,b.example:1:2",
-        ] {
+        for bad in ["", "a b", "user@a.example", "a.example:port", "a.example/x", "a.example,b.example:1:2"] {
             refused(h11, "/", &[bad]);
         }
         refused(h11, "ftp://a.example/", &["a.example"]);

@@ -18,10 +18,7 @@ pub(crate) struct Watched {
 impl Watched {
     /// Gives a client `limit` to take anything at all.
     pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self {
-            stream,
-            idle: Idle::new(limit),
-        }
+        Self { stream, idle: Idle::new(limit) }
     }
 
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
@@ -29,31 +26,18 @@ impl Watched {
             self.idle.moved();
             return written;
         }
-        self.idle.poll_elapsed(cx).map(|()| {
-            Err(Error::new(
-                ErrorKind::TimedOut,
-                "the client stopped reading",
-            ))
-        })
+        self.idle.poll_elapsed(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "the client stopped reading")))
     }
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.watch(cx, written)
     }

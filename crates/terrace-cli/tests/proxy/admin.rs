@@ -5,9 +5,7 @@ use tokio::sync::mpsc;
 
 async fn admin(proxy: &Proxy, method: &str, path: &str) -> Answer {
     let mut client = Raw::connect(proxy.admin).await;
-    client
-        .send(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\n\r\n"))
-        .await;
+    client.send(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\n\r\n")).await;
     client.answer(method).await
 }
 
@@ -16,20 +14,14 @@ async fn health_and_metrics_have_a_port_of_their_own() {
     let origin = Origin::mirror().await;
     let proxy = Proxy::start(origin.address, &[]);
     let health = admin(&proxy, "GET", "/healthz").await;
-    assert_eq!(
-        (health.status, health.text().as_str()),
-        (200, r#"{"status":"healthy"}"#)
-    );
+    assert_eq!((health.status, health.text().as_str()), (200, r#"{"status":"healthy"}"#));
     assert_eq!(admin(&proxy, "HEAD", "/healthz").await.status, 200);
     assert_eq!(admin(&proxy, "POST", "/healthz").await.status, 405);
     assert_eq!(admin(&proxy, "GET", "/").await.status, 404);
 
     for path in ["/healthz", "/metrics"] {
         let answer = proxy.get(path).await;
-        assert!(
-            answer.text().starts_with(&format!("GET {path} ")),
-            "the origin's own {path}"
-        );
+        assert!(answer.text().starts_with(&format!("GET {path} ")), "the origin's own {path}");
     }
 }
 
@@ -42,9 +34,7 @@ async fn metrics_count_connections_and_the_origin_s_failures() {
     let proxy = Proxy::start(origin, &[]);
     let _open = proxy.connect().await;
     let mut client = proxy.connect().await;
-    client
-        .send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n")
-        .await;
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!(client.answer("POST").await.status, 502);
     let metrics = admin(&proxy, "GET", "/metrics").await;
     assert_eq!(metrics.status, 200);
@@ -60,19 +50,12 @@ const PURGE: &str = "PURGE /x HTTP/1.1\r\nHost: a.example\r\n\r\n";
 #[tokio::test]
 async fn purge_is_for_the_allow_list_and_never_forwarded() {
     let origin = Origin::mirror().await;
-    for flags in [
-        ["--purge-allow", "none"],
-        ["--purge-allow", "10.0.0.0/8,::1"],
-    ] {
+    for flags in [["--purge-allow", "none"], ["--purge-allow", "10.0.0.0/8,::1"]] {
         let proxy = Proxy::start(origin.address, &flags);
         assert_eq!(proxy.exchange(PURGE).await.status, 405, "{flags:?}");
     }
     let proxy = Proxy::start(origin.address, &[]);
-    for relayed in [
-        "Via: 1.1 front",
-        "X-Forwarded-For: 127.0.0.1",
-        "Forwarded: for=127.0.0.1",
-    ] {
+    for relayed in ["Via: 1.1 front", "X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1"] {
         let purge = format!("PURGE /x HTTP/1.1\r\nHost: a.example\r\n{relayed}\r\n\r\n");
         assert_eq!(proxy.exchange(&purge).await.status, 405, "{relayed}");
     }
@@ -98,13 +81,13 @@ async fn access_lines_hold_no_secrets() {
     assert_eq!(line["complete"], true);
     assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
 
-    let proxy = Proxy::start(
-        origin.address,
-        &["--access-log", "text", "--access-log-query"],
-    );
+    let proxy = Proxy::start(origin.address, &["--access-log", "text", "--access-log-query"]);
     proxy.exchange(secrets).await;
     let line = proxy.line();
-    assert!(line.contains(" method=GET host=a.example target=/path?token=secret1 version=HTTP/1.1 status=200 bytes=4 "), "{line}");
+    assert!(
+        line.contains(" method=GET host=a.example target=/path?token=secret1 version=HTTP/1.1 status=200 bytes=4 "),
+        "{line}"
+    );
     assert_eq!(line.matches("secret").count(), 1, "{line}");
 }
 
@@ -116,9 +99,7 @@ async fn access_lines_tell_answers_that_nobody_heard() {
         async move {
             let head = client.head().await;
             if head.starts_with("GET /half") {
-                client
-                    .send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-                    .await;
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
             }
             arrived.send(()).unwrap();
             client.rest().await;
@@ -128,9 +109,7 @@ async fn access_lines_tell_answers_that_nobody_heard() {
     let proxy = Proxy::start(origin, &["--access-log", "json"]);
     for (path, status, bytes) in [("/half", 200, 4), ("/none", 499, 0)] {
         let mut client = proxy.connect().await;
-        client
-            .send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
-            .await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
         within("the request", arrivals.recv()).await.unwrap();
         if status == 200 {
             client.until("half").await;

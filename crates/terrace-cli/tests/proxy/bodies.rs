@@ -13,12 +13,8 @@ use tokio::sync::{Notify, mpsc};
 async fn echo() -> Origin {
     Origin::start(|request| async move {
         let trailer = request.headers().get("trailer").cloned();
-        let framing = ["content-length", "transfer-encoding"].map(|name| {
-            request
-                .headers()
-                .get(name)
-                .map(|value| value.to_str().unwrap().to_owned())
-        });
+        let framing = ["content-length", "transfer-encoding"]
+            .map(|name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned()));
         let body = request.into_body().collect().await.unwrap();
         let trailers = body.trailers().cloned();
         let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
@@ -29,10 +25,7 @@ async fn echo() -> Origin {
         drop(sender);
         let mut response = no_store(channel.boxed_unsync());
         let headers = response.headers_mut();
-        headers.insert(
-            "x-framing",
-            HeaderValue::from_str(&format!("{framing:?}")).unwrap(),
-        );
+        headers.insert("x-framing", HeaderValue::from_str(&format!("{framing:?}")).unwrap());
         if let Some(trailer) = trailer {
             headers.insert("trailer", trailer);
         }
@@ -52,18 +45,13 @@ async fn chunked_bodies_pass_both_ways() {
         .await;
     assert_eq!(answer.text(), "hello world");
     assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
-    assert_eq!(
-        answer.header("x-framing"),
-        Some(r#"[None, Some("chunked")]"#)
-    );
+    assert_eq!(answer.header("x-framing"), Some(r#"[None, Some("chunked")]"#));
 }
 
 #[tokio::test]
 async fn a_known_length_stays_known() {
     let proxy = Proxy::start(echo().await.address, &[]);
-    let answer = proxy
-        .exchange("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello")
-        .await;
+    let answer = proxy.exchange("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello").await;
     assert_eq!(answer.text(), "hello");
     assert_eq!(answer.header("x-framing"), Some(r#"[Some("5"), None]"#));
 }
@@ -72,9 +60,7 @@ async fn a_known_length_stays_known() {
 async fn a_get_with_a_body_keeps_it() {
     let proxy = Proxy::start(echo().await.address, &[]);
     let answer = proxy
-        .exchange(
-            "GET / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nquery\r\n0\r\n\r\n",
-        )
+        .exchange("GET / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nquery\r\n0\r\n\r\n")
         .await;
     assert_eq!(answer.text(), "query");
 }
@@ -96,9 +82,7 @@ async fn trailers_pass_both_ways() {
 async fn expect_continue_is_answered_when_the_origin_wants_the_body() {
     let proxy = Proxy::start(echo().await.address, &[]);
     let mut client = proxy.connect().await;
-    client
-        .send("POST / HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
-        .await;
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").await;
     assert!(client.head().await.starts_with("HTTP/1.1 100 Continue"));
     client.send("hi").await;
     assert_eq!(client.answer("POST").await.text(), "hi");
@@ -120,13 +104,9 @@ async fn a_body_that_will_be_refused_is_not_asked_for() {
 async fn a_body_that_grows_too_large_is_413() {
     let proxy = Proxy::start(echo().await.address, &["--max-request-body", "8"]);
     let chunked = "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let answer = proxy
-        .exchange(&format!("{chunked}8\r\n12345678\r\n0\r\n\r\n"))
-        .await;
+    let answer = proxy.exchange(&format!("{chunked}8\r\n12345678\r\n0\r\n\r\n")).await;
     assert_eq!(answer.status, 200, "the limit itself is allowed");
-    let answer = proxy
-        .exchange(&format!("{chunked}9\r\n123456789\r\n0\r\n\r\n"))
-        .await;
+    let answer = proxy.exchange(&format!("{chunked}9\r\n123456789\r\n0\r\n\r\n")).await;
     assert_eq!(answer.status, 413);
 }
 
@@ -147,17 +127,8 @@ async fn responses_without_a_body_keep_their_head() {
     let proxy = Proxy::start(origin.address, &[]);
     let mut client = proxy.connect().await;
     // On one connection: a body too many or too few would show in the next answer.
-    for (method, path, status) in [
-        ("HEAD", "/", 200),
-        ("GET", "/204", 204),
-        ("GET", "/304", 304),
-        ("GET", "/", 200),
-    ] {
-        client
-            .send(format!(
-                "{method} {path} HTTP/1.1\r\nHost: a.example\r\n\r\n"
-            ))
-            .await;
+    for (method, path, status) in [("HEAD", "/", 200), ("GET", "/204", 204), ("GET", "/304", 304), ("GET", "/", 200)] {
+        client.send(format!("{method} {path} HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
         let answer = client.answer(method).await;
         assert_eq!(answer.status, status, "{method} {path}");
         assert_eq!(answer.header("transfer-encoding"), None, "{method} {path}");
@@ -198,15 +169,8 @@ async fn a_length_beside_chunks_is_not_believed() {
         .await;
     let answer = client.answer("POST").await;
     assert_eq!(answer.text(), "hello");
-    assert_eq!(
-        answer.header("x-framing"),
-        Some(r#"[None, Some("chunked")]"#)
-    );
-    assert_eq!(
-        client.rest().await,
-        b"",
-        "nothing after it was taken for a request"
-    );
+    assert_eq!(answer.header("x-framing"), Some(r#"[None, Some("chunked")]"#));
+    assert_eq!(client.rest().await, b"", "nothing after it was taken for a request");
 
     // As a response: chunks count, and the length does not pass.
     let origin = raw_origin(|mut client, _| async move {
@@ -228,11 +192,7 @@ async fn what_an_origin_writes_too_much_is_nobody_s_answer() {
             client.head().await;
             // The second half comes at once, with the first, as a whole other response.
             let extra = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL";
-            client
-                .send(format!(
-                    "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok {number}{extra}"
-                ))
-                .await;
+            client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok {number}{extra}")).await;
         }
     })
     .await;
@@ -247,11 +207,7 @@ async fn what_an_origin_writes_too_much_is_nobody_s_answer() {
 async fn an_unknown_transfer_coding_ends_with_the_connection() {
     let origin = raw_origin(|mut client, _| async move {
         client.head().await;
-        client
-            .send(
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: something\r\nContent-Length: 2\r\n\r\nhello",
-            )
-            .await;
+        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: something\r\nContent-Length: 2\r\n\r\nhello").await;
     })
     .await;
     let proxy = Proxy::start(origin, &[]);
@@ -274,18 +230,13 @@ async fn the_first_byte_does_not_wait_for_the_second() {
                 wait.notified().await;
                 sender.send_data("second".into()).await.unwrap();
             });
-            Response::builder()
-                .header("cache-control", "max-age=60")
-                .body(body.boxed_unsync())
-                .unwrap()
+            Response::builder().header("cache-control", "max-age=60").body(body.boxed_unsync()).unwrap()
         }
     })
     .await;
     let proxy = Proxy::start(origin.address, &[]);
     let mut client = proxy.connect().await;
-    client
-        .send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-        .await;
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     client.until("first").await;
     seen.notify_one();
     client.until("second").await;
@@ -309,10 +260,7 @@ fn stream(mebibytes: usize) -> Body {
 /// The most memory a process ever had, in KiB.
 fn peak_kib(proxy: &Proxy) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -320,27 +268,19 @@ fn peak_kib(proxy: &Proxy) -> usize {
 async fn a_large_response_takes_little_memory() {
     const SIZE: usize = 1024;
     let origin = Origin::start(|_| async {
-        Response::builder()
-            .header("cache-control", "max-age=60")
-            .body(stream(SIZE))
-            .unwrap()
+        Response::builder().header("cache-control", "max-age=60").body(stream(SIZE)).unwrap()
     })
     .await;
     let proxy = Proxy::start(origin.address, &[]);
     let mut client = proxy.connect().await;
-    client
-        .send("GET / HTTP/1.0\r\nHost: a.example\r\nConnection: close\r\n\r\n")
-        .await;
+    client.send("GET / HTTP/1.0\r\nHost: a.example\r\nConnection: close\r\n\r\n").await;
     client.head().await;
     let first = peak_kib(&proxy);
     let mut total = client.take(1).await.len();
     let mut buffer = vec![0; MIB];
     loop {
         use tokio::io::AsyncReadExt;
-        match within("bytes", client.stream.read(&mut buffer))
-            .await
-            .unwrap()
-        {
+        match within("bytes", client.stream.read(&mut buffer)).await.unwrap() {
             0 => break,
             read => total += read,
         }
@@ -367,11 +307,7 @@ async fn a_large_upload_takes_little_memory() {
     let proxy = Proxy::start(origin.address, &[]);
     let mut client = proxy.connect().await;
     let length = SIZE * MIB;
-    client
-        .send(format!(
-            "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n"
-        ))
-        .await;
+    client.send(format!("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n")).await;
     let chunk = vec![b'x'; MIB];
     for _ in 0..SIZE {
         client.send(&chunk).await;
@@ -391,9 +327,7 @@ async fn an_early_answer_passes_while_the_upload_goes_on() {
     .await;
     let proxy = Proxy::start(origin.address, &[]);
     let mut client = proxy.connect().await;
-    client
-        .send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\n12345")
-        .await;
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\n12345").await;
     assert_eq!(client.answer("POST").await.text(), "no need");
     drop(within("the body", pending.recv()).await.unwrap());
 }
@@ -408,17 +342,13 @@ async fn a_trailer_set_by_the_origin_alone_needs_te() {
         sender.send_trailers(trailers).await.unwrap();
         drop(sender);
         let mut response = no_store(body.boxed_unsync());
-        response
-            .headers_mut()
-            .insert("trailer", HeaderValue::from_static("x-sum"));
+        response.headers_mut().insert("trailer", HeaderValue::from_static("x-sum"));
         response
     })
     .await;
     let proxy = Proxy::start(origin.address, &[]);
     let answer = proxy.get("/").await;
     assert_eq!((answer.text().as_str(), answer.trailers.len()), ("hi", 0));
-    let answer = proxy
-        .exchange("GET / HTTP/1.1\r\nHost: a.example\r\nTE: trailers\r\n\r\n")
-        .await;
+    let answer = proxy.exchange("GET / HTTP/1.1\r\nHost: a.example\r\nTE: trailers\r\n\r\n").await;
     assert_eq!((answer.text().as_str(), answer.trailers.len()), ("hi", 1));
 }

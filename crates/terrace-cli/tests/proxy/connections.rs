@@ -31,13 +31,8 @@ async fn connections_of_clients_are_kept() {
         client.send(GET).await;
         assert_eq!(client.answer("GET").await.status, 200);
     }
-    client
-        .send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
-        .await;
-    assert_eq!(
-        client.answer("GET").await.header("connection"),
-        Some("close")
-    );
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(client.answer("GET").await.header("connection"), Some("close"));
     assert_eq!(client.rest().await, b"");
 }
 
@@ -46,18 +41,14 @@ async fn an_http_1_0_connection_ends_unless_asked_to_stay() {
     let origin = Origin::mirror().await;
     let proxy = Proxy::start(origin.address, &[]);
     let mut client = proxy.connect().await;
-    client
-        .send("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n")
-        .await;
+    client.send("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n").await;
     let answer = client.answer("GET").await;
     assert_eq!(answer.version, "HTTP/1.0");
     assert_eq!(client.rest().await, b"");
 
     let mut client = proxy.connect().await;
     for _ in 0..2 {
-        client
-            .send("GET / HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n")
-            .await;
+        client.send("GET / HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n").await;
         let answer = client.answer("GET").await;
         assert_eq!(answer.header("connection"), Some("keep-alive"));
     }
@@ -72,19 +63,13 @@ async fn pipelined_requests_are_answered_in_order() {
     client.send(requests.collect::<Vec<_>>().concat()).await;
     for n in 0..20 {
         let answer = client.answer("GET").await;
-        assert!(
-            answer.text().starts_with(&format!("GET /{n} ")),
-            "{}",
-            answer.text()
-        );
+        assert!(answer.text().starts_with(&format!("GET /{n} ")), "{}", answer.text());
     }
 }
 
 async fn h2(proxy: &Proxy) -> http2::SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(proxy.address).await.unwrap();
-    let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .unwrap();
+    let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     client
 }
@@ -103,10 +88,7 @@ async fn http_2_with_prior_knowledge_shares_the_port() {
                 .body(Full::from(format!("body {n}")))
                 .unwrap();
             let response = client.send_request(request).await.unwrap();
-            assert_eq!(
-                (response.version(), response.status().as_u16()),
-                (Version::HTTP_2, 200)
-            );
+            assert_eq!((response.version(), response.status().as_u16()), (Version::HTTP_2, 200));
             assert_eq!(response.headers()["via"], "1.1 terrace");
             let body = response.into_body().collect().await.unwrap().to_bytes();
             let text = String::from_utf8(body.to_vec()).unwrap();
@@ -121,11 +103,7 @@ async fn http_2_with_prior_knowledge_shares_the_port() {
     for task in tasks {
         within("an answer over HTTP/2", task).await.unwrap();
     }
-    assert_eq!(
-        proxy.get("/").await.status,
-        200,
-        "HTTP/1 still works beside it"
-    );
+    assert_eq!(proxy.get("/").await.status, 200, "HTTP/1 still works beside it");
 }
 
 #[tokio::test]
@@ -143,12 +121,7 @@ async fn an_http_2_request_cannot_name_two_hosts() {
 async fn clients_that_do_not_finish_a_head_are_disconnected() {
     let origin = Origin::mirror().await;
     let proxy = Proxy::start(origin.address, &["--header-timeout", "300ms"]);
-    for beginning in [
-        "",
-        "P",
-        "PRI * HTTP/2.0\r\n",
-        "GET / HTTP/1.1\r\nHost: a.exa",
-    ] {
+    for beginning in ["", "P", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nHost: a.exa"] {
         let mut client = proxy.connect().await;
         client.send(beginning).await;
         // The end of the stream is the event; only its absence would take long.
@@ -185,18 +158,12 @@ async fn connections_over_the_limit_wait_for_their_turn() {
     .await;
     let proxy = Proxy::start(origin.address, &["--max-connections", "1"]);
     let mut first = proxy.connect().await;
-    first
-        .send("GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\n")
-        .await;
+    first.send("GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     first.answer("GET").await;
     let mut second = proxy.connect().await;
-    second
-        .send("GET /second HTTP/1.1\r\nHost: a.example\r\n\r\n")
-        .await;
+    second.send("GET /second HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     for n in 2..50 {
-        first
-            .send(format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
-            .await;
+        first.send(format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
         first.answer("GET").await;
     }
     drop(first);
@@ -232,9 +199,7 @@ async fn a_client_that_leaves_takes_its_request_along() {
     .await;
     let proxy = Proxy::start(origin.address, &[]);
     let mut client = proxy.connect().await;
-    client
-        .send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n")
-        .await;
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n").await;
     let dropped = within("the request", arrivals.recv()).await.unwrap();
     drop(client);
     within("the origin to notice", dropped).await.unwrap();
@@ -247,9 +212,7 @@ async fn a_client_that_leaves_takes_its_response_along() {
         let done = done.clone();
         async move {
             client.head().await;
-            client
-                .send("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\n\r\nbeginning")
-                .await;
+            client.send("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\n\r\nbeginning").await;
             client.rest().await;
             done.send(()).unwrap();
         }
@@ -268,11 +231,7 @@ async fn a_safe_request_survives_a_connection_that_just_ended() {
     // Each connection answers once, and ends without a word when it gets a second request.
     let origin = raw_origin(|mut client, number| async move {
         client.head().await;
-        client
-            .send(format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nCache-Control: no-store\r\n\r\n{number}"
-            ))
-            .await;
+        client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nCache-Control: no-store\r\n\r\n{number}")).await;
         client.head().await;
     })
     .await;
@@ -280,11 +239,7 @@ async fn a_safe_request_survives_a_connection_that_just_ended() {
     assert_eq!(proxy.get("/").await.text(), "0");
     assert_eq!(proxy.get("/").await.text(), "1");
     let post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n";
-    assert_eq!(
-        proxy.exchange(post).await.status,
-        502,
-        "may have had an effect: not sent twice"
-    );
+    assert_eq!(proxy.exchange(post).await.status, 502, "may have had an effect: not sent twice");
 }
 
 #[tokio::test]
@@ -309,17 +264,13 @@ async fn requests_are_served_side_by_side() {
         .map(|n| {
             tokio::spawn(async move {
                 let mut client = Raw::connect(address).await;
-                client
-                    .send(format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
-                    .await;
+                client.send(format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
                 client.answer("GET").await.status
             })
         })
         .collect();
     for _ in 0..AT_ONCE {
-        within("all requests at once", arrivals.recv())
-            .await
-            .unwrap();
+        within("all requests at once", arrivals.recv()).await.unwrap();
     }
     gate.add_permits(AT_ONCE);
     for task in tasks {

@@ -50,9 +50,7 @@ async fn an_origin_that_does_not_accept_is_504() {
     let address = listener.local_addr().unwrap();
     // Once the queue of a listener that accepts nothing is full, a connection is not even refused.
     let mut queue = Vec::new();
-    while let Ok(Ok(stream)) =
-        tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
-    {
+    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
         queue.push(stream);
     }
     let proxy = Proxy::start(address, &["--connect-timeout", "200ms"]);
@@ -85,9 +83,7 @@ async fn an_origin_that_hangs_up_is_502() {
 async fn an_origin_that_switches_protocols_unasked_is_502() {
     let origin = raw_origin(|mut client, _| async move {
         client.head().await;
-        client
-            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
-            .await;
+        client.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
         client.rest().await;
     })
     .await;
@@ -110,9 +106,7 @@ async fn a_response_that_breaks_off_is_not_made_whole() {
     let proxy = Proxy::start(origin, &[]);
     for (path, whole) in [("/chunked", "0\r\n\r\n"), ("/length", "abc1234567")] {
         let mut client = proxy.connect().await;
-        client
-            .send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
-            .await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
         client.head().await;
         let body = String::from_utf8(client.rest().await).unwrap();
         assert!(body.contains("abc"), "{body:?}");
@@ -124,17 +118,13 @@ async fn a_response_that_breaks_off_is_not_made_whole() {
 async fn a_response_that_stands_still_is_ended() {
     let origin = raw_origin(|mut client, _| async move {
         client.head().await;
-        client
-            .send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
-            .await;
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await;
         client.rest().await;
     })
     .await;
     let proxy = Proxy::start(origin, &["--idle-timeout", "200ms"]);
     let mut client = proxy.connect().await;
-    client
-        .send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-        .await;
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     client.head().await;
     assert_eq!(client.rest().await, b"abc");
 }
@@ -144,16 +134,10 @@ async fn a_request_that_stands_still_is_408() {
     let origin = Origin::mirror().await;
     let proxy = Proxy::start(origin.address, &["--idle-timeout", "200ms"]);
     let mut client = proxy.connect().await;
-    client
-        .send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nabc")
-        .await;
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nabc").await;
     let answer = client.answer("POST").await;
     assert_eq!(answer.status, 408);
-    assert_eq!(
-        answer.header("proxy-status"),
-        None,
-        "not the origin's fault"
-    );
+    assert_eq!(answer.header("proxy-status"), None, "not the origin's fault");
 }
 
 #[tokio::test]
@@ -172,9 +156,7 @@ async fn a_slow_upload_is_not_the_origin_s_delay() {
     .await;
     let proxy = Proxy::start(origin.address, &["--first-byte-timeout", "200ms"]);
     let mut client = proxy.connect().await;
-    client
-        .send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 6\r\n\r\nabc")
-        .await;
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 6\r\n\r\nabc").await;
     within("the first half", halves.recv()).await.unwrap();
     // Longer than the origin's whole time: the time is what is tested, not waited for.
     tokio::time::sleep(Duration::from_millis(700)).await;
@@ -191,9 +173,7 @@ async fn a_client_that_stops_reading_is_let_go() {
         async move {
             use tokio::io::AsyncWriteExt;
             client.head().await;
-            client
-                .send("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\n\r\n")
-                .await;
+            client.send("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\n\r\n").await;
             let chunk = vec![b'x'; 1 << 20];
             while client.stream.write_all(&chunk).await.is_ok() {}
             done.send(()).unwrap();
@@ -202,12 +182,8 @@ async fn a_client_that_stops_reading_is_let_go() {
     .await;
     let proxy = Proxy::start(origin, &["--idle-timeout", "300ms"]);
     let mut client = proxy.connect().await;
-    client
-        .send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-        .await;
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     client.head().await;
-    within("the origin to be released", ended.recv())
-        .await
-        .unwrap();
+    within("the origin to be released", ended.recv()).await.unwrap();
     drop(client);
 }

@@ -69,12 +69,7 @@ impl Proxy {
                 }
             }
         });
-        let mut proxy = Self {
-            child,
-            lines,
-            address: ([127, 0, 0, 1], 0).into(),
-            admin: ([127, 0, 0, 1], 0).into(),
-        };
+        let mut proxy = Self { child, lines, address: ([127, 0, 0, 1], 0).into(), admin: ([127, 0, 0, 1], 0).into() };
         proxy.admin = proxy.said("admin on http://");
         proxy.address = proxy.said("listening on http://");
         proxy
@@ -111,9 +106,7 @@ impl Proxy {
     /// Waits for the process to end by itself, and gives all further lines on standard output.
     pub(crate) async fn output(self) -> Vec<String> {
         let read = tokio::task::spawn_blocking(move || self.lines.iter().collect());
-        within("the end of the output", read)
-            .await
-            .expect("no panic")
+        within("the end of the output", read).await.expect("no panic")
     }
 
     pub(crate) async fn connect(&self) -> Raw {
@@ -128,10 +121,7 @@ impl Proxy {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.exchange(&format!(
-            "GET {path} HTTP/1.1\r\nHost: test.example\r\n\r\n"
-        ))
-        .await
+        self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: test.example\r\n\r\n")).await
     }
 }
 
@@ -144,12 +134,8 @@ impl Drop for Proxy {
 
 /// Runs the binary to its end.
 pub(crate) fn run_to_end(command: &mut Command) -> (Option<i32>, String) {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
     let mut text = String::new();
     let mut stderr = child.stderr.take().expect("piped");
     stderr.read_to_string(&mut text).expect("text");
@@ -193,10 +179,7 @@ impl Origin {
                 tokio::spawn(connection);
             }
         });
-        Self {
-            address,
-            connections,
-        }
+        Self { address, connections }
     }
 
     /// Answers with the request's head as text, `no-store`.
@@ -219,10 +202,7 @@ impl Origin {
 }
 
 pub(crate) fn no_store(body: Body) -> Response<Body> {
-    Response::builder()
-        .header("cache-control", "no-store")
-        .body(body)
-        .unwrap()
+    Response::builder().header("cache-control", "no-store").body(body).unwrap()
 }
 
 /// An origin that speaks bytes: `script` gets each connection and its number from 0.
@@ -249,10 +229,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     pub(crate) async fn connect(address: SocketAddr) -> Self {
@@ -261,10 +238,7 @@ impl Raw {
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream
-            .write_all(bytes.as_ref())
-            .await
-            .expect("the peer reads");
+        self.stream.write_all(bytes.as_ref()).await.expect("the peer reads");
     }
 
     /// Reads more; `false` at the end of the stream, however it ends.
@@ -284,10 +258,7 @@ impl Raw {
     /// Everything up to and with `end`.
     pub(crate) async fn until(&mut self, end: &str) -> String {
         loop {
-            let found = self
-                .buffer
-                .windows(end.len())
-                .position(|part| part == end.as_bytes());
+            let found = self.buffer.windows(end.len()).position(|part| part == end.as_bytes());
             if let Some(at) = found {
                 let part: Vec<u8> = self.buffer.drain(..at + end.len()).collect();
                 return String::from_utf8(part).expect("text");
@@ -365,9 +336,7 @@ impl Answer {
         Self {
             version: status[..8].into(),
             status: status[9..12].parse().expect("a status"),
-            headers: headers
-                .map(|(name, value)| (name.to_lowercase(), value.into()))
-                .collect(),
+            headers: headers.map(|(name, value)| (name.to_lowercase(), value.into())).collect(),
             body: Vec::new(),
             trailers: Vec::new(),
         }

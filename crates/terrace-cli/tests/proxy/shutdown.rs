@@ -28,9 +28,7 @@ async fn held() -> (Origin, mpsc::UnboundedReceiver<()>, Arc<Notify>) {
 
 async fn health(proxy: &Proxy) -> u16 {
     let mut client = Raw::connect(proxy.admin).await;
-    client
-        .send("GET /healthz HTTP/1.1\r\nHost: admin\r\n\r\n")
-        .await;
+    client.send("GET /healthz HTTP/1.1\r\nHost: admin\r\n\r\n").await;
     client.answer("GET").await.status
 }
 
@@ -51,9 +49,7 @@ async fn what_is_under_way_is_finished() {
         assert_eq!(health(&proxy).await, 200);
         let mut idle = proxy.connect().await;
         let mut client = proxy.connect().await;
-        client
-            .send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-            .await;
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
         within("the request", arrivals.recv()).await.unwrap();
 
         proxy.signal(signal);
@@ -75,18 +71,12 @@ async fn what_never_ends_is_cut_off() {
     let (origin, mut arrivals, _release) = held().await;
     let proxy = Proxy::start(origin.address, &["--drain-timeout", "300ms"]);
     let mut client = proxy.connect().await;
-    client
-        .send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-        .await;
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     within("the request", arrivals.recv()).await.unwrap();
     let start = Instant::now();
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.ended().await.code(), Some(0));
-    assert!(
-        start.elapsed() >= Duration::from_millis(300),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
     assert_eq!(client.rest().await, b"");
 }
 
@@ -100,17 +90,13 @@ async fn a_websocket_is_waited_for() {
             let _ = tokio::io::copy(&mut reader, &mut writer).await;
         });
         let response = Response::builder().status(101);
-        let response = response
-            .header("connection", "upgrade")
-            .header("upgrade", "echo");
+        let response = response.header("connection", "upgrade").header("upgrade", "echo");
         response.body(full("")).unwrap()
     })
     .await;
     let proxy = Proxy::start(origin.address, &[]);
     let mut client = proxy.connect().await;
-    client
-        .send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
-        .await;
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await;
     assert_eq!(client.answer("GET").await.status, 101);
     proxy.signal(Signal::TERM);
     refusing(&proxy).await;

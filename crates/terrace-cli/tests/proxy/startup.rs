@@ -9,22 +9,13 @@ fn refused(command: &mut Command, code: i32, words: &[&str]) {
     let (status, text) = run_to_end(command);
     assert_eq!(status, Some(code), "{command:?}: {text}");
     for word in words {
-        assert!(
-            text.contains(word),
-            "{command:?} does not say {word:?}: {text}"
-        );
+        assert!(text.contains(word), "{command:?} does not say {word:?}: {text}");
     }
 }
 
 fn proxy(flags: &[&str]) -> Command {
     let mut command = terrace();
-    command.args([
-        "proxy",
-        "--origin",
-        "http://127.0.0.1:9",
-        "--listen",
-        "127.0.0.1:0",
-    ]);
+    command.args(["proxy", "--origin", "http://127.0.0.1:9", "--listen", "127.0.0.1:0"]);
     command.args(["--admin", "off"]).args(flags);
     command
 }
@@ -32,38 +23,20 @@ fn proxy(flags: &[&str]) -> Command {
 #[test]
 fn mistakes_name_the_flag_the_value_and_what_is_accepted() {
     refused(terrace().arg("proxy"), 2, &["--origin <URL>"]);
-    for origin in [
-        "localhost:3000",
-        "ftp://h",
-        "http://u@h",
-        "http://h?q",
-        "https://h",
-    ] {
+    for origin in ["localhost:3000", "ftp://h", "http://u@h", "http://h?q", "https://h"] {
         if origin == "https://h" && cfg!(feature = "tls") {
             continue;
         }
         let mut command = terrace();
         command.args(["proxy", "--origin", origin]);
-        refused(
-            &mut command,
-            2,
-            &[
-                "--origin <URL>",
-                origin,
-                "expected http://HOST[:PORT][/PREFIX]",
-            ],
-        );
+        refused(&mut command, 2, &["--origin <URL>", origin, "expected http://HOST[:PORT][/PREFIX]"]);
     }
     for (flag, value, accepted) in [
         ("--rules", "loose", "possible values: safe, rfc9111"),
         ("--listen", "8080", "expected HOST:PORT"),
         ("--admin", "on", "or off"),
         ("--access-log", "xml", "possible values: off, text, json"),
-        (
-            "--purge-allow",
-            "localhost",
-            "expected such as 10.0.0.7, 10.0.0.0/8 or none",
-        ),
+        ("--purge-allow", "localhost", "expected such as 10.0.0.7, 10.0.0.0/8 or none"),
         ("--trust-forwarded", "10.0.0.0/40", "10.0.0.0/8 or none"),
         ("--first-byte-timeout", "60", "such as 500ms, 30s or 2m"),
         ("--idle-timeout", "0s", "above zero"),
@@ -75,11 +48,7 @@ fn mistakes_name_the_flag_the_value_and_what_is_accepted() {
         command.args(["proxy", "--origin", "http://127.0.0.1:9", flag, value]);
         refused(&mut command, 2, &[flag, value, accepted]);
     }
-    refused(
-        proxy(&[]).env("LOG_LEVEL", "loud"),
-        2,
-        &["LOG_LEVEL", "loud", "DEBUG, INFO, WARNING or ERROR"],
-    );
+    refused(proxy(&[]).env("LOG_LEVEL", "loud"), 2, &["LOG_LEVEL", "loud", "DEBUG, INFO, WARNING or ERROR"]);
 }
 
 #[test]

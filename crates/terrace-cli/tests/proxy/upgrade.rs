@@ -43,10 +43,7 @@ async fn switched(proxy: &Proxy) -> Raw {
     assert_eq!(answer.status, 101);
     assert_eq!(answer.header("connection"), Some("upgrade"));
     assert_eq!(answer.header("upgrade"), Some("websocket"));
-    assert_eq!(
-        answer.header("sec-websocket-accept"),
-        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
-    );
+    assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     client
 }
 
@@ -69,14 +66,7 @@ async fn a_websocket_passes_bytes_both_ways() {
 async fn an_open_websocket_outlives_the_timeouts_of_requests() {
     let proxy = Proxy::start(
         echo().await.address,
-        &[
-            "--header-timeout",
-            "100ms",
-            "--first-byte-timeout",
-            "100ms",
-            "--idle-timeout",
-            "100ms",
-        ],
+        &["--header-timeout", "100ms", "--first-byte-timeout", "100ms", "--idle-timeout", "100ms"],
     );
     let mut client = switched(&proxy).await;
     client.take(5).await;
@@ -110,8 +100,10 @@ async fn a_client_that_goes_away_ends_the_origin_s_connection() {
         async move {
             client.head().await;
             client
-                .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
-                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+                .send(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+                )
                 .await;
             done.send(client.rest().await).unwrap();
         }
@@ -121,10 +113,7 @@ async fn a_client_that_goes_away_ends_the_origin_s_connection() {
     let mut client = switched(&proxy).await;
     client.send("last words").await;
     drop(client);
-    assert_eq!(
-        within("the origin to notice", ended.recv()).await.unwrap(),
-        b"last words"
-    );
+    assert_eq!(within("the origin to notice", ended.recv()).await.unwrap(), b"last words");
 }
 
 #[tokio::test]

@@ -55,10 +55,7 @@ impl OriginError {
     }
 
     fn new(kind: Kind, cause: impl Error + Send + Sync + 'static) -> Self {
-        Self {
-            kind,
-            cause: Some(Box::new(cause)),
-        }
+        Self { kind, cause: Some(Box::new(cause)) }
     }
 
     /// Whether the connection ended before any part of the answer came.
@@ -103,11 +100,7 @@ impl OriginError {
         };
         let error = error.trim_start_matches("terrace; error=");
         metrics::counter!("proxy_origin_errors_total", "error" => error).increment(1);
-        tracing::warn!(
-            event = "proxy_origin_error",
-            error,
-            "proxy_origin_error: {self}"
-        );
+        tracing::warn!(event = "proxy_origin_error", error, "proxy_origin_error: {self}");
     }
 }
 

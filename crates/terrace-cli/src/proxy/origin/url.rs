@@ -53,33 +53,20 @@ impl FromStr for OriginUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const EXPECTED: &str = "expected http://HOST[:PORT][/PREFIX]";
-        let uri: Uri = text
-            .parse()
-            .map_err(|error| format!("{error}; {EXPECTED}"))?;
+        let uri: Uri = text.parse().map_err(|error| format!("{error}; {EXPECTED}"))?;
         let parts = uri.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
             return Err(EXPECTED.into());
         };
         check_scheme(&scheme, EXPECTED)?;
         if !is_host_and_port(&authority) {
-            return Err(format!(
-                "there is user information or no valid host and port; {EXPECTED}"
-            ));
+            return Err(format!("there is user information or no valid host and port; {EXPECTED}"));
         }
-        let path = parts
-            .path_and_query
-            .as_ref()
-            .map_or("", PathAndQuery::as_str);
+        let path = parts.path_and_query.as_ref().map_or("", PathAndQuery::as_str);
         if path.contains('?') || text.contains('#') {
-            return Err(format!(
-                "a query or fragment has no meaning here; {EXPECTED}"
-            ));
+            return Err(format!("a query or fragment has no meaning here; {EXPECTED}"));
         }
-        Ok(Self {
-            scheme,
-            authority,
-            prefix: path.trim_end_matches('/').to_owned(),
-        })
+        Ok(Self { scheme, authority, prefix: path.trim_end_matches('/').to_owned() })
     }
 }
 
@@ -87,9 +74,7 @@ fn check_scheme(scheme: &Scheme, expected: &str) -> Result<(), String> {
     match scheme.as_str() {
         "http" => Ok(()),
         "https" if cfg!(feature = "tls") => Ok(()),
-        "https" => Err(format!(
-            "this build has no TLS (cargo feature `tls`); {expected}"
-        )),
+        "https" => Err(format!("this build has no TLS (cargo feature `tls`); {expected}")),
         _ => Err(expected.to_owned()),
     }
 }
@@ -106,22 +91,10 @@ mod tests {
     #[test]
     fn the_prefix_goes_before_the_path() {
         let client = "http://shop.example/a?b=c";
-        assert_eq!(
-            located("http://127.0.0.1:3000", client),
-            "http://127.0.0.1:3000/a?b=c"
-        );
-        assert_eq!(
-            located("http://o.example/", client),
-            "http://o.example/a?b=c"
-        );
-        assert_eq!(
-            located("http://o.example/v1/", client),
-            "http://o.example/v1/a?b=c"
-        );
-        assert_eq!(
-            located("http://o.example/v1", "http://shop.example"),
-            "http://o.example/v1/"
-        );
+        assert_eq!(located("http://127.0.0.1:3000", client), "http://127.0.0.1:3000/a?b=c");
+        assert_eq!(located("http://o.example/", client), "http://o.example/a?b=c");
+        assert_eq!(located("http://o.example/v1/", client), "http://o.example/v1/a?b=c");
+        assert_eq!(located("http://o.example/v1", "http://shop.example"), "http://o.example/v1/");
     }
 
     #[test]
