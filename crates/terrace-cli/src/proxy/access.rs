@@ -81,7 +81,8 @@ impl Line {
     fn answered(&mut self, response: &Response<Body>) {
         let status = response.status();
         self.status = status.as_u16();
-        self.cache = response.headers().get(CACHE_STATUS).cloned();
+        // The last member is of the cache nearest to the client (RFC 9211 2).
+        self.cache = response.headers().get_all(CACHE_STATUS).iter().next_back().cloned();
         self.expected = response.body().size_hint().exact();
         let no_body = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         self.whole = no_body || self.method == Method::HEAD || response.body().is_end_stream();

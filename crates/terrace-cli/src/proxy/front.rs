@@ -94,10 +94,13 @@ impl Client {
             return Err(CONNECT);
         }
         let protocol = headers::upgrade(&parts.headers, parts.version);
-        let relayed = headers::relayed(&parts.headers);
+        let purging = parts.method.as_str() == "PURGE";
+        if purging && (!self.may_purge || headers::relayed(&parts.headers)) {
+            return Err(PURGE);
+        }
         self.normalise(&mut parts)?;
-        if parts.method.as_str() == "PURGE" {
-            return Box::pin(self.purge(&parts, relayed)).await;
+        if purging {
+            return Box::pin(self.purge(&parts)).await;
         }
         if headers::count_hop(&parts.method, &mut parts.headers) == Hops::Answer {
             return Ok(trace::final_answer(&parts));
@@ -143,10 +146,7 @@ impl Client {
         Ok(response.map(|body| Body::Direct { body }))
     }
 
-    async fn purge(&self, parts: &Parts, relayed: bool) -> Result<Response<Body>, Refusal> {
-        if relayed || !self.may_purge {
-            return Err(PURGE);
-        }
+    async fn purge(&self, parts: &Parts) -> Result<Response<Body>, Refusal> {
         let purged = cache::purge(&self.front.store, &parts.uri).await?;
         let body = serde_json::json!({ "purged": purged }).to_string();
         Ok(reply::typed(StatusCode::OK, "application/json", body))

@@ -70,13 +70,16 @@ async fn run(options: Options) -> Result<(), Failure> {
     let front = Arc::new(front(&options).await?);
     let (listener, address) = bind("--listen", &options.listen).await?;
     let limits = limits(&options);
-    if let options::Admin::At(address) = &options.admin {
-        let (listener, address) = bind("--admin", address).await?;
-        say(format_args!("admin on http://{address}"))?;
+    let admin = match &options.admin {
+        options::Admin::At(address) => Some(bind("--admin", address).await?),
+        options::Admin::Off => None,
+    };
+    say(format_args!("listening on http://{address}"));
+    if let Some((listener, address)) = admin {
+        say(format_args!("admin on http://{address}"));
         let admin = Admin { metrics, shutdown: shutdown.clone() };
         tokio::spawn(serve_admin(listener, limits.clone(), admin));
     }
-    say(format_args!("listening on http://{address}"))?;
     let drain = options.drain_timeout;
     let left = server::run(listener, limits, drain, shutdown, |peer| front.client(peer)).await;
     if left > 0 {
@@ -159,8 +162,9 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
-fn say(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{line}").map_err(Failure::runtime)
+/// Nobody reading is no reason not to serve.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn shutdown() -> io::Result<Shutdown> {

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 async fn echo() -> Origin {
     Origin::start(|request| async move {
         let trailer = request.headers().get("trailer").cloned();
+        let expect = request.headers().get("expect").cloned();
         let framing = ["content-length", "transfer-encoding"]
             .map(|name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned()));
         let body = request.into_body().collect().await.unwrap();
@@ -26,6 +27,9 @@ async fn echo() -> Origin {
         let mut response = no_store(channel.boxed_unsync());
         let headers = response.headers_mut();
         headers.insert("x-framing", HeaderValue::from_str(&format!("{framing:?}")).unwrap());
+        if let Some(expect) = expect {
+            headers.insert("x-expect", expect);
+        }
         if let Some(trailer) = trailer {
             headers.insert("trailer", trailer);
         }
@@ -85,7 +89,9 @@ async fn expect_continue_is_answered_when_the_origin_wants_the_body() {
     client.send("POST / HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").await;
     assert!(client.head().await.starts_with("HTTP/1.1 100 Continue"));
     client.send("hi").await;
-    assert_eq!(client.answer("POST").await.text(), "hi");
+    let answer = client.answer("POST").await;
+    assert_eq!(answer.text(), "hi");
+    assert_eq!(answer.header("x-expect"), None, "it was answered here");
 }
 
 #[tokio::test]

@@ -70,8 +70,8 @@ impl Proxy {
             }
         });
         let mut proxy = Self { child, lines, address: ([127, 0, 0, 1], 0).into(), admin: ([127, 0, 0, 1], 0).into() };
-        proxy.admin = proxy.said("admin on http://");
         proxy.address = proxy.said("listening on http://");
+        proxy.admin = proxy.said("admin on http://");
         proxy
     }
 
