@@ -6,14 +6,14 @@ use super::origin::Origin;
 use super::reply::Refusal;
 use crate::failure::Failure;
 use http::{StatusCode, Uri};
-use terrace::{CacheLayer, Rules, Store};
+use terrace::{CacheLayer, ResponseBody, Rules, Store};
 use tower_layer::Layer;
 
 /// The origin behind the cache.
 pub(crate) type CachedOrigin = <CacheLayer as Layer<Origin>>::Service;
 
 /// The body of what the cache answers.
-pub(crate) type CachedBody = OriginBody;
+pub(crate) type CachedBody = ResponseBody<OriginBody>;
 
 /// Puts the cache around the origin and nothing else.
 pub(crate) fn wrap(origin: Origin, store: &Store, rules: RuleSet) -> CachedOrigin {
@@ -28,16 +28,19 @@ pub(crate) fn wrap(origin: Origin, store: &Store, rules: RuleSet) -> CachedOrigi
 ///
 /// # Errors
 /// When the environment configures it wrongly.
-#[allow(clippy::unused_async)]
 pub(crate) async fn open() -> Result<Store, Failure> {
-    Ok(Store::memory())
+    Store::from_env().await.map_err(|error| Failure::usage(error))
 }
 
 /// Removes what is stored for `uri`, over http and https alike, and says what that was.
 ///
 /// # Errors
 /// When the store could not do it.
-#[allow(clippy::unused_async)]
-pub(crate) async fn purge(_store: &Store, _uri: &Uri) -> Result<Vec<String>, Refusal> {
-    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "this store cannot purge yet"))
+pub(crate) async fn purge(store: &Store, uri: &Uri) -> Result<Vec<String>, Refusal> {
+    const REFUSED: Refusal = Refusal::new(StatusCode::BAD_REQUEST, "this URL cannot be purged");
+    let url = uri.to_string();
+    match store.purge_url(&url).await {
+        Ok(_receipt) => Ok(vec![url]),
+        Err(_) => Err(REFUSED),
+    }
 }
