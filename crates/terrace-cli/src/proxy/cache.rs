@@ -29,7 +29,7 @@ pub(crate) fn wrap(origin: Origin, store: &Store, rules: RuleSet) -> CachedOrigi
 /// # Errors
 /// When the environment configures it wrongly.
 pub(crate) async fn open() -> Result<Store, Failure> {
-    Store::from_env().await.map_err(|error| Failure::usage(error))
+    Store::from_env().await.map_err(Failure::usage)
 }
 
 /// Removes what is stored for `uri`, over http and https alike, and says what that was.
