@@ -167,8 +167,8 @@ impl Freshness {
         self.immutable
     }
 
-    /// Stale use is fine where the client or the loss of the origin asks for it.
-    pub(crate) fn may_be_stale(&self) -> bool {
+    /// Whether it may be served however stale it is, while the origin cannot be reached or if the client says so.
+    pub fn may_be_stale(&self) -> bool {
         self.when_disconnected
     }
 

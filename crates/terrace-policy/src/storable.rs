@@ -349,13 +349,13 @@ impl StoredResponse {
 /// (sections 3.2, 4.3.4 and 4.3.5). With `keep_head` nothing of that head is taken but its arrival.
 ///
 /// # Errors
-/// Says why the response may not stay stored with its new head.
+/// Gives back the new head of a response that may not stay stored with it: for the client, and for nobody else.
 pub fn freshen(
     stored: &StoredResponse,
     exchange: &Exchange<'_>,
     keep_head: bool,
     policy: &Policy,
-) -> Result<StoredResponse, Unstorable> {
+) -> Result<StoredResponse, HeaderMap> {
     let mut newer = exchange.response.clone();
     remove_connection_fields(&mut newer);
     if policy.guard_cookies && !exchange.partitioned {
@@ -371,8 +371,9 @@ pub fn freshen(
     // The content came with another request, whose credentials were judged then.
     let exchange =
         Exchange { method: &Method::GET, status: stored.status(), response: &merged, partitioned: true, ..*exchange };
-    let storable = storable(&exchange, policy)?;
-    let Storable { headers, freshness, .. } = storable;
+    let Ok(Storable { headers, freshness, .. }) = storable(&exchange, policy) else {
+        return Err(merged);
+    };
     let facts = Facts { status: stored.status(), freshness, extent: stored.facts.extent.clone() };
     Ok(StoredResponse { facts, headers })
 }

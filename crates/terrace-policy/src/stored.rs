@@ -112,6 +112,11 @@ impl StoredResponse {
         &self.facts.freshness
     }
 
+    /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.
+    pub fn shorten(&mut self, share: f64) {
+        self.facts.freshness.shorten(share);
+    }
+
     /// Its validators, if it has any.
     pub fn validators(&self) -> Option<Validators> {
         Validators::of(&self.headers)

@@ -7,7 +7,8 @@
 //!
 //! # In tests
 //!
-//! A [`FakeClock`] stands still until [`FakeClock::advance`] moves it. It knows nothing of tokio's clock:
+//! With the feature `test-util` there is a clock that tests move by hand.
+//! A `FakeClock` stands still until `FakeClock::advance` moves it. It knows nothing of tokio's clock:
 //! `#[tokio::test(start_paused = true)]` pauses tokio's *timers* (how long a request waits), while a fake clock
 //! decides what a store thinks the *time* is (what is fresh). A test that needs both moves both, the fake clock first
 //! so that a timer that fires already sees the new time:
@@ -31,7 +32,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// What a store reads the time from: the machine's clocks by [`default`](Clock::default), or a [`FakeClock`]'s. Cheap
+/// What a store reads the time from: the machine's clocks by [`default`](Clock::default), or a `FakeClock`'s. Cheap
 /// to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
@@ -180,6 +181,7 @@ mod tests {
         for _ in 0..reads {
             std::hint::black_box(clock.now());
         }
-        println!("Clock::now: {:?} each", clock.now().duration_since(start) / reads);
+        let total = clock.now().duration_since(start).as_secs_f64();
+        println!("Clock::now: {:.1} ns each", total * 1e9 / f64::from(reads));
     }
 }

@@ -390,6 +390,7 @@ impl Config {
     }
 
     /// Log one hit in so many; 0 = none, 1 = all.
+    #[cfg(any(test, feature = "tracing"))]
     pub(crate) fn log_hits(&self) -> u64 {
         self.values[Key::LogHits as usize]
     }
@@ -567,14 +568,14 @@ impl Accepts {
 impl fmt::Display for Accepts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Boolean => f.write_str("1 0 true false yes no on off"),
+            Self::Boolean => f.write_str("`1 0 true false yes no on off`"),
             Self::Count(range) => write!(f, "{} to {}", range.start(), range.end()),
             Self::Bytes(range) => write!(f, "{} to {}", bytes_text(*range.start()), bytes_text(*range.end())),
             Self::Time(range) => write!(f, "{} to {}", time_text(*range.start()), time_text(*range.end())),
             Self::TimeOrNone(range) => {
                 write!(f, "`none`, or {} to {}", time_text(*range.start()), time_text(*range.end()))
             }
-            Self::Name => f.write_str("1 to 64 of A-Z a-z 0-9 _ . -, but not `other`"),
+            Self::Name => f.write_str("1 to 64 of `A-Z a-z 0-9 _ . -`, but not `other`"),
             Self::Thinning => f.write_str("`off`, `sample:N` with N from 1 to 1000000000, or `all`"),
         }
     }

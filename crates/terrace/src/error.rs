@@ -13,6 +13,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 enum Kind {
     Config(String),
+    Target(String),
     #[cfg(feature = "metrics")]
     Metrics {
         doing: &'static str,
@@ -24,6 +25,12 @@ impl Error {
     #[cold]
     pub(crate) fn config(text: String) -> Self {
         Self(Box::new(Kind::Config(text)))
+    }
+
+    #[cold]
+    pub(crate) fn purge(url: &str) -> Self {
+        let expected = "expected an absolute URL like https://example.com/path, or a path that begins with a slash";
+        Self(Box::new(Kind::Target(format!("cannot purge `{url}`: {expected}"))))
     }
 
     #[cfg(feature = "metrics")]
@@ -42,7 +49,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Kind::Config(text) => f.write_str(text),
+            Kind::Config(text) | Kind::Target(text) => f.write_str(text),
             #[cfg(feature = "metrics")]
             Kind::Metrics { doing, .. } => f.write_str(doing),
         }
@@ -52,7 +59,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Kind::Config(_) => None,
+            Kind::Config(_) | Kind::Target(_) => None,
             #[cfg(feature = "metrics")]
             Kind::Metrics { source, .. } => Some(&**source),
         }

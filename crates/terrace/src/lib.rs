@@ -1,12 +1,8 @@
 //! Tiered HTTP response caching as tower middleware.
 
-// The callers of much of these three come with the store and the response layer.
-#[allow(dead_code)]
 pub mod clock;
-#[allow(dead_code)]
 pub mod config;
 mod error;
-#[allow(dead_code)]
 mod observe;
 mod response;
 mod store;
@@ -16,5 +12,8 @@ pub use error::Error;
 pub use observe::stats;
 #[cfg(feature = "metrics")]
 pub use observe::{prometheus, publish_metrics};
-pub use response::{Cache, CacheLayer, Rules};
-pub use store::Store;
+pub use response::{
+    BodyDigestLayer, BodyDigestService, Bypass, Cache, CacheLayer, CacheTags, Partition, Query, Replay, ResponseBody,
+    ResponseFuture, ResponseOverride, Rules,
+};
+pub use store::{Purge, Receipt, Store};

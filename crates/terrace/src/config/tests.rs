@@ -80,8 +80,8 @@ fn values_are_read_as_written() {
 #[test]
 fn malformed_values_are_refused_by_name() {
     let cases = [
-        ("CACHE_ENABLED", "enabled", "CACHE_ENABLED is \"enabled\", but accepts 1 0 true false yes no on off"),
-        ("CACHE_ENABLED", "", "CACHE_ENABLED is \"\", but accepts 1 0 true false yes no on off"),
+        ("CACHE_ENABLED", "enabled", "CACHE_ENABLED is \"enabled\", but accepts `1 0 true false yes no on off`"),
+        ("CACHE_ENABLED", "", "CACHE_ENABLED is \"\", but accepts `1 0 true false yes no on off`"),
         ("CACHE_FILL_WAIT", "fast", "CACHE_FILL_WAIT is \"fast\", but accepts 0s to 10m"),
         ("CACHE_FILL_WAIT", "11m", "CACHE_FILL_WAIT is \"11m\", but accepts 0s to 10m"),
         ("CACHE_MAX_VARIANTS", "0", "CACHE_MAX_VARIANTS is \"0\", but accepts 1 to 1024"),
@@ -90,7 +90,7 @@ fn malformed_values_are_refused_by_name() {
         (
             "CACHE_NAMESPACE",
             "a/b",
-            "CACHE_NAMESPACE is \"a/b\", but accepts 1 to 64 of A-Z a-z 0-9 _ . -, but not `other`",
+            "CACHE_NAMESPACE is \"a/b\", but accepts 1 to 64 of `A-Z a-z 0-9 _ . -`, but not `other`",
         ),
     ];
     for (name, value, text) in cases {

@@ -52,7 +52,11 @@ impl MetricsHandle {
     /// When a thread can't be started.
     pub fn attach(render: impl Fn() -> String + Send + Sync + 'static) -> Result<Self, Error> {
         publish::publish_metrics()?;
-        Ok(Self { render: Arc::new(render) })
+        Ok(Self::over(render))
+    }
+
+    pub(super) fn over(render: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self { render: Arc::new(render) }
     }
 
     /// All metrics of this moment, in the text format. Takes some milliseconds without waiting for anything: call it

@@ -62,7 +62,12 @@ impl fmt::Debug for Cells {
 
 thread_local! {
     pub(super) static LOCAL: Local = const {
-        Local { shard: Cell::new(usize::MAX), until_sample: Cell::new(0), until_log: Cell::new(0) }
+        Local {
+            shard: Cell::new(usize::MAX),
+            until_sample: Cell::new(0),
+            #[cfg(feature = "tracing")]
+            until_log: Cell::new(0),
+        }
     };
 }
 
@@ -70,7 +75,7 @@ thread_local! {
 pub(super) struct Local {
     shard: Cell<usize>,
     until_sample: Cell<u32>,
-    #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
+    #[cfg(feature = "tracing")]
     pub(super) until_log: Cell<u64>,
 }
 
