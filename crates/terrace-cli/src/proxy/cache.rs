@@ -6,14 +6,14 @@ use super::origin::Origin;
 use super::reply::Refusal;
 use crate::failure::Failure;
 use http::{StatusCode, Uri};
-use terrace::{CacheLayer, Rules, Store};
+use terrace::{CacheLayer, ResponseBody, Rules, Store};
 use tower_layer::Layer;
 
 /// The origin behind the cache.
 pub(crate) type CachedOrigin = <CacheLayer as Layer<Origin>>::Service;
 
 /// The body of what the cache answers.
-pub(crate) type CachedBody = OriginBody;
+pub(crate) type CachedBody = ResponseBody<OriginBody>;
 
 /// Puts the cache around the origin and nothing else.
 pub(crate) fn wrap(origin: Origin, store: &Store, rules: RuleSet) -> CachedOrigin {
@@ -24,20 +24,30 @@ pub(crate) fn wrap(origin: Origin, store: &Store, rules: RuleSet) -> CachedOrigi
     CacheLayer::new(store.clone()).rules(rules).layer(origin)
 }
 
-/// Opens the store.
+/// Opens the store as the environment says.
 ///
 /// # Errors
-/// When the environment configures it wrongly.
-#[allow(clippy::unused_async)]
+///
+/// When the environment says something that cannot be.
 pub(crate) async fn open() -> Result<Store, Failure> {
-    Ok(Store::memory())
+    Store::from_env()
+        .await
+        .map_err(|error| if error.is_config() { Failure::usage(error) } else { Failure::runtime(error) })
 }
 
-/// Removes what is stored for `uri`, over http and https alike, and says what that was.
+/// Removes what is stored for `uri`, and gives the position of the purge.
 ///
 /// # Errors
-/// When the store could not do it.
-#[allow(clippy::unused_async)]
-pub(crate) async fn purge(_store: &Store, _uri: &Uri) -> Result<Vec<String>, Refusal> {
-    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "this store cannot purge yet"))
+///
+/// When the store did not acknowledge it.
+pub(crate) async fn purge(store: &Store, uri: &Uri) -> Result<u64, Refusal> {
+    match store.purge_url(&uri.to_string()).await {
+        Ok(receipt) => Ok(receipt.position()),
+        Err(error) => {
+            tracing::warn!(event = "proxy_purge_failed", "proxy_purge_failed: {error}");
+            Err(NOT_PURGED)
+        }
+    }
 }
+
+const NOT_PURGED: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the purge was not acknowledged");
