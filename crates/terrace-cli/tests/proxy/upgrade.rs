@@ -129,6 +129,7 @@ async fn an_origin_may_refuse_to_switch() {
         client.send(UPGRADE).await;
         let answer = client.answer("GET").await;
         assert_eq!((answer.status, answer.text().as_str()), (426, "no"));
+        assert_eq!(answer.header("connection"), None);
     }
     assert_eq!(origin.connections(), 1, "the connection was not used up");
 }
