@@ -3,6 +3,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -89,5 +90,15 @@ where
             Inner::Forward { body } => body.size_hint(),
             Inner::Tee { tee } => tee.size_hint(),
         }
+    }
+}
+
+impl<B: Body<Data = Bytes>> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.inner {
+            Inner::Stored { .. } | Inner::Pieces { .. } => "ResponseBody::Stored",
+            Inner::Forward { .. } => "ResponseBody::Forward",
+            Inner::Tee { .. } => "ResponseBody::Tee",
+        })
     }
 }
