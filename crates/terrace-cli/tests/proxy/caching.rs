@@ -118,3 +118,21 @@ async fn a_switch_of_protocols_passes_around_the_cache() {
     assert_eq!(answer.text(), "1 a.example http");
     assert_eq!(answer.header("age"), None);
 }
+
+#[tokio::test]
+async fn the_rule_set_is_the_one_asked_for() {
+    for (rules, second) in [("safe", "1"), ("rfc9111", "0")] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let origin = Origin::start(move |_| {
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            let response = Response::builder().header("cache-control", "max-age=3600").header("set-cookie", "a=b");
+            let response = response.body(full(number.to_string())).unwrap();
+            async { response }
+        })
+        .await;
+        let proxy = Proxy::start(origin.address, &["--rules", rules]);
+        assert_eq!(proxy.get("/").await.text(), "0");
+        // The safe rules keep nobody's cookie for somebody else.
+        assert_eq!(proxy.get("/").await.text(), second, "{rules}");
+    }
+}
