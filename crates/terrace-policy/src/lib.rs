@@ -42,4 +42,4 @@ pub use storable::{Combined, Exchange, Storable, Unstorable, freshen, storable};
 pub use stored::{Facts, Stored, StoredResponse};
 pub use time::{format_date, parse_date};
 pub use validate::{Validated, Validators, strip_preconditions};
-pub use vary::{Vary, selecting_values};
+pub use vary::{Vary, content_language, preferred_language, selecting_values, selecting_values_in};

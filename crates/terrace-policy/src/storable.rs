@@ -263,9 +263,9 @@ impl Storable {
         &self.freshness
     }
 
-    /// The head as it is to be stored, for fields that only the caller knows how to remove.
-    pub fn headers_mut(&mut self) -> &mut HeaderMap {
-        &mut self.headers
+    /// The head as it is to be stored.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.

@@ -80,8 +80,10 @@ fn partial<B: Body<Data = Bytes>>(
     let (facts, content) = (cached.facts(), cached.packed().content());
     let complete = facts.representation_len();
     let parts: Vec<_> = slices.iter().filter_map(|slice| slice.within(content.len() as u64)).collect();
-    let [(slice, bytes)] = &parts[..] else {
-        return multipart(&content, &parts, complete, headers);
+    let (slice, bytes) = match &parts[..] {
+        [part] => part,
+        [] => return unsatisfiable(complete.unwrap_or_default(), headers),
+        parts => return multipart(&content, parts, complete, headers),
     };
     headers.insert(CONTENT_RANGE, slice.range.content_range(complete));
     headers.insert(CONTENT_LENGTH, (bytes.len() as u64).into());

@@ -4,10 +4,10 @@ use super::rules::{Query, Rules};
 use crate::store::{Tag, Tags};
 use http::header::{HOST, RANGE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use smallvec::SmallVec;
 use std::borrow::Cow;
-use terrace_policy::selecting_values;
+use terrace_policy::{selecting_values, selecting_values_in};
 
 /// An encoded key on the stack, unless it is uncommonly long.
 pub(super) type KeyBuf = SmallVec<[u8; 256]>;
@@ -139,12 +139,21 @@ pub(super) fn extra_part<B>(request: Request<B>, rules: &Rules) -> (Request<B>, 
 
 /// The key of one variant: that of all of them, and what the request has for the selecting header fields.
 pub(super) fn variant(primary: &[u8], fields: &[HeaderName], request: &HeaderMap) -> KeyBuf {
+    with_values(primary, fields, &selecting_values(fields, request))
+}
+
+/// The key that a variant would have for a request that wants nothing but `language`.
+pub(super) fn variant_in(primary: &[u8], fields: &[HeaderName], request: &HeaderMap, language: &HeaderValue) -> KeyBuf {
+    with_values(primary, fields, &selecting_values_in(fields, request, language))
+}
+
+fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
     let mut key = KeyBuf::from_slice(primary);
     for field in fields {
         push(&mut key, Some(field.as_str().as_bytes()));
     }
     push(&mut key, None);
-    key.extend_from_slice(&selecting_values(fields, request));
+    key.extend_from_slice(values);
     key
 }
 

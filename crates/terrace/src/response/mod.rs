@@ -20,6 +20,7 @@ mod key;
 mod layer;
 mod packed;
 mod rules;
+mod select;
 mod service;
 mod stored;
 mod tee;

@@ -3,14 +3,15 @@ use super::body::ResponseBody;
 use super::drive::{Job, drive, post, refresh};
 use super::extension::Bypass;
 use super::future::ResponseFuture;
-use super::key::{KeyBuf, Target, extra_part, variant};
+use super::key::{KeyBuf, Target, extra_part};
 use super::rules::Rules;
+use super::select;
 use super::stored::{Cached, CachedResponse};
 use crate::Store;
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed};
 use crate::observe::{Namespace, Timing};
-use crate::store::{Found, Key, Receipt, Tiers};
+use crate::store::{Found, Key, Tag, Tiers};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -207,10 +208,11 @@ fn peek<B>(shared: &Shared, rules: &Rules, hash: u64, key: &[u8], request: &Requ
     let tiers = &shared.tiers;
     let found = tiers.peek(hash, key)?;
     let found = match found.entry.value() {
-        Cached::Variants(variants) => variants.fields().find_map(|fields| {
-            let key = variant(key, fields, request.headers());
-            tiers.peek(tiers.hash(&key), &key)
-        })?,
+        Cached::Variants(variants) => {
+            let exact =
+                select::keys(variants, key, request.headers()).find_map(|key| tiers.peek(tiers.hash(&key), &key));
+            exact.or_else(|| select::in_language(tiers, variants, key, request.headers(), rules.policy()))?
+        }
         _ => found,
     };
     let Cached::Response(cached) = found.entry.value() else {
@@ -244,7 +246,7 @@ impl Hit {
         from_stored(cached, &self.answer, method, resident, &status)
     }
 
-    /// XFetch: yes with probability `exp(-left / (beta * cost))`.
+    /// `XFetch`: yes with probability `exp(-left / (beta * cost))`.
     fn is_due_early(&self, rules: &Rules, now: Instant) -> bool {
         let beta = rules.early_refresh_beta();
         if beta == 0.0 {
@@ -276,20 +278,27 @@ impl Unsafe {
 
     pub(super) fn finish<R>(self, response: &mut Response<R>) {
         const METHOD: HeaderValue = HeaderValue::from_static("terrace; fwd=method");
-        let _ = self.apply(response.status(), response.headers());
+        self.apply(response.status(), response.headers());
         response.headers_mut().append(CACHE_STATUS, METHOD);
     }
 
     /// Invalidates what the response says. Within this process it has taken effect when this returns.
-    pub(super) fn apply(&self, status: StatusCode, response: &HeaderMap) -> Option<Receipt> {
+    pub(super) fn apply(&self, status: StatusCode, response: &HeaderMap) {
+        let tags = self.tags(status, response);
+        if !tags.is_empty() {
+            let _receipt = self.shared.tiers.invalidate(&tags, false);
+        }
+    }
+
+    /// The tags of the URLs that the response invalidates.
+    pub(super) fn tags(&self, status: StatusCode, response: &HeaderMap) -> Vec<Tag> {
         let uris = invalidates(&self.method, &self.target(), status, response);
         let tags = self.shared.tiers.mirror().tags();
         let tag = |uri: &Uri| {
             let host = uri.authority().map_or("", |authority| authority.as_str());
             tags.url(host, uri.path(), uri.query().unwrap_or_default())
         };
-        let tags: Vec<_> = uris.iter().map(tag).collect();
-        (!tags.is_empty()).then(|| self.shared.tiers.invalidate(&tags, false))
+        uris.iter().map(tag).collect()
     }
 
     /// The target URI in absolute form.

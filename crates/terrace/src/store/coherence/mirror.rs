@@ -46,9 +46,21 @@ impl Mirror {
         Position(self.applied.load(Ordering::Acquire))
     }
 
-    /// Invalidates whatever carries `tag` and was stamped until now.
+    /// Invalidates whatever carries one of `tags` and was stamped until now.
     pub(crate) fn invalidate(&self, tags: &[Tag], soft: bool) -> Receipt {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(tags, soft)
+    }
+
+    /// Invalidates, and says whether nothing else had invalidated what carries `held` and is stamped at `stamp`: the
+    /// request that causes an invalidation may itself bring what is valid after it.
+    pub(super) fn supersede(&self, tags: &[Tag], stamp: Position, held: &[Tag]) -> (Receipt, bool) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.standing(stamp, held) == Standing::Current;
+        (self.write(tags, false), current)
+    }
+
+    fn write(&self, tags: &[Tag], soft: bool) -> Receipt {
         let position = Position(self.applied.load(Ordering::Relaxed) + 1);
         for tag in tags {
             let slot = if soft { tag.soft_slot() } else { tag.hard_slot() };

@@ -40,8 +40,8 @@ impl Tags {
     fn digest(&self, write: impl FnOnce(&mut DefaultHasher)) -> Tag {
         let mut hash = self.0.build_hasher();
         write(&mut hash);
-        let hash = hash.finish();
-        Tag((hash >> 32) as u32 ^ hash as u32)
+        let [a, b, c, d, ..] = hash.finish().to_be_bytes();
+        Tag(u32::from_be_bytes([a, b, c, d]))
     }
 
     /// Carried by every entry.
