@@ -191,7 +191,7 @@ fn within_part(spec: RangeSpec, part: ByteRange, complete: Option<u64>) -> Optio
         (spec, Some(len)) => spec.resolve(len)?,
     };
     let inside = part.first <= asked.first && asked.last <= part.last;
-    inside.then_some(Slice { range: asked, offset: asked.first - part.first })
+    inside.then(|| Slice { range: asked, offset: asked.first - part.first })
 }
 
 impl Slice {

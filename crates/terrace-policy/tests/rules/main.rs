@@ -1,0 +1,4 @@
+//! The promises of the rules, one module per group of sections of RFC 9111 and its companions.
+
+mod ranges;
+mod support;
