@@ -1,4 +1,5 @@
 //! The promises of the rules, one module per group of sections of RFC 9111 and its companions.
 
 mod ranges;
+mod status;
 mod support;
