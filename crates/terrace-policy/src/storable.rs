@@ -101,7 +101,7 @@ pub struct Storable {
 pub fn storable(exchange: &Exchange<'_>, policy: &Policy) -> Result<Storable, Unstorable> {
     let stated = Stated::of(exchange.response, exchange.extension, policy);
     let directives = &stated.directives;
-    allowed_by_method(exchange, &stated)?;
+    allowed_by_method(exchange, &stated, policy)?;
     let part = allowed_by_status(exchange, directives)?;
     if RequestDirectives::from_cache_control(exchange.request).no_store {
         return Err(Unstorable::NoStore);
@@ -123,7 +123,7 @@ pub fn storable(exchange: &Exchange<'_>, policy: &Policy) -> Result<Storable, Un
 /// "the request method is understood by the cache". A `POST` response only if it has "explicit
 /// freshness information … and a Content-Location header field that has the same value as the
 /// POST's target URI" (RFC 9110 section 9.3.3).
-fn allowed_by_method(exchange: &Exchange<'_>, stated: &Stated) -> Result<(), Unstorable> {
+fn allowed_by_method(exchange: &Exchange<'_>, stated: &Stated, policy: &Policy) -> Result<(), Unstorable> {
     if exchange.method == Method::GET || (exchange.keyed_by_body && exchange.method == Method::POST) {
         return Ok(());
     }
@@ -131,7 +131,8 @@ fn allowed_by_method(exchange: &Exchange<'_>, stated: &Stated) -> Result<(), Uns
         let location = exchange.response.get(CONTENT_LOCATION)?.to_str().ok()?;
         Some(resolve(exchange.target, location)? == *exchange.target)
     };
-    let reusable = exchange.method == Method::POST
+    let reusable = policy.store_post
+        && exchange.method == Method::POST
         && exchange.status.is_success()
         && stated.names_lifetime(exchange.response)
         && located() == Some(true);

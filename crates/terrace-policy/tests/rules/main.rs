@@ -2,4 +2,5 @@
 
 mod ranges;
 mod status;
+mod storing;
 mod support;
