@@ -95,7 +95,9 @@ pub fn plan(stored: &StoredResponse, request: &Presented<'_>, policy: &Policy) -
 /// How a validated response, or one served because the origin failed, answers the request.
 /// `None` if too little of it is stored.
 pub fn answer(stored: &StoredResponse, request: &Presented<'_>) -> Option<Answer> {
-    let conditional = request.headers.contains_key(IF_NONE_MATCH) || request.headers.contains_key(IF_MODIFIED_SINCE);
+    // 304 answers GET and HEAD only; to other methods these fields mean something else (RFC 9110 sections 13.1.2, 13.1.3).
+    let conditional = matches!(*request.method, Method::GET | Method::HEAD)
+        && (request.headers.contains_key(IF_NONE_MATCH) || request.headers.contains_key(IF_MODIFIED_SINCE));
     // Preconditions count only where the answer would be 200 or 206 (RFC 9110 section 13.2.1).
     let successful = matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     let ranged = request.headers.contains_key(RANGE) && request.method == Method::GET && successful;

@@ -1,5 +1,6 @@
 //! The promises of the rules, one module per group of sections of RFC 9111 and its companions.
 
+mod conditional;
 mod ranges;
 mod status;
 mod storing;
