@@ -179,7 +179,7 @@ fn ranges(stored: &StoredResponse, specs: &[RangeSpec]) -> Option<Answer> {
             let slices = coalesce(resolved).into_iter().map(|range| Slice { range, offset: range.first });
             Some(Answer::Partial(slices.collect()))
         }
-        Extent::Part { range, complete } => {
+        Extent::Part { range, complete, .. } => {
             let [spec] = specs else { return None };
             within_part(*spec, range, complete).map(|slice| Answer::Partial(vec![slice]))
         }

@@ -285,7 +285,7 @@ impl Storable {
         if len == 0 || (range.len() != len && !lenient_partial) {
             return Err(Unstorable::Partial);
         }
-        let stored = StoredResponse { status, headers, freshness, extent: Extent::Part { range, complete } };
+        let stored = StoredResponse { status, headers, freshness, extent: Extent::Part { range, complete, len } };
         let whole = range.first == 0 && complete == Some(len);
         Ok(if whole { stored.into_complete(len) } else { stored })
     }
@@ -315,11 +315,15 @@ impl StoredResponse {
     /// Combines a stored part with a newer one that overlaps or touches it, "if they all share the
     /// same strong validator" (section 3.4). The newer head counts. `None` if they do not combine.
     pub fn combine(&self, newer: &Self) -> Option<Combined> {
-        let (Extent::Part { range: a, complete }, Extent::Part { range: b, complete: same }) =
+        let (Extent::Part { range: a, complete, len: a_len }, Extent::Part { range: b, complete: same, len: b_len }) =
             (self.extent, newer.extent)
         else {
             return None;
         };
+        // Content of another length than its range has no certain place in the whole.
+        if a_len != a.len() || b_len != b.len() {
+            return None;
+        }
         let touches = a.first <= b.last + 1 && b.first <= a.last + 1;
         let received = newer.freshness.received;
         if !touches || complete != same || !same_strong_validator(&self.headers, &newer.headers, received) {
@@ -327,7 +331,7 @@ impl StoredResponse {
         }
         let range = ByteRange { first: a.first.min(b.first), last: a.last.max(b.last), suffix: false };
         let mut stored = newer.clone();
-        stored.extent = Extent::Part { range, complete };
+        stored.extent = Extent::Part { range, complete, len: range.len() };
         stored.headers.insert(CONTENT_RANGE, range.content_range(complete));
         stored.headers.insert(CONTENT_LENGTH, range.len().into());
         if range.first == 0 && complete == Some(range.len()) {

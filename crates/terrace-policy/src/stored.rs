@@ -21,8 +21,9 @@ pub struct StoredResponse {
 pub(crate) enum Extent {
     /// All of them.
     Complete { len: u64 },
-    /// One part, with the length of the whole if that is known.
-    Part { range: ByteRange, complete: Option<u64> },
+    /// One part, with the length of the whole if that is known, and of the content that arrived,
+    /// which may be another than that of `range` ([`Policy::lenient_partial`](crate::Policy)).
+    Part { range: ByteRange, complete: Option<u64>, len: u64 },
 }
 
 impl StoredResponse {

@@ -19,3 +19,18 @@ fn a_range_before_the_stored_part_goes_to_the_origin() {
     let plan = get(&stored, &[("range", "bytes=4-9")], 0, &Policy::safe());
     assert!(matches!(plan, Plan::Serve(Answer::Partial(_))));
 }
+
+#[test]
+fn content_that_is_not_as_long_as_its_range_is_never_combined() {
+    let policy = Policy::rfc9111();
+    let (short, long) = (part("bytes 0-4/10", 3, &policy), part("bytes 0-4/10", 7, &policy));
+    let (rest, short_rest) = (part("bytes 5-9/10", 5, &policy), part("bytes 5-9/10", 4, &policy));
+    for (earlier, newer) in
+        [(&short, &rest), (&long, &rest), (&rest, &short), (&part("bytes 0-4/10", 5, &policy), &short_rest)]
+    {
+        assert!(earlier.combine(newer).is_none());
+        assert!(newer.combine(earlier).is_none());
+    }
+    let combined = part("bytes 0-4/10", 5, &policy).combine(&rest).expect("both as long as they say");
+    assert_eq!(combined.stored.complete_len(), Some(10));
+}

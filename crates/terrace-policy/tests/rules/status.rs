@@ -27,7 +27,8 @@ fn ttl_stays_an_integer_of_structured_fields_however_long_the_lifetime() {
         (Duration::MAX, Duration::ZERO, 999_999_999_999_999),
         (Duration::ZERO, Duration::MAX, -999_999_999_999_999),
     ] {
-        let read = parameter(&CacheStatus::hit(remaining, stale), "ttl").and_then(|ttl| ttl.as_integer().map(i64::from));
+        let read =
+            parameter(&CacheStatus::hit(remaining, stale), "ttl").and_then(|ttl| ttl.as_integer().map(i64::from));
         assert_eq!(read, Some(ttl), "{remaining:?} {stale:?}");
     }
 }
