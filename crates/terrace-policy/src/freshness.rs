@@ -139,7 +139,12 @@ impl Freshness {
 
     /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.
     pub fn shorten(&mut self, share: f64) {
-        self.lifetime = self.lifetime.mul_f64(1.0 - share.clamp(0.0, 1.0));
+        if share.is_nan() {
+            return;
+        }
+        // Only nearly all of the longest lifetime rounds to more than a Duration holds.
+        let cut = Duration::try_from_secs_f64(self.lifetime.as_secs_f64() * share.clamp(0.0, 1.0));
+        self.lifetime = self.lifetime.saturating_sub(cut.unwrap_or(Duration::MAX));
     }
 
     /// May it be served stale because its origin failed (RFC 5861 section 4) or, if `disconnected`,

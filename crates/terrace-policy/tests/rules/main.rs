@@ -1,6 +1,7 @@
 //! The promises of the rules, one module per group of sections of RFC 9111 and its companions.
 
 mod conditional;
+mod freshness;
 mod ranges;
 mod status;
 mod storing;
