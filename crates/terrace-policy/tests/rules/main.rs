@@ -2,6 +2,7 @@
 
 mod conditional;
 mod freshness;
+mod invalidation;
 mod ranges;
 mod status;
 mod storing;
