@@ -214,8 +214,9 @@ impl<const N: usize> Short<N> {
 /// The members of a `Cache-Control` line: `#( token [ "=" ( token / quoted-string ) ] )`.
 ///
 /// Both forms of an argument give their content, for "a cache ought to accept both" (section 5.2).
-/// Lenient where that makes nothing more cacheable: a quote that is never closed does not hide the
-/// directives behind it, and white space around `=` leaves an argument that is no valid one.
+/// Lenient where that makes nothing more cacheable: a quote that is never closed, or does not begin
+/// an argument, does not hide the directives behind it, and white space around `=` leaves an
+/// argument that is no valid one.
 pub(crate) struct Members<'a> {
     rest: &'a [u8],
 }
@@ -250,7 +251,7 @@ fn split_member(line: &[u8]) -> (&[u8], &[u8]) {
     while at < line.len() {
         match line[at] {
             b',' => return (&line[..at], &line[at + 1..]),
-            b'"' => at += quoted_len(&line[at..]).unwrap_or(1),
+            b'"' if line[..at].ends_with(b"=") => at += quoted_len(&line[at..]).unwrap_or(1),
             _ => at += 1,
         }
     }
