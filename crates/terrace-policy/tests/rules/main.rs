@@ -7,3 +7,4 @@ mod ranges;
 mod status;
 mod storing;
 mod support;
+mod vary;
