@@ -1,6 +1,7 @@
 //! The promises of the rules, one module per group of sections of RFC 9111 and its companions.
 
 mod conditional;
+mod dates;
 mod freshness;
 mod invalidation;
 mod ranges;
