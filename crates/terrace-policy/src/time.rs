@@ -27,9 +27,11 @@ const FIFTY_YEARS: Duration = Duration::from_secs(50 * 31_557_600);
 /// a date before 1970 or with the wrong day of the week included, is `None`. Allocates for the
 /// obsolete format only.
 pub fn parse_date(value: &HeaderValue, now: SystemTime) -> Option<SystemTime> {
-    let text = value.to_str().ok()?;
+    let text = value.to_str().ok()?.trim();
     match Obsolete::new(text) {
         Some(obsolete) => obsolete.resolve(now),
+        // No other format is longer than an IMF-fixdate, but httpdate knows variants of the obsolete one.
+        None if text.len() > "Sun, 06 Nov 1994 08:49:37 GMT".len() => None,
         None => httpdate::parse_http_date(text).ok(),
     }
 }

@@ -50,6 +50,7 @@ fn only_the_three_formats_are_dates() {
         "Sun, 06-Nov-94 08:49:37 GMT",
         "Sund        ay, 06-Nov-94 08:49:37 GMT",
         "Sunday, 06-Nov-+4 08:49:37 GMT",
+        "Sunday, 06-Nov-94\"08:49:37 GMT",
         "Sunday, 06-Nov-94 08:49:37",
         "Sun 06 Nov 1994 08:49:37 GMT",
         "Sun, 06 Nov 1994 08:49:37 UTC",
