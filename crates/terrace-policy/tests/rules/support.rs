@@ -43,7 +43,7 @@ pub(crate) fn policies() -> [(&'static str, Policy); 2] {
 }
 
 /// One exchange with the origin that owns its parts. A `GET` answered by a 200, unless changed.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trip {
     pub(crate) method: Method,
     pub(crate) target: Uri,
