@@ -5,6 +5,7 @@ mod dates;
 mod freshness;
 mod invalidation;
 mod ranges;
+mod stale;
 mod status;
 mod storing;
 mod support;
