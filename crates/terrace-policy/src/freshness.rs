@@ -61,6 +61,8 @@ pub struct Freshness {
     /// `no-cache`: each use needs a successful validation.
     pub(crate) always_validate: bool,
     pub(crate) immutable: bool,
+    /// Nothing in the response speaks against a stale answer to a client that accepts it (`max-stale`).
+    pub(crate) may_be_stale: bool,
     /// Stale use is fine while the origin cannot be reached.
     pub(crate) when_disconnected: bool,
     /// Wall clock at arrival, for conditional requests when there is neither `Last-Modified` nor `Date`.
@@ -88,6 +90,7 @@ impl Freshness {
             None => default,
         };
         let initial_age = initial_age(headers, timing);
+        let may_be_stale = !never_stale && directives.s_maxage.is_none();
         Self {
             initial_age: initial_age.unwrap_or_default(),
             lifetime: if initial_age.is_some() { lifetime } else { Duration::ZERO },
@@ -97,7 +100,8 @@ impl Freshness {
             never_stale,
             always_validate: directives.no_cache == Qualified::Whole,
             immutable: directives.immutable,
-            when_disconnected: policy.stale_when_disconnected && !never_stale && directives.s_maxage.is_none(),
+            may_be_stale,
+            when_disconnected: policy.stale_when_disconnected && may_be_stale,
             received: timing.received,
         }
     }

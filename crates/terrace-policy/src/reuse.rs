@@ -152,8 +152,7 @@ fn usability(
         return Usability::WhileRevalidating;
     }
     let tolerated = directives.max_stale.filter(|_| policy.honor_reload && !request.expired);
-    let prohibited = freshness.never_stale || !freshness.when_disconnected;
-    if tolerated.is_some_and(|limit| staleness <= limit) && !prohibited {
+    if tolerated.is_some_and(|limit| staleness <= limit) && freshness.may_be_stale {
         return Usability::Usable;
     }
     Usability::Not(Forward::Stale)

@@ -269,3 +269,18 @@ fn a_guess_never_answers_a_request_with_credentials_under_the_safe_rules() {
         assert_eq!(get(&guessed, &[], 0, &policy), FULL, "{name}");
     }
 }
+
+#[test]
+fn max_stale_needs_no_permission_to_serve_stale_when_disconnected() {
+    for (name, mut policy) in policies() {
+        policy.honor_reload = true;
+        for disconnected in [false, true] {
+            policy.stale_when_disconnected = disconnected;
+            let tolerant = [("cache-control", "max-stale=10")];
+            assert_eq!(get(&stored("max-age=100", &policy), &tolerant, 110, &policy), FULL, "{name} {disconnected}");
+            assert_eq!(get(&stored("s-maxage=100", &policy), &tolerant, 110, &policy), STALE, "{name} {disconnected}");
+            let strict = stored("max-age=100, must-revalidate", &policy);
+            assert_eq!(get(&strict, &tolerant, 110, &policy), STALE, "{name} {disconnected}");
+        }
+    }
+}
