@@ -4,6 +4,7 @@ mod conditional;
 mod dates;
 mod freshness;
 mod invalidation;
+mod journeys;
 mod ranges;
 mod stale;
 mod status;
