@@ -43,12 +43,12 @@ struct Step<'a> {
 const URI: &str = "http://origin.example/dir/page";
 
 /// The first request: nothing is stored yet.
-fn first<'a>(response: Lines<'a>) -> Step<'a> {
+fn first(response: Lines<'_>) -> Step<'_> {
     Step { at: 0, method: "GET", uri: URI, request: &[], status: Some(200), response, seen: [Fetched; 2] }
 }
 
 /// A request three seconds later, to an origin that would answer with the same head again.
-fn then<'a>(before: Step<'a>, seen: Seen) -> Step<'a> {
+fn then(before: Step<'_>, seen: Seen) -> Step<'_> {
     Step { at: before.at + 3, seen: [seen; 2], ..before }
 }
 
@@ -89,7 +89,7 @@ impl Cache {
             return Failed;
         }
         let Some(status) = step.status else { return Failed };
-        self.fetched(step, found, trip.status(status));
+        self.fetched(step, found, &trip.status(status));
         Fetched
     }
 
@@ -110,12 +110,12 @@ impl Cache {
         Revalidated
     }
 
-    fn fetched(&mut self, step: &Step<'_>, found: Option<usize>, trip: Trip) {
+    fn fetched(&mut self, step: &Step<'_>, found: Option<usize>, trip: &Trip) {
         for uri in invalidates(&trip.method, &trip.target, trip.status, &trip.response) {
             self.kept.remove(&uri.to_string());
         }
         if trip.method == Method::HEAD {
-            return self.described(step, found, &trip);
+            return self.described(step, found, trip);
         }
         let Ok(storable) = trip.judge(&self.policy) else { return };
         let fields = storable.vary().to_vec();
