@@ -203,7 +203,7 @@ fuzz_target!(|input: Input| {
     }
     let Some(mut stored) = keep(&exchange, &policy, input.len.into()) else { return };
     if input.options & 4 != 0 {
-        stored.freshness_mut().shorten(0.25);
+        stored.shorten(0.25);
     }
     let content: Vec<u8> = (0..input.len).collect();
     reuse(&stored, &input, &policy, content.len() as u64);

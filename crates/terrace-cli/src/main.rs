@@ -1,2 +1,32 @@
 //! The `terrace` command.
-fn main() {}
+//!
+//! `terrace proxy` puts Terrace's HTTP cache in front of a server that is not written in Rust.
+//!
+//! Exit status: 0 success, 1 a failure while running, 2 a mistake in the arguments or the environment.
+
+mod failure;
+mod proxy;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "terrace", version, about = "Tiered HTTP caching", long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a caching reverse proxy in front of an origin server.
+    Proxy(Box<proxy::Options>),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Proxy(options) => proxy::main(*options),
+    };
+    result.err().map_or(ExitCode::SUCCESS, Failure::report)
+}

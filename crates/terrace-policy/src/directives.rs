@@ -81,6 +81,16 @@ pub struct ResponseDirectives {
 }
 
 impl ResponseDirectives {
+    /// What an application means that wants a response to be fresh for this long.
+    pub fn fresh_for(lifetime: Duration) -> Self {
+        Self { max_age: Some(lifetime), ..Self::default() }
+    }
+
+    /// What an application means that wants a response not to be stored.
+    pub fn no_store() -> Self {
+        Self { no_store: true, ..Self::default() }
+    }
+
     /// Reads every `Cache-Control` line of a response.
     pub fn from_cache_control(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();

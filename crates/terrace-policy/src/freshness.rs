@@ -5,7 +5,7 @@ use crate::directives::{Qualified, ResponseDirectives};
 use crate::time::{delta_seconds, parse_date, whole_seconds};
 use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// When a response was asked for and received.
 #[derive(Clone, Copy, Debug)]
@@ -46,27 +46,29 @@ impl LifetimeSource {
 }
 
 /// How long a stored response may be used, and how. Computed once, when it is stored.
+///
+/// There is one per entry, so it is small: milliseconds and seconds instead of [`Duration`]s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about one response")]
 pub struct Freshness {
     /// `corrected_initial_age` (section 4.2.3): how old it already was when it arrived.
-    pub(crate) initial_age: Duration,
+    initial_age_ms: u64,
     /// `freshness_lifetime` (section 4.2.1).
-    pub(crate) lifetime: Duration,
-    pub(crate) source: LifetimeSource,
-    pub(crate) stale_while_revalidate: Duration,
-    pub(crate) stale_if_error: Duration,
+    lifetime_ms: u64,
+    /// Wall clock at arrival, in seconds since 1970.
+    received_s: u64,
+    stale_while_revalidate_s: u32,
+    stale_if_error_s: u32,
+    source: LifetimeSource,
     /// Stale use is prohibited by a directive (section 4.2.4).
-    pub(crate) never_stale: bool,
+    never_stale: bool,
     /// `no-cache`: each use needs a successful validation.
-    pub(crate) always_validate: bool,
-    pub(crate) immutable: bool,
-    /// Nothing in the response speaks against a stale answer to a client that accepts it (`max-stale`).
-    pub(crate) may_be_stale: bool,
+    always_validate: bool,
+    immutable: bool,
+    /// Nothing in the response speaks against a stale answer to a client that accepts one.
+    stale_if_accepted: bool,
     /// Stale use is fine while the origin cannot be reached.
-    pub(crate) when_disconnected: bool,
-    /// Wall clock at arrival, for conditional requests when there is neither `Last-Modified` nor `Date`.
-    pub(crate) received: SystemTime,
+    when_disconnected: bool,
 }
 
 impl Freshness {
@@ -79,56 +81,60 @@ impl Freshness {
     ) -> Self {
         let directives = &stated.directives;
         let (lifetime, source) = lifetime(status, headers, stated, timing, policy);
+        let initial_age = initial_age(headers, timing);
         let never_stale = directives.must_revalidate
             || directives.proxy_revalidate
             || (directives.s_maxage.is_some() && policy.s_maxage_forbids_stale);
         let window = |own: Option<Duration>, default: Duration| match own {
-            _ if never_stale => Duration::ZERO,
-            Some(window) => window,
+            _ if never_stale => 0,
+            Some(window) => seconds(window),
             // s-maxage alone prohibits stale answers (5.2.2.10); only an explicit window lifts that.
-            None if directives.s_maxage.is_some() => Duration::ZERO,
-            None => default,
+            None if directives.s_maxage.is_some() => 0,
+            None => seconds(default),
         };
-        let initial_age = initial_age(headers, timing);
-        let may_be_stale = !never_stale && directives.s_maxage.is_none();
+        let stale_if_accepted = !never_stale && directives.s_maxage.is_none();
         Self {
-            initial_age: initial_age.unwrap_or_default(),
-            lifetime: if initial_age.is_some() { lifetime } else { Duration::ZERO },
+            initial_age_ms: milliseconds(initial_age.unwrap_or_default()),
+            lifetime_ms: if initial_age.is_some() { milliseconds(lifetime) } else { 0 },
+            received_s: timing.received.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            stale_while_revalidate_s: window(directives.stale_while_revalidate, policy.stale_while_revalidate),
+            stale_if_error_s: window(directives.stale_if_error, policy.stale_if_error),
             source,
-            stale_while_revalidate: window(directives.stale_while_revalidate, policy.stale_while_revalidate),
-            stale_if_error: window(directives.stale_if_error, policy.stale_if_error),
             never_stale,
             always_validate: directives.no_cache == Qualified::Whole,
             immutable: directives.immutable,
-            may_be_stale,
-            when_disconnected: policy.stale_when_disconnected && may_be_stale,
-            received: timing.received,
+            stale_if_accepted,
+            when_disconnected: policy.stale_when_disconnected && stale_if_accepted,
         }
     }
 
     /// `current_age` of a response that has been stored for `resident` (section 4.2.3).
     pub fn age(&self, resident: Duration) -> Duration {
-        self.initial_age.saturating_add(resident)
+        Duration::from_millis(self.age_ms(resident))
     }
 
     /// How much longer it is fresh; zero when it is stale.
     pub fn remaining(&self, resident: Duration) -> Duration {
-        self.lifetime.saturating_sub(self.age(resident))
+        Duration::from_millis(self.lifetime_ms.saturating_sub(self.age_ms(resident)))
     }
 
     /// How long it has been stale; zero while it is fresh.
     pub fn staleness(&self, resident: Duration) -> Duration {
-        self.age(resident).saturating_sub(self.lifetime)
+        Duration::from_millis(self.age_ms(resident).saturating_sub(self.lifetime_ms))
     }
 
     /// `response_is_fresh = (freshness_lifetime > current_age)` (section 4.2).
     pub fn is_fresh(&self, resident: Duration) -> bool {
-        self.lifetime > self.age(resident)
+        self.lifetime_ms > self.age_ms(resident)
+    }
+
+    fn age_ms(&self, resident: Duration) -> u64 {
+        self.initial_age_ms.saturating_add(milliseconds(resident))
     }
 
     /// The freshness lifetime.
     pub fn lifetime(&self) -> Duration {
-        self.lifetime
+        Duration::from_millis(self.lifetime_ms)
     }
 
     /// Who gave the lifetime.
@@ -136,9 +142,43 @@ impl Freshness {
         self.source
     }
 
+    /// For how long it may be served stale while it is revalidated.
+    pub fn stale_while_revalidate(&self) -> Duration {
+        Duration::from_secs(self.stale_while_revalidate_s.into())
+    }
+
+    /// For how long it may be served stale when the origin fails.
+    pub fn stale_if_error(&self) -> Duration {
+        Duration::from_secs(self.stale_if_error_s.into())
+    }
+
+    /// When the response arrived, in whole seconds of the wall clock.
+    pub fn received(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.received_s)
+    }
+
+    /// `no-cache` (section 5.2.2.4): each use needs a successful validation.
+    pub fn needs_validation(&self) -> bool {
+        self.always_validate
+    }
+
     /// Whether no request can ever be answered without asking the origin first.
     pub fn always_validates(&self) -> bool {
-        self.always_validate || (self.lifetime <= self.initial_age && self.stale_while_revalidate.is_zero())
+        self.always_validate || (self.lifetime_ms <= self.initial_age_ms && self.stale_while_revalidate_s == 0)
+    }
+
+    pub(crate) fn is_immutable(&self) -> bool {
+        self.immutable
+    }
+
+    /// Whether it may be served stale to a client that accepts it (`max-stale`, section 5.2.1.2).
+    pub(crate) fn is_stale_if_accepted(&self) -> bool {
+        self.stale_if_accepted
+    }
+
+    /// Whether it may be served however stale it is, while the origin cannot be reached.
+    pub fn may_be_stale(&self) -> bool {
+        self.when_disconnected
     }
 
     /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.
@@ -147,8 +187,8 @@ impl Freshness {
             return;
         }
         // Only nearly all of the longest lifetime rounds to more than a Duration holds.
-        let cut = Duration::try_from_secs_f64(self.lifetime.as_secs_f64() * share.clamp(0.0, 1.0));
-        self.lifetime = self.lifetime.saturating_sub(cut.unwrap_or(Duration::MAX));
+        let cut = Duration::try_from_secs_f64(self.lifetime().as_secs_f64() * share.clamp(0.0, 1.0));
+        self.lifetime_ms = self.lifetime_ms.saturating_sub(milliseconds(cut.unwrap_or(Duration::MAX)));
     }
 
     /// May it be served stale because its origin failed (RFC 5861 section 4) or, if `disconnected`,
@@ -157,9 +197,18 @@ impl Freshness {
         if self.always_validate || self.never_stale {
             return false;
         }
-        let within = self.staleness(resident) <= self.stale_if_error && !self.stale_if_error.is_zero();
+        let window = self.stale_if_error();
+        let within = self.staleness(resident) <= window && !window.is_zero();
         within || (disconnected && self.when_disconnected)
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The directives that count for a response, and whose they are.

@@ -1,11 +1,11 @@
 //! May a stored response answer a request? (RFC 9111 section 4)
 
-use crate::Policy;
 use crate::directives::RequestDirectives;
 use crate::range::{ByteRange, RangeSpec, coalesce, parse_range};
 use crate::status::Forward;
-use crate::stored::{Extent, StoredResponse};
+use crate::stored::{Extent, Facts, Part, Stored};
 use crate::validate::{if_range_holds, not_modified};
+use crate::{Freshness, Policy};
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
 };
@@ -72,16 +72,16 @@ pub fn is_for_origin_only(request: &HeaderMap) -> bool {
 }
 
 /// Decides by section 4. Allocates only for ranges.
-pub fn plan(stored: &StoredResponse, request: &Presented<'_>, policy: &Policy) -> Plan {
+pub fn plan(stored: &impl Stored, request: &Presented<'_>, policy: &Policy) -> Plan {
     let directives = if request.headers.contains_key(CACHE_CONTROL) {
         RequestDirectives::from_cache_control(request.headers)
     } else {
         RequestDirectives::default()
     };
-    if policy.guard_cookies && !stored.freshness.source.is_explicit() && has_credentials(request.headers) {
+    if policy.guard_cookies && !stored.facts().freshness.source().is_explicit() && has_credentials(request.headers) {
         return Plan::Forward(Forward::Request);
     }
-    let usable = usability(stored, request, &directives, policy);
+    let usable = usability(&stored.facts().freshness, request, &directives, policy);
     if let Usability::Not(reason) = usable {
         return Plan::Validate(reason);
     }
@@ -94,26 +94,32 @@ pub fn plan(stored: &StoredResponse, request: &Presented<'_>, policy: &Policy) -
 
 /// How a validated response, or one served because the origin failed, answers the request.
 /// `None` if too little of it is stored.
-pub fn answer(stored: &StoredResponse, request: &Presented<'_>) -> Option<Answer> {
-    // 304 answers GET and HEAD only; to other methods these fields mean something else (RFC 9110 sections 13.1.2, 13.1.3).
-    let conditional = matches!(*request.method, Method::GET | Method::HEAD)
-        && (request.headers.contains_key(IF_NONE_MATCH) || request.headers.contains_key(IF_MODIFIED_SINCE));
-    // Preconditions count only where the answer would be 200 or 206 (RFC 9110 section 13.2.1).
-    let successful = matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-    let ranged = request.headers.contains_key(RANGE) && request.method == Method::GET && successful;
-    if !ranged {
-        stored.complete_len()?;
+pub fn answer(stored: &impl Stored, request: &Presented<'_>) -> Option<Answer> {
+    let facts = stored.facts();
+    // Preconditions and ranges count only where the answer would be 200 or 206 (RFC 9110 section 13.2.1).
+    let successful = matches!(facts.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+    let asks = |name| successful && request.headers.contains_key(name);
+    let ranged = asks(RANGE) && request.method == Method::GET;
+    // 304 answers GET and HEAD only; to other methods these fields mean something else (sections 13.1.2, 13.1.3).
+    let conditional =
+        matches!(*request.method, Method::GET | Method::HEAD) && (asks(IF_NONE_MATCH) || asks(IF_MODIFIED_SINCE));
+    if facts.complete_len().is_none() && !ranged {
+        return None;
     }
-    if conditional && successful && not_modified(request.headers, &stored.headers, stored.freshness.received) {
+    if !ranged && !conditional {
+        return Some(Answer::Full);
+    }
+    let (headers, received) = (stored.headers(), facts.freshness.received());
+    if conditional && not_modified(request.headers, &headers, received) {
         return Some(Answer::NotModified);
     }
     if ranged
-        && if_range_holds(request.headers, &stored.headers, stored.freshness.received)
+        && if_range_holds(request.headers, &headers, received)
         && let Some(specs) = parse_range(request.headers)
     {
-        return ranges(stored, &specs);
+        return ranges(facts, &specs);
     }
-    stored.complete_len().map(|_| Answer::Full)
+    facts.complete_len().map(|_| Answer::Full)
 }
 
 fn has_credentials(request: &HeaderMap) -> bool {
@@ -127,32 +133,31 @@ enum Usability {
 }
 
 fn usability(
-    stored: &StoredResponse,
+    freshness: &Freshness,
     request: &Presented<'_>,
     directives: &RequestDirectives,
     policy: &Policy,
 ) -> Usability {
-    let freshness = &stored.freshness;
-    if freshness.always_validate {
+    if freshness.needs_validation() {
         return Usability::Not(Forward::Stale);
     }
     if request.collapsed {
         return Usability::Usable;
     }
     let fresh = freshness.is_fresh(request.resident) && !request.expired;
-    if policy.honor_reload && demands_more(stored, request.resident, directives, fresh) {
+    if policy.honor_reload && demands_more(freshness, request.resident, directives, fresh) {
         return Usability::Not(if fresh { Forward::Request } else { Forward::Stale });
     }
     if fresh {
         return Usability::Usable;
     }
     let staleness = freshness.staleness(request.resident);
-    let window = freshness.stale_while_revalidate;
+    let window = freshness.stale_while_revalidate();
     if !window.is_zero() && staleness <= window {
         return Usability::WhileRevalidating;
     }
     let tolerated = directives.max_stale.filter(|_| policy.honor_reload && !request.expired);
-    if tolerated.is_some_and(|limit| staleness <= limit) && freshness.may_be_stale {
+    if tolerated.is_some_and(|limit| staleness <= limit) && freshness.is_stale_if_accepted() {
         return Usability::Usable;
     }
     Usability::Not(Forward::Stale)
@@ -160,32 +165,32 @@ fn usability(
 
 /// `no-cache`, `max-age` and `min-fresh` of the request (sections 5.2.1.1, 5.2.1.3, 5.2.1.4). A fresh
 /// response marked `immutable` is not revalidated for a mere `max-age` (RFC 8246 section 2.1).
-fn demands_more(stored: &StoredResponse, resident: Duration, directives: &RequestDirectives, fresh: bool) -> bool {
-    let freshness = &stored.freshness;
+fn demands_more(freshness: &Freshness, resident: Duration, directives: &RequestDirectives, fresh: bool) -> bool {
     let too_old = directives.max_age.is_some_and(|limit| freshness.age(resident) > limit || limit.is_zero());
     let too_short = directives.min_fresh.is_some_and(|wanted| freshness.remaining(resident) < wanted);
-    directives.no_cache || too_short || (too_old && !(fresh && freshness.immutable))
+    directives.no_cache || too_short || (too_old && !(fresh && freshness.is_immutable()))
 }
 
 /// Serves ranges from a complete response, or one range from a part that holds all of it.
-fn ranges(stored: &StoredResponse, specs: &[RangeSpec]) -> Option<Answer> {
-    match stored.extent {
+fn ranges(facts: &Facts, specs: &[RangeSpec]) -> Option<Answer> {
+    match &facts.extent {
         Extent::Complete { len } => {
-            let resolved: Vec<_> = specs.iter().filter_map(|spec| spec.resolve(len)).collect();
+            let resolved: Vec<_> = specs.iter().filter_map(|spec| spec.resolve(*len)).collect();
             if resolved.is_empty() {
                 return Some(Answer::Unsatisfiable);
             }
             let slices = coalesce(resolved).into_iter().map(|range| Slice { range, offset: range.first });
             Some(Answer::Partial(slices.collect()))
         }
-        Extent::Part { range, complete, .. } => {
+        Extent::Part(part) => {
             let [spec] = specs else { return None };
-            within_part(*spec, range, complete).map(|slice| Answer::Partial(vec![slice]))
+            within_part(*spec, part).map(|slice| Answer::Partial(vec![slice]))
         }
     }
 }
 
-fn within_part(spec: RangeSpec, part: ByteRange, complete: Option<u64>) -> Option<Slice> {
+fn within_part(spec: RangeSpec, part: &Part) -> Option<Slice> {
+    let Part { range: part, complete, .. } = *part;
     let asked = match (spec, complete) {
         (RangeSpec::From { first, last: Some(last) }, None) => ByteRange { first, last, suffix: false },
         (_, None) => return None,

@@ -44,9 +44,8 @@ impl Forward {
     }
 }
 
-/// One member of the field: what this cache did with a request.
+/// One member of the field: what this cache did with a request. Exhaustive on purpose: its parts are the RFC's.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct CacheStatus {
     /// The request was answered without going forward.
     pub hit: bool,

@@ -2,10 +2,10 @@
 
 use crate::Policy;
 use crate::directives::{Qualified, RequestDirectives, ResponseDirectives};
-use crate::freshness::{Freshness, Stated, StatedBy, Timing, is_heuristically_cacheable};
+use crate::freshness::{Freshness, LifetimeSource, Stated, StatedBy, Timing, is_heuristically_cacheable};
 use crate::invalidate::resolve;
 use crate::range::{ByteRange, ContentRange};
-use crate::stored::{Extent, StoredResponse};
+use crate::stored::{Extent, Facts, Part, StoredResponse};
 use crate::time::{format_date, parse_date, whole_seconds};
 use crate::validate::{Validators, same_strong_validator, update};
 use crate::vary::Vary;
@@ -14,6 +14,7 @@ use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, StatusCode, Uri};
+use std::time::Duration;
 
 /// One exchange with the origin, to be judged.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +115,7 @@ pub fn storable(exchange: &Exchange<'_>, policy: &Policy) -> Result<Storable, Un
         return Err(Unstorable::Vary);
     };
     let freshness = Freshness::of(exchange.status, exchange.response, &stated, exchange.timing, policy);
-    worth_storing(exchange, &freshness, policy)?;
+    worth_storing(exchange, directives, &freshness, policy)?;
     let headers = stored_fields(exchange.response, directives, exchange.timing);
     let lenient_partial = policy.lenient_partial;
     Ok(Storable { status: exchange.status, headers, freshness, vary, part, lenient_partial })
@@ -195,17 +196,22 @@ fn allowed_by_credentials(exchange: &Exchange<'_>, stated: &Stated, policy: &Pol
 
 /// Section 3 allows more to be stored than can ever be used. What is never fresh is kept only if it
 /// can be validated or served stale.
-fn worth_storing(exchange: &Exchange<'_>, freshness: &Freshness, policy: &Policy) -> Result<(), Unstorable> {
+fn worth_storing(
+    exchange: &Exchange<'_>,
+    directives: &ResponseDirectives,
+    freshness: &Freshness,
+    policy: &Policy,
+) -> Result<(), Unstorable> {
     let validates = Validators::of(exchange.response).is_some();
-    let fresh = freshness.is_fresh(std::time::Duration::ZERO);
-    let stale = !freshness.stale_while_revalidate.is_zero() || !freshness.stale_if_error.is_zero();
-    let expires_again = !freshness.lifetime.is_zero() && policy.stale_when_disconnected;
-    if freshness.always_validate && !validates {
+    let fresh = freshness.is_fresh(Duration::ZERO);
+    let stale = !freshness.stale_while_revalidate().is_zero() || !freshness.stale_if_error().is_zero();
+    let expires_again = !freshness.lifetime().is_zero() && policy.stale_when_disconnected;
+    if freshness.needs_validation() && !validates {
         return Err(Unstorable::NothingToReuse);
     }
     // A status that no heuristic covers needs a reason to be stored that is in the response (section 3).
-    let cacheable = freshness.source.is_explicit()
-        || freshness.source != crate::LifetimeSource::Nobody
+    let cacheable = freshness.source() != LifetimeSource::Nobody
+        || directives.public
         || is_heuristically_cacheable(exchange.status);
     let useful = fresh || stale || expires_again || validates;
     if cacheable && useful { Ok(()) } else { Err(Unstorable::NothingToReuse) }
@@ -258,9 +264,9 @@ impl Storable {
         &self.freshness
     }
 
-    /// The head as it is to be stored, for fields that only the caller knows how to remove.
-    pub fn headers_mut(&mut self) -> &mut HeaderMap {
-        &mut self.headers
+    /// The head as it is to be stored.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.
@@ -280,12 +286,14 @@ impl Storable {
     pub fn received(self, len: u64) -> Result<StoredResponse, Unstorable> {
         let Self { status, headers, freshness, part, lenient_partial, .. } = self;
         let Some(ContentRange { range, complete }) = part else {
-            return Ok(StoredResponse { status, headers, freshness, extent: Extent::Complete { len } });
+            let facts = Facts { status, freshness, extent: Extent::Complete { len } };
+            return Ok(StoredResponse { facts, headers });
         };
         if len == 0 || (range.len() != len && !lenient_partial) {
             return Err(Unstorable::Partial);
         }
-        let stored = StoredResponse { status, headers, freshness, extent: Extent::Part { range, complete, len } };
+        let extent = Extent::Part(Box::new(Part { range, complete, len }));
+        let stored = StoredResponse { facts: Facts { status, freshness, extent }, headers };
         let whole = range.first == 0 && complete == Some(len);
         Ok(if whole { stored.into_complete(len) } else { stored })
     }
@@ -305,33 +313,32 @@ pub struct Combined {
 
 impl StoredResponse {
     fn into_complete(mut self, len: u64) -> Self {
-        self.status = StatusCode::OK;
+        self.facts.status = StatusCode::OK;
+        self.facts.extent = Extent::Complete { len };
         self.headers.remove(CONTENT_RANGE);
         self.headers.insert(CONTENT_LENGTH, len.into());
-        self.extent = Extent::Complete { len };
         self
     }
 
     /// Combines a stored part with a newer one that overlaps or touches it, "if they all share the
     /// same strong validator" (section 3.4). The newer head counts. `None` if they do not combine.
     pub fn combine(&self, newer: &Self) -> Option<Combined> {
-        let (Extent::Part { range: a, complete, len: a_len }, Extent::Part { range: b, complete: same, len: b_len }) =
-            (self.extent, newer.extent)
-        else {
+        let (Extent::Part(a), Extent::Part(b)) = (&self.facts.extent, &newer.facts.extent) else {
             return None;
         };
         // Content of another length than its range has no certain place in the whole.
-        if a_len != a.len() || b_len != b.len() {
+        if a.len != a.range.len() || b.len != b.range.len() {
             return None;
         }
+        let (Part { range: a, complete, .. }, Part { range: b, complete: same, .. }) = (**a, **b);
         let touches = a.first <= b.last + 1 && b.first <= a.last + 1;
-        let received = newer.freshness.received;
+        let received = newer.freshness().received();
         if !touches || complete != same || !same_strong_validator(&self.headers, &newer.headers, received) {
             return None;
         }
         let range = ByteRange { first: a.first.min(b.first), last: a.last.max(b.last), suffix: false };
         let mut stored = newer.clone();
-        stored.extent = Extent::Part { range, complete, len: range.len() };
+        stored.facts.extent = Extent::Part(Box::new(Part { range, complete, len: range.len() }));
         stored.headers.insert(CONTENT_RANGE, range.content_range(complete));
         stored.headers.insert(CONTENT_LENGTH, range.len().into());
         if range.first == 0 && complete == Some(range.len()) {
@@ -347,25 +354,31 @@ impl StoredResponse {
 /// (sections 3.2, 4.3.4 and 4.3.5). With `keep_head` nothing of that head is taken but its arrival.
 ///
 /// # Errors
-/// Says why the response may not stay stored with its new head.
+/// Gives back the new head of a response that may not stay stored with it: for the client, and for nobody else.
 pub fn freshen(
     stored: &StoredResponse,
     exchange: &Exchange<'_>,
     keep_head: bool,
     policy: &Policy,
-) -> Result<StoredResponse, Unstorable> {
+) -> Result<StoredResponse, HeaderMap> {
     let mut newer = exchange.response.clone();
     remove_connection_fields(&mut newer);
+    if policy.guard_cookies && !exchange.partitioned {
+        // A cookie that a validation sets is for the client that caused it.
+        newer.remove(SET_COOKIE);
+    }
     let mut merged = stored.headers.clone();
     // A validation makes the stored response as old as its answer, which may lack a Date.
     merged.insert(DATE, format_date(whole_seconds(exchange.timing.received)));
     if !keep_head {
         update(&mut merged, &newer);
     }
-    // The stored response was allowed to be stored: of the request that validates it only the
-    // method and credentials count.
-    let exchange = Exchange { method: &Method::GET, status: stored.status, response: &merged, ..*exchange };
-    let storable = storable(&exchange, policy)?;
-    let Storable { headers, freshness, .. } = storable;
-    Ok(StoredResponse { status: stored.status, headers, freshness, extent: stored.extent })
+    // The content came with another request, whose credentials were judged then.
+    let exchange =
+        Exchange { method: &Method::GET, status: stored.status(), response: &merged, partitioned: true, ..*exchange };
+    let Ok(Storable { headers, freshness, .. }) = storable(&exchange, policy) else {
+        return Err(merged);
+    };
+    let facts = Facts { status: stored.status(), freshness, extent: stored.facts.extent.clone() };
+    Ok(StoredResponse { facts, headers })
 }

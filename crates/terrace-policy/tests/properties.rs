@@ -246,7 +246,7 @@ proptest! {
             let _ = selecting_values(judged.vary(), &later.request);
             for len in [0, 1, 10, len] {
                 let Ok(mut stored) = judged.clone().received(len) else { continue };
-                stored.freshness_mut().shorten(share);
+                stored.shorten(share);
                 let presented = Presented {
                     method: &later.method,
                     headers: &later.request,

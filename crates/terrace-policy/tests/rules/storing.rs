@@ -464,3 +464,14 @@ fn each_reason_has_a_name_of_its_own() {
     names.dedup();
     assert_eq!(names.len(), reasons.len());
 }
+
+/// A response that says it is `public` may be stored for its validator, whatever its status.
+#[test]
+fn public_is_a_reason_to_store_what_can_be_validated() {
+    let public: Lines<'_> = &[("cache-control", "public"), ("etag", "\"a\"")];
+    for code in [201, 202, 302, 403, 499, 599] {
+        both(&Trip::new(public).status(code), Ok(()));
+        both(&Trip::new(&public[1..]).status(code), Err(Unstorable::NothingToReuse));
+        both(&Trip::new(&public[..1]).status(code), Err(Unstorable::NothingToReuse));
+    }
+}

@@ -1,75 +1,34 @@
-use crate::Store;
-use std::task::{Context, Poll};
-use tower_layer::Layer;
-use tower_service::Service;
+//! The response cache: tower middleware around RFC 9111.
+//!
+//! ```text
+//! CacheLayer ──layer(inner)──► Cache<S> ──call──► ResponseFuture { Ready | Forward | Unsafe | Drive }
+//!                                 │                                                   │
+//!                          key, peek, plan                              drive: look up, join, fetch, judge
+//!                                                                                     │
+//!                                           ResponseBody { Stored | Forward | Tee } ──┘
+//! ```
 
-/// What the cache does where the origin is silent.
-#[derive(Clone, Debug)]
-pub struct Rules(());
+mod answer;
+mod body;
+mod digest;
+mod drive;
+mod extension;
+mod fetch;
+mod fill;
+mod future;
+mod key;
+mod layer;
+mod packed;
+mod rules;
+mod select;
+mod service;
+mod stored;
+mod tee;
 
-impl Rules {
-    /// Safe defaults.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        Self(())
-    }
-
-    /// Exactly RFC 9111.
-    pub fn rfc9111() -> Self {
-        Self(())
-    }
-}
-
-/// Wraps a service in a [`Cache`].
-#[derive(Clone, Debug)]
-pub struct CacheLayer {
-    store: Store,
-}
-
-impl CacheLayer {
-    /// Caches in `store`.
-    pub fn new(store: Store) -> Self {
-        Self { store }
-    }
-
-    /// Replaces the rules, [`Rules::new`] by default.
-    #[must_use]
-    pub fn rules(self, _rules: Rules) -> Self {
-        self
-    }
-}
-
-impl<S> Layer<S> for CacheLayer {
-    type Service = Cache<S>;
-
-    fn layer(&self, inner: S) -> Cache<S> {
-        Cache {
-            inner,
-            _store: self.store.clone(),
-        }
-    }
-}
-
-/// The middleware.
-#[derive(Clone, Debug)]
-pub struct Cache<S> {
-    inner: S,
-    _store: Store,
-}
-
-impl<S, R> Service<R> for Cache<S>
-where
-    S: Service<R>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, req: R) -> Self::Future {
-        self.inner.call(req)
-    }
-}
+pub use body::ResponseBody;
+pub use digest::{BodyDigestLayer, BodyDigestService, Replay};
+pub use extension::{Bypass, CacheTags, Partition, ResponseOverride};
+pub use future::ResponseFuture;
+pub use layer::CacheLayer;
+pub use rules::{Query, Rules};
+pub use service::Cache;

@@ -1,0 +1,133 @@
+//! The admin port, PURGE, and the access log.
+
+use crate::harness::{Answer, Origin, Proxy, Raw, full, no_store, raw_origin, within};
+use tokio::sync::mpsc;
+
+async fn admin(proxy: &Proxy, method: &str, path: &str) -> Answer {
+    let mut client = Raw::connect(proxy.admin).await;
+    client.send(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\n\r\n")).await;
+    client.answer(method).await
+}
+
+#[tokio::test]
+async fn health_and_metrics_have_a_port_of_their_own() {
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::start(origin.address, &[]);
+    let health = admin(&proxy, "GET", "/healthz").await;
+    assert_eq!((health.status, health.text().as_str()), (200, r#"{"status":"healthy"}"#));
+    assert_eq!(admin(&proxy, "HEAD", "/healthz").await.status, 200);
+    assert_eq!(admin(&proxy, "POST", "/healthz").await.status, 405);
+    assert_eq!(admin(&proxy, "GET", "/").await.status, 404);
+
+    for path in ["/healthz", "/metrics"] {
+        let answer = proxy.get(path).await;
+        assert!(answer.text().starts_with(&format!("GET {path} ")), "the origin's own {path}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_connections_and_the_origin_s_failures() {
+    let origin = raw_origin(|mut client, _| async move {
+        client.head().await;
+    })
+    .await;
+    let proxy = Proxy::start(origin, &[]);
+    let _open = proxy.connect().await;
+    let mut client = proxy.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.answer("POST").await.status, 502);
+    let metrics = admin(&proxy, "GET", "/metrics").await;
+    assert_eq!(metrics.status, 200);
+    let text = metrics.text();
+    assert!(text.contains("# TYPE proxy_connections gauge"), "{text}");
+    assert!(text.contains("\nproxy_connections 2\n"), "{text}");
+    let errors = r#"proxy_origin_errors_total{error="connection_terminated"} 1"#;
+    assert!(text.contains(errors), "{text}");
+}
+
+const PURGE: &str = "PURGE /x HTTP/1.1\r\nHost: a.example\r\n\r\n";
+
+#[tokio::test]
+async fn purge_is_for_the_allow_list_and_never_forwarded() {
+    let origin = Origin::mirror().await;
+    for flags in [["--purge-allow", "none"], ["--purge-allow", "10.0.0.0/8,::1"]] {
+        let proxy = Proxy::start(origin.address, &flags);
+        assert_eq!(proxy.exchange(PURGE).await.status, 405, "{flags:?}");
+    }
+    let proxy = Proxy::start(origin.address, &[]);
+    for relayed in ["Via: 1.1 front", "X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1"] {
+        let purge = format!("PURGE /x HTTP/1.1\r\nHost: a.example\r\n{relayed}\r\n\r\n");
+        assert_eq!(proxy.exchange(&purge).await.status, 405, "{relayed}");
+    }
+    assert_eq!(origin.connections(), 0);
+}
+
+#[tokio::test]
+async fn access_lines_hold_no_secrets() {
+    let origin = Origin::start(|_| async { no_store(full("four")) }).await;
+    let secrets = "GET /path?token=secret1 HTTP/1.1\r\nHost: a.example\r\nCookie: c=secret2\r\n\
+         Authorization: Bearer secret3\r\nX-Other: secret4\r\n\r\n";
+    let proxy = Proxy::start(origin.address, &["--access-log", "json"]);
+    proxy.exchange(secrets).await;
+    let line = proxy.line();
+    assert!(!line.contains("secret"), "{line}");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["method"], "GET");
+    assert_eq!(line["host"], "a.example");
+    assert_eq!(line["target"], "/path?");
+    assert_eq!(line["status"], 200);
+    assert_eq!(line["bytes"], 4);
+    assert_eq!(line["client"], "127.0.0.1");
+    assert_eq!(line["complete"], true);
+    assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
+
+    let proxy = Proxy::start(origin.address, &["--access-log", "text", "--access-log-query"]);
+    proxy.exchange(secrets).await;
+    let line = proxy.line();
+    assert!(
+        line.contains(" method=GET host=a.example target=/path?token=secret1 version=HTTP/1.1 status=200 bytes=4 "),
+        "{line}"
+    );
+    assert_eq!(line.matches("secret").count(), 1, "{line}");
+}
+
+#[tokio::test]
+async fn access_lines_tell_answers_that_nobody_heard() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let origin = raw_origin(move |mut client, _| {
+        let arrived = arrived.clone();
+        async move {
+            let head = client.head().await;
+            if head.starts_with("GET /half") {
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+            }
+            arrived.send(()).unwrap();
+            client.rest().await;
+        }
+    })
+    .await;
+    let proxy = Proxy::start(origin, &["--access-log", "json"]);
+    for (path, status, bytes) in [("/half", 200, 4), ("/none", 499, 0)] {
+        let mut client = proxy.connect().await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
+        within("the request", arrivals.recv()).await.unwrap();
+        if status == 200 {
+            client.until("half").await;
+        }
+        drop(client);
+        let line: serde_json::Value = serde_json::from_str(&proxy.line()).unwrap();
+        assert_eq!(line["target"], path);
+        assert_eq!(line["status"], status);
+        assert_eq!(line["bytes"], bytes);
+        assert_eq!(line["complete"], false);
+    }
+}
+
+#[tokio::test]
+async fn access_lines_can_be_left_out() {
+    let origin = Origin::mirror().await;
+    let proxy = Proxy::start(origin.address, &["--access-log", "off"]);
+    proxy.get("/").await;
+    proxy.signal(rustix::process::Signal::TERM);
+    assert_eq!(proxy.output().await, Vec::<String>::new());
+}

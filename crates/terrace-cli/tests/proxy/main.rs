@@ -1,0 +1,11 @@
+//! `terrace proxy` as its users meet it: the real binary between real sockets.
+
+mod admin;
+mod bodies;
+mod connections;
+mod failures;
+mod harness;
+mod headers;
+mod shutdown;
+mod startup;
+mod upgrade;

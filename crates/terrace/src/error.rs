@@ -1,0 +1,67 @@
+//! What can go wrong where a cache is set up. Requests never see an error of the cache.
+
+use std::fmt;
+
+/// Why something could not be set up or changed. Its text names the culprit and says what would have been accepted,
+/// and is not for parsing.
+#[derive(Debug)]
+pub struct Error(Box<Kind>);
+
+#[cfg(feature = "metrics")]
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug)]
+enum Kind {
+    Config(String),
+    Target(String),
+    #[cfg(feature = "metrics")]
+    Metrics {
+        doing: &'static str,
+        source: Source,
+    },
+}
+
+impl Error {
+    #[cold]
+    pub(crate) fn config(text: String) -> Self {
+        Self(Box::new(Kind::Config(text)))
+    }
+
+    #[cold]
+    pub(crate) fn purge(url: &str) -> Self {
+        let expected = "expected an absolute URL like https://example.com/path, or a path that begins with a slash";
+        Self(Box::new(Kind::Target(format!("cannot purge `{url}`: {expected}"))))
+    }
+
+    #[cfg(feature = "metrics")]
+    #[cold]
+    pub(crate) fn metrics(doing: &'static str, source: impl Into<Source>) -> Self {
+        let source = source.into();
+        Self(Box::new(Kind::Metrics { doing, source }))
+    }
+
+    /// Whether a setting is unknown, malformed, out of range, contradictory or cannot be changed now.
+    pub fn is_config(&self) -> bool {
+        matches!(*self.0, Kind::Config(_))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Config(text) | Kind::Target(text) => f.write_str(text),
+            #[cfg(feature = "metrics")]
+            Kind::Metrics { doing, .. } => f.write_str(doing),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            Kind::Config(_) | Kind::Target(_) => None,
+            #[cfg(feature = "metrics")]
+            Kind::Metrics { source, .. } => Some(&**source),
+        }
+    }
+}

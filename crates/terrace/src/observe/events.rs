@@ -1,0 +1,53 @@
+//! Log events: the `event` field holds a fixed word, and the same word starts the message, so that both a field query
+//! and a text search find it. No event carries a key, a URL, a tag or anything a client sent.
+
+use super::labels::Feature;
+use std::fmt::Display;
+
+pub(super) fn initialized(namespace: &str, l1_max_bytes: u64) {
+    tracing::info!(
+        event = "cache_initialized",
+        cache_namespace = namespace,
+        l1_max_bytes,
+        "cache_initialized: Cache initialized"
+    );
+}
+
+pub(super) fn flag_changed(feature: Feature, on: bool) {
+    let feature = feature.as_str();
+    tracing::info!(event = "cache_flag_changed", feature, on, "cache_flag_changed: {feature} switched");
+}
+
+pub(super) fn setting_changed(setting: &str, value: &str) {
+    tracing::info!(
+        event = "cache_setting_changed",
+        setting,
+        value,
+        "cache_setting_changed: {setting} set while running"
+    );
+}
+
+pub(super) fn fill_error(reason: &dyn Display) {
+    tracing::debug!(event = "cache_fill_error", %reason, "cache_fill_error: a response was not stored");
+}
+
+/// Whether this hit is logged: `first` always, then one in `one_in` per thread. Costs two loads while nobody listens
+/// at DEBUG.
+#[inline]
+pub(super) fn hit_is_due(one_in: u64, first: bool) -> bool {
+    use tracing::level_filters::LevelFilter;
+    if one_in == 0 || LevelFilter::current() < LevelFilter::DEBUG {
+        return false;
+    }
+    super::stats::LOCAL.with(|local| {
+        let left = local.until_log.get();
+        let due = first || left <= 1;
+        local.until_log.set(if due { one_in } else { left - 1 });
+        due
+    })
+}
+
+#[cold]
+pub(super) fn l1_hit(namespace: &str) {
+    tracing::debug!(event = "cache_l1_hit", cache_namespace = namespace, "cache_l1_hit: answered from memory");
+}

@@ -1,0 +1,310 @@
+//! The closed sets of label values. The same words appear in metrics, statistics and log fields.
+
+/// An enum whose variants are the values of one label.
+macro_rules! closed {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Every word, in the same order.
+            pub(crate) const WORDS: &'static [&'static str] = &[$($text,)+];
+
+            /// The word in metrics and logs.
+            pub const fn as_str(self) -> &'static str {
+                Self::WORDS[self as usize]
+            }
+        }
+    };
+}
+
+closed! {
+    /// How a request was answered.
+    CacheStatus {
+        /// From this process's memory.
+        L1CacheHit = "l1_cache_hit",
+        /// From Redis.
+        L2CacheHit = "l2_cache_hit",
+        /// Stale, inside a window that allows it.
+        Stale = "cache_stale",
+        /// From the cache after the origin confirmed it with a 304.
+        Revalidated = "cache_revalidated",
+        /// With the outcome of another request's fetch.
+        Coalesced = "cache_coalesced",
+        /// By the origin, and the answer could have been stored.
+        Miss = "cache_miss",
+        /// By the origin, with the cache not consulted or not usable; [`BypassReason`] says why.
+        Bypass = "cache_bypass",
+        /// Not at all: neither cache nor origin had an answer, or nobody waited for it.
+        Error = "cache_error",
+    }
+}
+
+closed! {
+    /// Why a request was forwarded to the origin (RFC 9211, section 2.2).
+    ForwardReason {
+        /// Nothing is stored for the URI.
+        UriMiss = "uri_miss",
+        /// Something is stored for the URI, but not for the request's selecting header fields.
+        VaryMiss = "vary_miss",
+        /// Nothing usable is stored.
+        Miss = "miss",
+        /// What is stored is stale.
+        Stale = "stale",
+        /// Only a part is stored.
+        Partial = "partial",
+        /// The request's directives ask for it.
+        Request = "request",
+        /// The method demands it.
+        Method = "method",
+        /// The cache was not consulted.
+        Bypass = "bypass",
+    }
+}
+
+closed! {
+    /// Why a request was answered without consulting or without trusting the cache.
+    BypassReason {
+        /// Switched off.
+        Disabled = "disabled",
+        /// The method is not cached.
+        Method = "method",
+        /// The request is one that is not cached.
+        Request = "request",
+        /// The caller asked for a fresh answer.
+        Fresh = "fresh",
+        /// No proof that what is stored is current.
+        Unproven = "unproven",
+        /// The circuit breaker is open.
+        Breaker = "breaker",
+        /// Redis failed.
+        L2Error = "l2_error",
+        /// An invalidation is being held open.
+        Held = "held",
+        /// This process is behind the caller's position.
+        Behind = "behind",
+    }
+}
+
+closed! {
+    /// Where entries are kept.
+    Tier {
+        /// This process's memory.
+        L1 = "l1",
+        /// Redis.
+        L2 = "l2",
+    }
+}
+
+closed! {
+    /// What a lookup in one tier found.
+    LookupResult {
+        /// A fresh entry.
+        Hit = "hit",
+        /// A stale entry.
+        Stale = "stale",
+        /// Nothing.
+        Miss = "miss",
+        /// An entry that must not be served; [`RejectReason`] says why.
+        Rejected = "rejected",
+        /// A failure.
+        Error = "error",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// Not asked.
+        Skipped = "skipped",
+    }
+}
+
+closed! {
+    /// What a timed lookup found.
+    Found {
+        /// Something.
+        Hit = "hit",
+        /// Nothing that can be used.
+        Miss = "miss",
+        /// A failure.
+        Error = "error",
+    }
+}
+
+closed! {
+    /// Why an entry that was found is not served.
+    RejectReason {
+        /// One of its tags was invalidated.
+        Marker = "marker",
+        /// It is older than the oldest invalidation that is still known.
+        Floor = "floor",
+        /// It was stored before the coherence epoch changed.
+        Epoch = "epoch",
+        /// Its life is over.
+        Expired = "expired",
+        /// The proof that it is current is too old.
+        Proof = "proof",
+        /// An invalidation is being held open.
+        Held = "held",
+        /// Its seal is broken.
+        Seal = "seal",
+        /// It belongs to another key.
+        Key = "key",
+        /// Its schema is unknown.
+        Schema = "schema",
+        /// It is too large.
+        Size = "size",
+        /// It is older than one already seen.
+        Regress = "regress",
+    }
+}
+
+closed! {
+    /// How an attempt to store an entry ended.
+    StoreResult {
+        /// Stored.
+        Ok = "ok",
+        /// Not stored: invalidated meanwhile.
+        Raced = "raced",
+        /// Not stored: over a limit.
+        TooLarge = "too_large",
+        /// Not stored: the response must not be.
+        Uncacheable = "uncacheable",
+        /// Not stored: the tier refused.
+        Rejected = "rejected",
+        /// Not stored: a failure, in the origin's body or in the tier.
+        Error = "error",
+        /// Not stored: too slow.
+        Timeout = "timeout",
+        /// Not stored: abandoned.
+        Dropped = "dropped",
+        /// Not stored: switched off.
+        Skipped = "skipped",
+    }
+}
+
+closed! {
+    /// How a call of the origin ended.
+    OriginOutcome {
+        /// With a status below 400.
+        Ok = "ok",
+        /// With a 4xx status.
+        ClientError = "client_error",
+        /// With a 5xx status, or an error of the service.
+        ServerError = "server_error",
+        /// Too late.
+        Timeout = "timeout",
+        /// Abandoned.
+        Cancelled = "cancelled",
+    }
+}
+
+closed! {
+    /// Why an entry left this process's memory.
+    EvictionReason {
+        /// To make room.
+        Size = "size",
+        /// Its life was over.
+        Expired = "expired",
+        /// It was removed by name.
+        Explicit = "explicit",
+        /// A newer one took its place.
+        Replaced = "replaced",
+        /// It was found invalidated.
+        Invalidated = "invalidated",
+    }
+}
+
+closed! {
+    /// How much an invalidation covers.
+    Scope {
+        /// One URL.
+        Key = "key",
+        /// All entries with a tag.
+        Tag = "tag",
+        /// All URLs below a path.
+        Prefix = "prefix",
+        /// All entries of a partition.
+        Partition = "partition",
+        /// All facts about a subject.
+        Subject = "subject",
+        /// All facts of a tenant.
+        Tenant = "tenant",
+        /// Everything.
+        All = "all",
+    }
+}
+
+closed! {
+    /// What an invalidation does to an entry.
+    Kind {
+        /// It is never served again.
+        Hard = "hard",
+        /// It is served as stale only.
+        Soft = "soft",
+    }
+}
+
+closed! {
+    /// How issuing an invalidation ended.
+    InvalidationResult {
+        /// In effect wherever it must be.
+        Acked = "acked",
+        /// In effect here, not yet acknowledged.
+        Pending = "pending",
+        /// Refused.
+        Failed = "failed",
+    }
+}
+
+closed! {
+    /// What became of a request that waited for another's fetch.
+    FlightJoin {
+        /// It took the outcome.
+        Taken = "taken",
+        /// It refused the outcome: a later invalidation was known.
+        Refused = "refused",
+    }
+}
+
+closed! {
+    /// What was locked against doing the same work twice.
+    LockKind {
+        /// Within this process.
+        Local = "local",
+        /// Among processes.
+        Distributed = "distributed",
+    }
+}
+
+closed! {
+    /// How taking a lock ended.
+    LockResult {
+        /// Taken.
+        Acquired = "acquired",
+        /// Somebody else had it.
+        Contended = "contended",
+        /// Waited for too long.
+        Timeout = "timeout",
+        /// Failed.
+        Error = "error",
+        /// Taken, then lost before the work was done.
+        Lost = "lost",
+    }
+}
+
+closed! {
+    /// What can be switched off while running.
+    Feature {
+        /// Everything.
+        Cache = "cache",
+        /// This process's memory.
+        L1 = "l1",
+        /// Serving stale responses while they are refreshed.
+        Swr = "swr",
+    }
+}

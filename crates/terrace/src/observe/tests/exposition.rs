@@ -1,0 +1,375 @@
+//! What a scrape sees.
+#![expect(clippy::float_cmp, reason = "counts are whole numbers")]
+
+use super::super::catalogue::{FAMILIES, FamilyKind, MAX_SERIES, Values};
+use super::super::prometheus::{MetricsHandle, install};
+use super::super::publish;
+use super::text::{Family, Labels, find, parse};
+use super::*;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use std::collections::BTreeMap;
+
+/// A recorder of the test's own, with the stores of a registry behind it.
+struct Scrape {
+    recorder: PrometheusRecorder,
+    registry: Arc<Registry>,
+}
+
+impl Scrape {
+    fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, publish::describe);
+        Self { recorder, registry: Arc::default() }
+    }
+
+    fn store(&self) -> Observe {
+        Observe::within(Arc::clone(&self.registry), Clock::default(), &Config::default())
+    }
+
+    fn text(&self) -> String {
+        let exporter = self.recorder.handle();
+        let handle = MetricsHandle::over(move || exporter.render());
+        metrics::with_local_recorder(&self.recorder, || handle.render_registry(&self.registry))
+    }
+
+    fn families(&self) -> BTreeMap<String, Family> {
+        parse(&self.text())
+    }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn value(families: &BTreeMap<String, Family>, name: &str, pairs: &[(&str, &str)]) -> f64 {
+    let family = families.get(name).unwrap_or_else(|| panic!("no family {name}"));
+    find(family, name, &labels(pairs)).unwrap_or_else(|| panic!("no series {name} {pairs:?}"))
+}
+
+/// One of everything.
+fn use_all(observe: &Observe) {
+    let namespace = observe.namespace("shop");
+    let started = observe.0.clock.now();
+    observe.l1_hit(namespace, Some(started));
+    observe.l1_lookup_took(Found::Hit, started);
+    for status in CacheStatus::ALL {
+        observe.request(namespace, *status, Timing::Since(started));
+    }
+    for reason in ForwardReason::ALL {
+        observe.forward(*reason);
+    }
+    for reason in BypassReason::ALL {
+        observe.bypass(*reason);
+    }
+    for result in LookupResult::ALL {
+        observe.lookup(Tier::L1, *result);
+    }
+    for reason in RejectReason::ALL {
+        observe.rejected(Tier::L1, *reason);
+    }
+    for result in StoreResult::ALL {
+        observe.stored(Tier::L1, *result);
+    }
+    for outcome in OriginOutcome::ALL {
+        observe.origin_call().finish(*outcome);
+    }
+    observe.fill().stored();
+    for reason in EvictionReason::ALL {
+        observe.entry_added(namespace, 100);
+        observe.entry_removed(namespace, 100, *reason);
+    }
+    for scope in Scope::ALL {
+        observe.invalidation(*scope, Kind::Hard, InvalidationResult::Acked);
+    }
+    observe.position(7);
+    for result in FlightJoin::ALL {
+        observe.flight_join(*result);
+    }
+    for kind in LockKind::ALL {
+        observe.lock_wait(*kind, started);
+        for result in LockResult::ALL {
+            observe.lock(*kind, *result);
+        }
+    }
+}
+
+/// Every line is of a family, with the labels and the label values, that the catalogue allows.
+fn assert_catalogued(families: &BTreeMap<String, Family>, namespaces: &[&str]) {
+    for (name, family) in families {
+        let row = FAMILIES.iter().find(|row| row.name == name);
+        let row = row.unwrap_or_else(|| panic!("{name} is not in the catalogue"));
+        let kind = match row.kind {
+            FamilyKind::Counter => "counter",
+            FamilyKind::Gauge(_) => "gauge",
+            FamilyKind::Histogram(_) => "histogram",
+        };
+        assert_eq!((family.kind.as_str(), family.help.as_str()), (kind, row.help), "{name}");
+        for (sample, labels, _) in &family.samples {
+            let names = labels.keys().map(String::as_str).filter(|name| *name != "le").collect::<Vec<_>>();
+            let mut allowed = row.labels.iter().map(|label| label.name).collect::<Vec<_>>();
+            allowed.sort_unstable();
+            assert_eq!(names, allowed, "{sample}");
+            for label in row.labels {
+                let value = labels[label.name].as_str();
+                let allowed = match label.values {
+                    Values::Closed(words) => words.contains(&value),
+                    Values::First(count, words) => words[..count].contains(&value),
+                    Values::Namespaces => namespaces.contains(&value) || value == "other",
+                };
+                assert!(allowed, "{sample}: {}={value}", label.name);
+            }
+        }
+    }
+}
+
+fn series(families: &BTreeMap<String, Family>) -> usize {
+    families.values().map(|family| family.samples.len()).sum()
+}
+
+#[test]
+fn every_line_is_in_the_catalogue() {
+    let scrape = Scrape::new();
+    let store = scrape.store();
+    use_all(&store);
+    let families = scrape.families();
+    assert_eq!(families.len(), FAMILIES.len());
+    assert_catalogued(&families, &["shop"]);
+    assert!(families.values().any(|family| family.samples.iter().any(|sample| sample.2 > 0.0)));
+}
+
+#[test]
+fn every_series_exists_before_anything_happens() {
+    let scrape = Scrape::new();
+    let store = scrape.store();
+    let namespace = store.namespace("shop");
+    let before = scrape.families();
+    for (name, family) in &before {
+        let expected = match name.as_str() {
+            "cache_max_size_bytes" => f64::from(64 << 20),
+            "cache_build_info" => 1.0,
+            _ => 0.0,
+        };
+        assert!(family.samples.iter().all(|sample| (sample.2 - expected).abs() < 0.1), "{family:?}");
+    }
+    use_all(&store);
+    store.request(namespace, CacheStatus::Miss, Timing::Untimed);
+    assert_eq!(series(&scrape.families()), series(&before), "no series appears later");
+}
+
+#[test]
+fn what_is_counted_is_what_is_scraped() {
+    let scrape = Scrape::new();
+    let store = scrape.store();
+    let namespace = store.namespace("shop");
+    (0..5).for_each(|_| store.l1_hit(namespace, None));
+    store.request(namespace, CacheStatus::Miss, Timing::Untimed);
+    store.lookup(Tier::L1, LookupResult::Miss);
+    store.entry_added(namespace, 1500);
+    let families = scrape.families();
+    let shop = ("cache_namespace", "shop");
+    assert_eq!(value(&families, "cache_requests_total", &[shop, ("cache_status", "l1_cache_hit")]), 5.0);
+    assert_eq!(value(&families, "cache_requests_total", &[shop, ("cache_status", "cache_miss")]), 1.0);
+    let lookups =
+        |result| value(&families, "cache_lookups_total", &[("cache", "response"), ("tier", "l1"), ("result", result)]);
+    assert_eq!((lookups("hit"), lookups("miss")), (5.0, 1.0));
+    assert_eq!(value(&families, "cache_size_bytes", &[("cache", "response"), shop]), 1500.0);
+}
+
+#[test]
+fn times_are_counted_in_their_buckets() {
+    let scrape = Scrape::new();
+    let time = FakeClock::new();
+    let store = Observe::within(Arc::clone(&scrape.registry), time.clock(), &Config::default());
+    let namespace = store.namespace("shop");
+    let started = time.clock().now();
+    time.advance(Duration::from_millis(50));
+    store.request(namespace, CacheStatus::Miss, Timing::Since(started));
+    store.l1_hit(namespace, Some(started));
+    time.advance(Duration::from_secs(60));
+    store.request(namespace, CacheStatus::Miss, Timing::Since(started));
+    let families = scrape.families();
+    let family = &families["cache_request_duration_seconds"];
+    let name = "cache_request_duration_seconds_bucket";
+    let bucket = |status, edge| find(family, name, &labels(&[("cache_status", status), ("le", edge)])).unwrap();
+    // An edge belongs to its bucket.
+    assert_eq!((bucket("cache_miss", "0.03"), bucket("cache_miss", "0.05")), (0.0, 1.0));
+    assert_eq!((bucket("cache_miss", "5"), bucket("cache_miss", "+Inf")), (1.0, 2.0));
+    assert_eq!((bucket("l1_cache_hit", "0.03"), bucket("l1_cache_hit", "0.05")), (0.0, 64.0));
+    let sum =
+        |status| find(family, "cache_request_duration_seconds_sum", &labels(&[("cache_status", status)])).unwrap();
+    assert!((sum("cache_miss") - 60.1).abs() < 1e-6 && (sum("l1_cache_hit") - 64.0 * 0.05).abs() < 1e-6);
+}
+
+#[test]
+fn a_flood_of_namespaces_is_bounded_and_counted() {
+    let scrape = Scrape::new();
+    let store = scrape.store();
+    for n in 0..10_000 {
+        let namespace = store.namespace(&format!("n{n}"));
+        store.request(namespace, CacheStatus::Miss, Timing::Untimed);
+    }
+    let known: Vec<String> = (0..32).map(|n| format!("n{n}")).collect();
+    let families = scrape.families();
+    assert_catalogued(&families, &known.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(series(&families) <= MAX_SERIES, "{} series", series(&families));
+    let other = [("cache_namespace", "other"), ("cache_status", "cache_miss")];
+    assert_eq!(value(&families, "cache_requests_total", &other), 9_968.0);
+    assert_eq!(value(&families, "cache_label_overflow_total", &[("label", "cache_namespace")]), 9_968.0);
+    assert_eq!(store.stats().requests(CacheStatus::Miss), 10_000);
+}
+
+#[test]
+fn stores_of_a_process_are_summed_and_counters_outlive_them() {
+    let scrape = Scrape::new();
+    let (one, two) = (scrape.store(), scrape.store());
+    let namespace = one.namespace("shop");
+    assert_eq!(namespace, two.namespace("shop"));
+    for (store, on) in [(&one, true), (&two, false)] {
+        use_all(store);
+        store.entry_added(namespace, 10);
+        store.flag_is(Feature::Swr, on);
+        store.flag_is(Feature::Cache, true);
+    }
+    let both = scrape.families();
+    let hits = [("cache_namespace", "shop"), ("cache_status", "l1_cache_hit")];
+    let entries = [("cache", "response"), ("cache_namespace", "shop")];
+    let flag = |families, name| value(families, "cache_feature_enabled", &[("feature", name)]);
+    assert_eq!(value(&both, "cache_requests_total", &hits), 4.0);
+    assert_eq!(value(&both, "cache_entries", &entries), 2.0);
+    assert_eq!((flag(&both, "cache"), flag(&both, "swr"), flag(&both, "l1")), (1.0, 0.0, 0.0));
+    drop(two);
+    let left = scrape.families();
+    assert_eq!(value(&left, "cache_requests_total", &hits), 4.0);
+    assert_eq!(value(&left, "cache_entries", &entries), 1.0);
+    assert_eq!(flag(&left, "swr"), 1.0);
+    let counts = |families: &BTreeMap<String, Family>| {
+        let family = &families["cache_request_duration_seconds"];
+        find(family, "cache_request_duration_seconds_count", &labels(&[("cache_status", "cache_miss")])).unwrap()
+    };
+    assert_eq!((counts(&both), counts(&left)), (2.0, 2.0));
+}
+
+#[test]
+fn metrics_switched_off_are_counted_and_not_published() {
+    let off = Config::from_vars([("ENABLE_METRICS", "0")]).unwrap();
+    let store = Observe::new(Clock::default(), &off);
+    let namespace = store.namespace("never-published");
+    store.request(namespace, CacheStatus::Miss, Timing::Untimed);
+    assert_eq!(store.stats().requests(CacheStatus::Miss), 1);
+    let totals = Registry::global().totals();
+    let words = totals.series(&FAMILIES[0]).flat_map(|(labels, _)| labels).map(|(_, value)| value);
+    assert!(words.into_iter().all(|value| &*value != "never-published"));
+}
+
+/// The only test that may install the process's recorder.
+#[test]
+fn a_recorder_installed_late_gets_everything() {
+    let store = Observe::new(Clock::default(), &Config::default());
+    let namespace = store.namespace("early");
+    store.request(namespace, CacheStatus::Miss, Timing::Untimed);
+    publish::publish(&Registry::global().totals());
+
+    let handle = install().unwrap();
+    store.request(namespace, CacheStatus::Miss, Timing::Untimed);
+    let early = [("cache_namespace", "early"), ("cache_status", "cache_miss")];
+    let families = parse(&handle.render());
+    assert_eq!(value(&families, "cache_requests_total", &early), 2.0);
+    assert_eq!(families["cache_requests_total"].help, FAMILIES[0].help);
+
+    let error = install().unwrap_err();
+    assert!(!error.is_config() && std::error::Error::source(&error).is_some());
+    assert_eq!(error.to_string(), "the Prometheus exporter could not be installed");
+
+    metrics::histogram!("app_query_seconds").record(0.002);
+    let attached = MetricsHandle::attach(move || handle.render()).unwrap();
+    assert!(attached.render().contains("app_query_seconds_bucket{le=\"0.0025\"} 1"));
+}
+
+#[test]
+fn nothing_grows_while_nobody_scrapes() {
+    // In a process of its own: what other tests hold meanwhile must not count.
+    if std::env::var_os("TERRACE_TEST_ALONE").is_none() {
+        return alone("observe::tests::exposition::nothing_grows_while_nobody_scrapes");
+    }
+    let scrape = Scrape::new();
+    let store = scrape.store();
+    let namespace = store.namespace("shop");
+    use_all(&store);
+    let text = scrape.text().len();
+    let started = store.0.clock.now();
+    let before = resident_bytes();
+    for round in 0..2_000_000 {
+        store.request(namespace, CacheStatus::Miss, Timing::Since(started));
+        store.l1_lookup_took(Found::Hit, started);
+        if round % 20_000 == 0 {
+            metrics::with_local_recorder(&scrape.recorder, || publish::publish(&scrape.registry.totals()));
+        }
+    }
+    // The exporter's own histograms would have kept 16 bytes of each: 64 MB.
+    if let (Some(before), Some(after)) = (before, resident_bytes()) {
+        assert!(after < before + 30_000_000, "grew from {before} to {after} bytes");
+    }
+    assert!(scrape.text().len() < text + 5_000, "only the digits grow");
+}
+
+fn alone(test: &str) {
+    let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = program.args([test, "--exact", "--nocapture"]).env("TERRACE_TEST_ALONE", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn resident_bytes() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(pages.split(' ').nth(1)?.parse::<u64>().ok()? * 4096)
+}
+
+#[test]
+fn the_manual_lists_every_family() {
+    let mut table = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    for family in &FAMILIES {
+        let kind = match family.kind {
+            FamilyKind::Counter => "counter",
+            FamilyKind::Gauge(_) => "gauge",
+            FamilyKind::Histogram(_) => "histogram",
+        };
+        let labels: Vec<String> = family.labels.iter().map(label_text).collect();
+        let row = format!("| `{}` | {kind} | {} | {} |\n", family.name, labels.join("; "), family.help);
+        table.push_str(&row);
+    }
+    manual("metrics.md", &table);
+}
+
+fn label_text(label: &super::super::catalogue::Label) -> String {
+    let values = match (label.name, label.values) {
+        ("version" | "revision" | "rustc", _) => "of the build".to_owned(),
+        (_, Values::Closed(words)) => words.join(", "),
+        (_, Values::First(count, words)) => words[..count].join(", "),
+        (_, Values::Namespaces) => "32 names, other".to_owned(),
+    };
+    format!("`{}`: {values}", label.name)
+}
+
+/// For a look with other tools: `cargo test -p terrace exposition -- --nocapture`, or promtool on
+/// `TERRACE_METRICS_FILE`.
+#[test]
+fn the_price_of_a_scrape() {
+    let scrape = Scrape::new();
+    let store = scrape.store();
+    for n in 0..32 {
+        store.namespace(&format!("n{n}"));
+    }
+    use_all(&store);
+    scrape.text();
+    let clock = Clock::default();
+    let start = clock.now();
+    metrics::with_local_recorder(&scrape.recorder, || publish::publish(&scrape.registry.totals()));
+    let published = clock.now();
+    let text = scrape.text();
+    let rendered = clock.now().duration_since(published);
+    let lines = series(&parse(&text));
+    println!("publish {:?}; publish and render {rendered:?}; {lines} lines", published.duration_since(start));
+    if let Some(file) = std::env::var_os("TERRACE_METRICS_FILE") {
+        std::fs::write(file, text).unwrap();
+    }
+}

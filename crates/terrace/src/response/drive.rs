@@ -1,0 +1,357 @@
+//! The slow path: everything that awaits, in the order in which it happens.
+//!
+//! Look, join, wait or lead; then [fetch](super::fetch).
+
+use super::answer::{from_stored, gateway_timeout};
+use super::body::ResponseBody;
+use super::fetch::Fetch;
+use super::key::variant;
+use super::rules::Rules;
+use super::select;
+use super::service::Shared;
+use super::stored::{Cached, CachedResponse};
+use crate::clock::Instant;
+use crate::observe::Timing;
+use crate::observe::stats::{
+    BypassReason, CacheStatus as Outcome, Feature, FlightJoin, LockKind, LockResult, LookupResult, Tier,
+};
+use crate::store::{Entry, Found, Join, Key, Landing, Lead, Ticket, Wait};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, IF_RANGE, RANGE};
+use http::{Method, Request, Response};
+use http_body::Body;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use terrace_policy::{Answer, CacheStatus, Forward, Plan, Presented, RequestDirectives, Stored, Vary, plan};
+use tower_service::Service;
+
+/// A request on the slow path.
+pub(super) struct Job<S, B> {
+    pub(super) inner: S,
+    pub(super) request: Request<B>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rules: Rules,
+    /// The key of the URL, whatever varies.
+    pub(super) key: Key,
+    /// When the request came.
+    pub(super) now: Instant,
+}
+
+/// The right to fetch for all that wait.
+pub(super) type Leading = Lead<Arc<Entry<Cached>>>;
+
+/// What a look into the store came to.
+enum Look {
+    /// A stored response answers.
+    Answer(Found<Cached>, Answer, Served),
+    /// The origin has to be asked.
+    Ask(Ask),
+}
+
+/// How a stored response came to answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    Fresh,
+    /// Stale, and to be revalidated meanwhile.
+    Stale,
+    /// Fetched by another request, for which this one waited.
+    Collapsed,
+}
+
+impl Served {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Fresh => Outcome::L1CacheHit,
+            Self::Stale => Outcome::Stale,
+            Self::Collapsed => Outcome::Coalesced,
+        }
+    }
+}
+
+/// Why and with what the origin is asked.
+pub(super) struct Ask {
+    pub(super) ticket: Ticket,
+    pub(super) reason: Forward,
+    /// What is stored but cannot be used without asking.
+    pub(super) stored: Option<Found<Cached>>,
+    /// Whether what comes may be stored and shared.
+    pub(super) purpose: Purpose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// For all who want the same.
+    Fill,
+    /// What came last could not be stored: for this request alone, stored if it can be after all.
+    Alone,
+    /// For this request alone, and never stored.
+    Pass,
+}
+
+/// Answers a request that memory could not answer at once.
+pub(super) async fn drive<S, B, R>(mut job: Job<S, B>) -> Result<Response<ResponseBody<R>>, S::Error>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Send,
+{
+    let observe = job.shared.tiers.observe().clone();
+    let mut pending = observe.pending(job.shared.namespace, Timing::Since(job.now));
+    let (look, lead) = job.seek().await;
+    let ask = match look {
+        Look::Answer(found, answer, served) => {
+            pending.finish(served.outcome());
+            let response = job.serve(&found, &answer, served);
+            if served == Served::Stale {
+                refresh(job);
+            }
+            return Ok(response);
+        }
+        Look::Ask(ask) if job.only_if_cached() => {
+            pending.finish(Outcome::Error);
+            return Ok(gateway_timeout(&CacheStatus::forwarded(ask.reason)));
+        }
+        Look::Ask(ask) => ask,
+    };
+    if ask.purpose == Purpose::Pass {
+        pending.status(Outcome::Bypass);
+        observe.bypass(BypassReason::Request);
+    }
+    Fetch::new(job, ask, lead, Some(pending)).run().await
+}
+
+/// Forwards a `POST` whose response may be stored for later `GET`s.
+pub(super) async fn post<S, B, R>(job: Job<S, B>) -> Result<Response<ResponseBody<R>>, S::Error>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Send,
+{
+    let tiers = &job.shared.tiers;
+    let pending = tiers.observe().pending(job.shared.namespace, Timing::Since(job.now));
+    let (_, ticket) = tiers.lookup(job.key.clone(), job.now);
+    let ask = Ask { ticket, reason: Forward::Method, stored: None, purpose: Purpose::Alone };
+    Fetch::new(job, ask, None, Some(pending)).run().await
+}
+
+/// Revalidates in the background, unless somebody does already or too many are at it.
+pub(super) fn refresh<S, B, R>(mut job: Job<S, B>)
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Send,
+{
+    let shared = Arc::clone(&job.shared);
+    let limit = shared.tiers.settings().max_refreshes();
+    let Some(place) = shared.store.refreshes().reserve(limit) else {
+        return;
+    };
+    // The client has its answer; what is fetched is for the store.
+    *job.request.method_mut() =
+        if job.request.method() == Method::HEAD { Method::GET } else { job.request.method().clone() };
+    for name in [RANGE, IF_RANGE, CACHE_CONTROL] {
+        job.request.headers_mut().remove(name);
+    }
+    terrace_policy::strip_preconditions(job.request.headers_mut());
+    let (found, ticket, reason) = job.find();
+    let Some(lead) = shared.tiers.flights().lead(ticket.key().hash()) else {
+        return;
+    };
+    let stored = found.filter(|found| matches!(found.entry.value(), Cached::Response(_)));
+    let reason = if stored.is_some() { Forward::Stale } else { reason };
+    let ask = Ask { ticket, reason, stored, purpose: Purpose::Fill };
+    place.run(async move {
+        if let Ok(response) = Fetch::new(job, ask, Some(lead), None).run().await {
+            let mut body = pin!(response.into_body());
+            while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
+        }
+    });
+}
+
+impl<S, B> Job<S, B> {
+    /// Looks until a stored response answers or it is this request's turn to ask the origin.
+    async fn seek(&mut self) -> (Look, Option<Leading>) {
+        let mut lead = None;
+        let mut left = self.shared.tiers.settings().fill_wait();
+        loop {
+            let mut ask = match self.look() {
+                Look::Ask(ask) => ask,
+                answer @ Look::Answer(..) => return (answer, None),
+            };
+            let goes = lead.is_some() || ask.purpose != Purpose::Fill || !self.may_share() || self.only_if_cached();
+            if goes {
+                return (Look::Ask(ask), lead);
+            }
+            match self.shared.tiers.flights().join(ask.ticket.key().hash()) {
+                Join::Lead(leading) => {
+                    self.shared.tiers.observe().lock(LockKind::Local, LockResult::Acquired);
+                    // Somebody may have landed between the look and the join: look again.
+                    lead = Some(leading);
+                }
+                Join::Wait(waiting) => match wait(&self.shared, waiting, &mut left).await {
+                    Some(Landing::Entry(entry)) => {
+                        if let Some(answer) = self.take(&ask, &entry) {
+                            return (answer, None);
+                        }
+                    }
+                    Some(Landing::Abandoned) => {}
+                    Some(Landing::Uncacheable) | None => {
+                        ask.purpose = Purpose::Alone;
+                        return (Look::Ask(ask), None);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Requests for a range are not made to wait: what they fetch is of little use to others. `HEAD` brings no content.
+    fn may_share(&self) -> bool {
+        self.request.method() != Method::HEAD && !self.request.headers().contains_key(RANGE)
+    }
+
+    fn only_if_cached(&self) -> bool {
+        let headers = self.request.headers();
+        headers.contains_key(CACHE_CONTROL) && RequestDirectives::from_cache_control(headers).only_if_cached
+    }
+
+    /// Finds what is stored for the request, and takes the ticket for what is missing.
+    fn find(&self) -> (Option<Found<Cached>>, Ticket, Forward) {
+        let tiers = &self.shared.tiers;
+        let (found, ticket) = tiers.lookup(self.key.clone(), self.now);
+        let Some(Cached::Variants(variants)) = found.as_ref().map(|found| found.entry.value()) else {
+            return (found, ticket, Forward::UriMiss);
+        };
+        let mut first = None;
+        let request = self.request.headers();
+        for key in select::keys(variants, self.key.bytes(), request) {
+            let (found, ticket) = tiers.lookup(Key::new(tiers.hash(&key), &key), self.now);
+            if found.is_some() {
+                return (found, ticket, Forward::VaryMiss);
+            }
+            first.get_or_insert(ticket);
+        }
+        let found = select::in_language(tiers, variants, self.key.bytes(), request, self.rules.policy());
+        (found, first.unwrap_or(ticket), Forward::VaryMiss)
+    }
+
+    fn look(&self) -> Look {
+        let (found, ticket, miss) = self.find();
+        let tiers = &self.shared.tiers;
+        let ask = |reason, stored, purpose| Look::Ask(Ask { ticket, reason, stored, purpose });
+        let Some(found) = found else {
+            return ask(miss, None, Purpose::Fill);
+        };
+        let Cached::Response(cached) = found.entry.value() else {
+            return ask(miss, None, Purpose::Alone);
+        };
+        let plan = plan(cached, &self.presented(&found, false), self.rules.policy());
+        let result = if matches!(plan, Plan::Serve(_)) { LookupResult::Hit } else { LookupResult::Stale };
+        tiers.observe().lookup(Tier::L1, result);
+        match plan {
+            Plan::Serve(answer) => Look::Answer(found, answer, Served::Fresh),
+            Plan::ServeWhileRevalidating(answer) if tiers.flags().is_on(Feature::Swr) => {
+                Look::Answer(found, answer, Served::Stale)
+            }
+            Plan::ServeWhileRevalidating(_) => ask(Forward::Stale, Some(found), Purpose::Fill),
+            // What must be validated every time cannot be shared: nobody has to wait for it.
+            Plan::Validate(reason) if cached.facts().freshness().always_validates() => {
+                ask(reason, Some(found), Purpose::Alone)
+            }
+            Plan::Validate(reason) => ask(reason, Some(found), Purpose::Fill),
+            Plan::Forward(Forward::Partial) => ask(Forward::Partial, Some(found), Purpose::Fill),
+            Plan::Forward(reason) => ask(reason, None, Purpose::Pass),
+        }
+    }
+
+    fn presented(&self, found: &Found<Cached>, collapsed: bool) -> Presented<'_> {
+        Presented {
+            method: self.request.method(),
+            headers: self.request.headers(),
+            resident: found.entry.resident(self.now),
+            expired: found.expired,
+            collapsed,
+        }
+    }
+
+    /// Takes what another request fetched, if it is for this one too and nothing has invalidated it meanwhile.
+    fn take(&self, ask: &Ask, entry: &Arc<Entry<Cached>>) -> Option<Look> {
+        let tiers = &self.shared.tiers;
+        let Cached::Response(cached) = entry.value() else {
+            return None;
+        };
+        if entry.key() != ask.ticket.key().bytes() && entry.key() != &*self.variant_key(cached)? {
+            return None;
+        }
+        let Some(found) = tiers.accept(Arc::clone(entry)) else {
+            tiers.observe().flight_join(FlightJoin::Refused);
+            return None;
+        };
+        tiers.observe().flight_join(FlightJoin::Taken);
+        let cached = response(&found)?;
+        match plan(cached, &self.presented(&found, true), self.rules.policy()) {
+            Plan::Serve(answer) => Some(Look::Answer(found, answer, Served::Collapsed)),
+            _ => None,
+        }
+    }
+
+    fn variant_key(&self, cached: &CachedResponse) -> Option<super::key::KeyBuf> {
+        match Vary::of(&cached.headers()) {
+            Vary::Fields(fields) if !fields.is_empty() => {
+                Some(variant(self.key.bytes(), &fields, self.request.headers()))
+            }
+            _ => None,
+        }
+    }
+
+    fn serve<R: Body<Data = Bytes>>(
+        &self,
+        found: &Found<Cached>,
+        answer: &Answer,
+        served: Served,
+    ) -> Response<ResponseBody<R>> {
+        let cached = response(found).expect("only responses answer");
+        let resident = found.entry.resident(self.now);
+        let freshness = cached.facts().freshness();
+        let hit = CacheStatus::hit(freshness.remaining(resident), freshness.staleness(resident));
+        let status = if served == Served::Collapsed {
+            CacheStatus { collapsed: true, ttl: hit.ttl, ..CacheStatus::forwarded(Forward::UriMiss) }
+        } else {
+            hit
+        };
+        from_stored(cached, answer, self.request.method(), resident, &status)
+    }
+}
+
+/// Waits for another request's fetch, as long as there is patience left. `None` if that is used up.
+async fn wait(
+    shared: &Shared,
+    wait: Wait<Arc<Entry<Cached>>>,
+    left: &mut Duration,
+) -> Option<Landing<Arc<Entry<Cached>>>> {
+    let (observe, clock) = (shared.tiers.observe(), shared.tiers.clock());
+    observe.lock(LockKind::Local, LockResult::Contended);
+    let started = clock.now();
+    let landing = tokio::time::timeout(*left, wait).await.ok();
+    *left = left.saturating_sub(clock.now().duration_since(started));
+    observe.lock_wait(LockKind::Local, started);
+    if landing.is_none() {
+        observe.lock(LockKind::Local, LockResult::Timeout);
+    }
+    landing
+}
+
+/// The response of an entry, if it is one.
+pub(super) fn response(found: &Found<Cached>) -> Option<&CachedResponse> {
+    match found.entry.value() {
+        Cached::Response(cached) => Some(cached),
+        Cached::Variants(_) | Cached::Uncacheable => None,
+    }
+}

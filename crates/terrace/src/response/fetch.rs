@@ -1,0 +1,531 @@
+//! One trip to the origin, and what becomes of its response.
+
+use super::answer::from_stored;
+use super::body::ResponseBody;
+use super::drive::{Ask, Job, Leading, Purpose, response};
+use super::extension::{CacheTags, ResponseOverride};
+use super::fill::{self, Content, Fill};
+use super::key::{Seen, variant};
+use super::rules::Rules;
+use super::select;
+use super::service::{Shared, Unsafe};
+use super::stored::{Cached, CachedResponse};
+use super::tee::Tee;
+use crate::clock::Instant;
+use crate::observe::PendingRequest;
+use crate::observe::stats::{CacheStatus as Outcome, ForwardReason, OriginOutcome, StoreResult, Tier};
+use crate::store::{Found, Key, Landing, Tag, Ticket};
+use bytes::Bytes;
+use http::header::{CACHE_STATUS, SET_COOKIE};
+use http::{HeaderMap, Method, Request, Response, StatusCode, response};
+use http_body::Body;
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+use terrace_policy::{
+    CacheStatus, Exchange, Forward, Policy, Presented, Storable, Stored, StoredResponse, Timing, Unstorable, Validated,
+    answer, freshen, storable, strip_preconditions,
+};
+use tower_service::Service;
+
+/// A trip to the origin that is about to begin.
+pub(super) struct Fetch<S, B> {
+    inner: S,
+    request: Request<B>,
+    trip: Trip,
+}
+
+/// What has to be known when the response arrives.
+struct Trip {
+    shared: Arc<Shared>,
+    rules: Rules,
+    primary: Key,
+    seen: Seen,
+    ask: Ask,
+    lead: Option<Leading>,
+    pending: Option<PendingRequest>,
+    tags: Vec<String>,
+    /// The stored response's validators went with the request.
+    validating: bool,
+    /// What the request invalidates, if it is unsafe.
+    invalidates: Option<Unsafe>,
+    started: Instant,
+}
+
+impl<S, B> Fetch<S, B> {
+    pub(super) fn new(job: Job<S, B>, ask: Ask, lead: Option<Leading>, pending: Option<PendingRequest>) -> Self {
+        let Job { inner, request, shared, rules, key, now, .. } = job;
+        let seen = Seen::of(&request);
+        let invalidates = (!seen.reads()).then(|| Unsafe::new(&shared, &request));
+        let (mut parts, body) = request.into_parts();
+        let tags = if ask.purpose == Purpose::Pass { Vec::new() } else { rules.tags(&parts) };
+        let mut trip = Trip {
+            shared,
+            rules,
+            primary: key,
+            seen,
+            ask,
+            lead,
+            pending,
+            tags,
+            validating: false,
+            invalidates,
+            started: now,
+        };
+        trip.prepare(&mut parts.headers);
+        Self { inner, request: Request::from_parts(parts, body), trip }
+    }
+
+    /// Asks the origin and answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while the origin is asked, it lets one of those who wait ask instead.
+    pub(super) async fn run<R>(self) -> Result<Response<ResponseBody<R>>, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Send,
+    {
+        let Self { mut inner, request, mut trip } = self;
+        let observe = trip.shared.tiers.observe().clone();
+        observe.forward(forward_reason(trip.ask.reason));
+        let call = observe.origin_call();
+        trip.started = trip.shared.tiers.clock().now();
+        let called = match poll_fn(|cx| inner.poll_ready(cx)).await {
+            Ok(()) => inner.call(request).await,
+            Err(error) => Err(error),
+        };
+        call.finish(called.as_ref().map_or(OriginOutcome::ServerError, |response| outcome(response.status())));
+        match called {
+            Ok(response) => Ok(trip.arrived(response)),
+            Err(error) => trip.failed(None).ok_or(error),
+        }
+    }
+}
+
+fn outcome(status: StatusCode) -> OriginOutcome {
+    match status.as_u16() {
+        500.. => OriginOutcome::ServerError,
+        400.. => OriginOutcome::ClientError,
+        _ => OriginOutcome::Ok,
+    }
+}
+
+fn forward_reason(reason: Forward) -> ForwardReason {
+    match reason {
+        Forward::Bypass => ForwardReason::Bypass,
+        Forward::Method => ForwardReason::Method,
+        Forward::UriMiss => ForwardReason::UriMiss,
+        Forward::VaryMiss => ForwardReason::VaryMiss,
+        Forward::Request => ForwardReason::Request,
+        Forward::Stale => ForwardReason::Stale,
+        Forward::Partial => ForwardReason::Partial,
+        _ => ForwardReason::Miss,
+    }
+}
+
+/// RFC 5861 section 4: "any situation that would result in a 500, 502, 503, or 504".
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// Says that the origin itself could not be reached, not that it failed.
+fn is_unreachable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502..=504)
+}
+
+impl Trip {
+    /// Makes the request one whose response is of use to the store.
+    fn prepare(&mut self, headers: &mut HeaderMap) {
+        if let Some(cached) = self.stored().filter(|_| self.can_answer())
+            && let Some(validators) = cached.response().validators()
+        {
+            validators.apply(headers);
+            self.validating = true;
+            return;
+        }
+        // A 304 about the client's copy would bring nothing to store (RFC 9111 section 4.3.1 lets a cache ask its own way).
+        if self.ask.purpose == Purpose::Fill && self.seen.method() == Method::GET {
+            strip_preconditions(headers);
+        }
+    }
+
+    fn stored(&self) -> Option<&CachedResponse> {
+        self.ask.stored.as_ref().and_then(response)
+    }
+
+    fn presented(&self, resident: Duration) -> Presented<'_> {
+        let (method, headers) = (self.seen.method(), self.seen.headers());
+        Presented { method, headers, resident, expired: false, collapsed: true }
+    }
+
+    /// Whether the stored response would answer the request, if only it were valid.
+    fn can_answer(&self) -> bool {
+        self.stored().is_some_and(|cached| answer(cached, &self.presented(Duration::ZERO)).is_some())
+    }
+
+    fn observe(&self) -> &crate::observe::Observe {
+        self.shared.tiers.observe()
+    }
+
+    fn done(&mut self, outcome: Outcome) {
+        if let Some(pending) = self.pending.take() {
+            pending.finish(outcome);
+        }
+    }
+
+    fn land(&mut self, landing: Landing<Arc<crate::store::Entry<Cached>>>) {
+        if let Some(lead) = self.lead.take() {
+            lead.land(landing);
+        }
+    }
+
+    /// The origin failed, with this status or with none at all. Answers with the stale response, where that is allowed.
+    fn failed<R: Body<Data = Bytes>>(&mut self, status: Option<StatusCode>) -> Option<Response<ResponseBody<R>>> {
+        let found = self.ask.stored.clone()?;
+        let cached = response(&found)?;
+        let resident = found.entry.resident(self.shared.tiers.clock().now());
+        let disconnected = status.is_none_or(is_unreachable);
+        if !cached.facts().freshness().may_serve_on_error(resident, disconnected) {
+            return None;
+        }
+        let answer = answer(cached, &self.presented(resident))?;
+        let freshness = cached.facts().freshness();
+        let hit = CacheStatus::hit(freshness.remaining(resident), freshness.staleness(resident));
+        let said = CacheStatus {
+            forward_status: status,
+            ttl: hit.ttl,
+            detail: Some("stale-if-error"),
+            ..CacheStatus::forwarded(self.ask.reason)
+        };
+        let response = from_stored(cached, &answer, self.seen.method(), resident, &said);
+        self.land(Landing::Entry(Arc::clone(&found.entry)));
+        self.done(Outcome::Stale);
+        Some(response)
+    }
+
+    fn arrived<R>(mut self, response: Response<R>) -> Response<ResponseBody<R>>
+    where
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Send,
+    {
+        let (clock, started) = (self.shared.tiers.clock(), self.started);
+        let timing = Timing { received: clock.wall(), delay: clock.now().duration_since(started) };
+        if response.status() == StatusCode::NOT_MODIFIED && self.validating {
+            return self.validated(response, timing);
+        }
+        if is_failure(response.status())
+            && let Some(stale) = self.failed(Some(response.status()))
+        {
+            return stale;
+        }
+        let (mut head, body) = response.into_parts();
+        let said = Said::take(&mut head, &self.rules);
+        if self.seen.method() == Method::HEAD {
+            self.described(&head, &said, timing);
+            return self.forward(head, body, false);
+        }
+        match self.judge(&head, &said, timing) {
+            Ok(storable) => self.store(head, body, storable, &said),
+            Err(reason) => {
+                self.unstorable(&head, reason);
+                self.forward(head, body, false)
+            }
+        }
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        head: &'a response::Parts,
+        said: &'a Said,
+        timing: Timing,
+        target: &'a http::Uri,
+    ) -> Exchange<'a> {
+        Exchange {
+            method: self.seen.method(),
+            target,
+            request: self.seen.headers(),
+            status: head.status,
+            response: &head.headers,
+            timing,
+            extension: said.directives.as_ref().map(ResponseOverride::directives),
+            partitioned: self.seen.is_partitioned(),
+            keyed_by_body: self.seen.is_keyed_by_body(),
+        }
+    }
+
+    fn policy(&self) -> Cow<'_, Policy> {
+        let policy = self.rules.policy();
+        match self.shared.tiers.settings().default_ttl() {
+            Some(lifetime) if policy.default_ttl.is_none() => {
+                let mut policy = policy.clone();
+                policy.default_ttl = Some(lifetime);
+                Cow::Owned(policy)
+            }
+            _ => Cow::Borrowed(policy),
+        }
+    }
+
+    /// The rules' judgement, and the limits'.
+    fn judge(&self, head: &response::Parts, said: &Said, timing: Timing) -> Result<Storable, Unstorable> {
+        if self.ask.purpose == Purpose::Pass {
+            return Err(Unstorable::Personal);
+        }
+        let target = self.seen.uri(&self.rules);
+        storable(&self.exchange(head, said, timing, &target), &self.policy())
+    }
+
+    /// Sends a response on as it is.
+    fn forward<R: Body<Data = Bytes>>(
+        mut self,
+        mut head: response::Parts,
+        body: R,
+        stored: bool,
+    ) -> Response<ResponseBody<R>> {
+        if let Some(invalidates) = self.invalidates.take() {
+            invalidates.apply(head.status, &head.headers);
+        }
+        let status = CacheStatus { stored, ..CacheStatus::forwarded(self.ask.reason) };
+        head.headers.append(CACHE_STATUS, status.to_value());
+        let bypassed = self.ask.purpose == Purpose::Pass;
+        self.done(if bypassed { Outcome::Bypass } else { Outcome::Miss });
+        Response::from_parts(head, ResponseBody::forward(body))
+    }
+
+    /// Remembers that what comes for this key cannot be stored. A failure says nothing about that, and neither do the
+    /// credentials of one request about those without.
+    fn unstorable(&mut self, head: &response::Parts, reason: Unstorable) {
+        if self.ask.purpose == Purpose::Pass || self.invalidates.is_some() {
+            return;
+        }
+        self.observe().stored(Tier::L1, fill::result(reason));
+        self.land(Landing::Uncacheable);
+        let lasting = !is_failure(head.status) && head.status != StatusCode::NOT_MODIFIED;
+        let replaces = self.ask.stored.is_none() || reason != Unstorable::Personal;
+        let shared = self.seen.method() == Method::GET && !self.seen.is_ranged();
+        if lasting && replaces && shared {
+            let ticket = self.ask.ticket.for_key(self.ask.ticket.key().clone());
+            fill::remember_uncacheable(&self.shared.tiers, ticket, self.shared.namespace);
+        }
+    }
+
+    /// Streams a response to its client and into the store.
+    fn store<R>(
+        mut self,
+        head: response::Parts,
+        body: R,
+        mut storable: Storable,
+        said: &Said,
+    ) -> Response<ResponseBody<R>>
+    where
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Send,
+    {
+        let Some(tags) = self.all_tags(said) else {
+            self.observe().stored(Tier::L1, StoreResult::TooLarge);
+            self.land(Landing::Uncacheable);
+            return self.forward(head, body, false);
+        };
+        let Some(ticket) = self.ticket(&head, &storable, &tags) else {
+            return self.forward(head, body, false);
+        };
+        storable.shorten(self.rules.jitter_share() * fastrand::f64());
+        if storable.freshness().always_validates() {
+            // Nobody can be answered with it unasked: let those who wait ask, side by side.
+            self.land(Landing::Uncacheable);
+        }
+        let tiers = Arc::clone(&self.shared.tiers);
+        let fill = Fill {
+            lead: self.lead.take(),
+            under_way: tiers.observe().fill(),
+            cost: tiers.clock().now().duration_since(self.started),
+            primary: self.variants(&storable),
+            earlier: self.ask.stored.as_ref().filter(|_| storable.is_partial()).map(|found| Arc::clone(&found.entry)),
+            namespace: self.shared.namespace,
+            content: Content::of(&head.headers),
+            tiers,
+            ticket,
+            storable,
+            tags,
+        };
+        match Tee::new(body, fill) {
+            Ok(tee) => self.forward_with(head, ResponseBody::tee(tee)),
+            Err(body) => self.forward_with(head, ResponseBody::forward(body)),
+        }
+    }
+
+    fn forward_with<R: Body<Data = Bytes>>(
+        mut self,
+        mut head: response::Parts,
+        body: ResponseBody<R>,
+    ) -> Response<ResponseBody<R>> {
+        let status = CacheStatus { stored: true, ..CacheStatus::forwarded(self.ask.reason) };
+        head.headers.append(CACHE_STATUS, status.to_value());
+        self.done(Outcome::Miss);
+        Response::from_parts(head, body)
+    }
+
+    /// The ticket for the key that the response belongs under. `None` if an invalidation came between.
+    fn ticket(&mut self, head: &response::Parts, storable: &Storable, tags: &[Tag]) -> Option<Ticket> {
+        let mut ticket = self.ask.ticket.for_key(self.primary.clone());
+        if let Some(invalidates) = self.invalidates.take() {
+            let invalidated = invalidates.tags(head.status, &head.headers);
+            ticket = ticket.superseding(self.shared.tiers.mirror(), &invalidated, tags)?;
+        }
+        if storable.vary().is_empty() {
+            return Some(ticket);
+        }
+        let key = variant(self.primary.bytes(), storable.vary(), self.seen.headers());
+        Some(ticket.for_key(Key::new(self.shared.tiers.hash(&key), &key)))
+    }
+
+    /// Where the variants of the URL are listed, if the response is one.
+    fn variants(&self, storable: &Storable) -> Option<(Key, Option<u64>)> {
+        let (fields, request) = (storable.vary(), self.seen.headers());
+        let policy = self.rules.policy();
+        let language =
+            || select::language(&self.shared.tiers, &self.primary, fields, request, storable.headers(), policy);
+        (!fields.is_empty()).then(|| (self.primary.clone(), language()))
+    }
+
+    /// All tags of the entry; `None` if there are too many.
+    fn all_tags(&self, said: &Said) -> Option<Vec<Tag>> {
+        let named = self.tags.iter().chain(&said.tags);
+        if named.clone().count() as u64 > self.shared.tiers.settings().max_tags() {
+            return None;
+        }
+        let tags = self.shared.tiers.mirror().tags();
+        let mut all = self.seen.tags(&self.rules, tags);
+        all.extend(named.map(|name| tags.name(name)));
+        Some(all)
+    }
+
+    /// The origin says that the stored response holds (RFC 9111 section 4.3.4).
+    fn validated<R>(mut self, response: Response<R>, timing: Timing) -> Response<ResponseBody<R>>
+    where
+        R: Body<Data = Bytes> + Send + 'static,
+    {
+        let (mut head, body) = response.into_parts();
+        let said = Said::take(&mut head, &self.rules);
+        let found = self.ask.stored.clone().expect("only what is stored is validated");
+        let cached = super::drive::response(&found).expect("only responses have validators");
+        let stored = cached.response();
+        let keep_head = stored.validated_by(&head.headers) == Validated::KeepHead;
+        if keep_head && StoredResponse::is_bypassed_by(self.seen.headers(), &head.headers) {
+            // The client has a newer response than the store.
+            self.shared.tiers.remove(self.ask.ticket.key());
+            return self.forward(head, body, false);
+        }
+        let target = self.seen.uri(&self.rules);
+        let exchange = self.exchange(&head, &said, timing, &target);
+        let freshened = freshen(&stored, &exchange, keep_head, &self.policy());
+        let content = [cached.packed().content()];
+        let trailers = cached.packed().trailers();
+        let repacked = |stored| CachedResponse::new(stored, trailers.as_ref(), &content, cached.cost());
+        let (served, is_stored) = match freshened {
+            Ok(mut stored) => {
+                stored.shorten(self.rules.jitter_share() * fastrand::f64());
+                (repacked(stored), true)
+            }
+            Err(merged) => {
+                self.shared.tiers.remove(self.ask.ticket.key());
+                (repacked(StoredResponse::from_parts(cached.facts().clone(), merged)), false)
+            }
+        };
+        let served = served.unwrap_or_else(|| cached.clone());
+        let mut response = self.revalidated(&served, &head, is_stored);
+        if let Some(cookies) = (!response.headers().contains_key(SET_COOKIE)).then(|| head.headers.get_all(SET_COOKIE))
+        {
+            // Kept from the store, but meant for this client.
+            for cookie in cookies {
+                response.headers_mut().append(SET_COOKIE, cookie.clone());
+            }
+        }
+        self.replace(&found, served, &said, is_stored);
+        self.done(Outcome::Revalidated);
+        response
+    }
+
+    fn revalidated<R: Body<Data = Bytes>>(
+        &self,
+        served: &CachedResponse,
+        head: &response::Parts,
+        stored: bool,
+    ) -> Response<ResponseBody<R>> {
+        let answer = answer(served, &self.presented(Duration::ZERO)).expect("checked before its validators were sent");
+        let said = CacheStatus {
+            forward_status: Some(head.status),
+            stored,
+            ttl: CacheStatus::hit(served.facts().freshness().remaining(Duration::ZERO), Duration::ZERO).ttl,
+            ..CacheStatus::forwarded(self.ask.reason)
+        };
+        from_stored(served, &answer, self.seen.method(), Duration::ZERO, &said)
+    }
+
+    /// Puts the freshened response in the place of the stored one.
+    fn replace(&mut self, found: &Found<Cached>, served: CachedResponse, said: &Said, is_stored: bool) {
+        if !is_stored {
+            return self.land(Landing::Uncacheable);
+        }
+        let tiers = &self.shared.tiers;
+        let mut tags = found.entry.tags().to_vec();
+        tags.extend(said.tags.iter().map(|name| tiers.mirror().tags().name(name)));
+        let always_validates = served.facts().freshness().always_validates();
+        let ticket = self.ask.ticket.for_key(self.ask.ticket.key().clone());
+        let entry = fill::store(tiers, ticket, served, tags, self.shared.namespace);
+        self.land(if always_validates { Landing::Uncacheable } else { Landing::Entry(entry) });
+    }
+
+    /// A response to `HEAD` freshens the stored one, or shows that it is outdated (RFC 9111 section 4.3.5).
+    fn described(&mut self, head: &response::Parts, said: &Said, timing: Timing) {
+        let Some(found) = self.ask.stored.clone().filter(|_| head.status == StatusCode::OK) else {
+            return;
+        };
+        let Some(cached) = super::drive::response(&found) else {
+            return;
+        };
+        let stored = cached.response();
+        let target = self.seen.uri(&self.rules);
+        let exchange = self.exchange(head, said, timing, &target);
+        let freshened = if stored.described_by(&head.headers) {
+            freshen(&stored, &exchange, false, &self.policy()).ok()
+        } else {
+            None
+        };
+        let (content, trailers) = ([cached.packed().content()], cached.packed().trailers());
+        let served =
+            freshened.and_then(|stored| CachedResponse::new(stored, trailers.as_ref(), &content, cached.cost()));
+        match served {
+            Some(served) => self.replace(&found, served, said, true),
+            None => self.shared.tiers.remove(self.ask.ticket.key()),
+        }
+    }
+}
+
+/// What the application says about a response to the cache alone.
+struct Said {
+    directives: Option<ResponseOverride>,
+    tags: Vec<String>,
+}
+
+impl Said {
+    /// Takes it out of the response, so that it does not reach the client.
+    fn take(head: &mut response::Parts, rules: &Rules) -> Self {
+        let mut tags: Vec<String> = Vec::new();
+        if let Some(named) = head.extensions.remove::<CacheTags>() {
+            tags.extend(named.iter().map(str::to_owned));
+        }
+        for field in rules.tag_field_names() {
+            for line in head.headers.get_all(field) {
+                let names = line.to_str().unwrap_or_default().split([',', ' ']).filter(|name| !name.is_empty());
+                tags.extend(names.map(str::to_owned));
+            }
+            if !rules.keeps_tag_fields() {
+                head.headers.remove(field);
+            }
+        }
+        Self { directives: head.extensions.remove(), tags }
+    }
+}

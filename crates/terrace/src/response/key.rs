@@ -1,0 +1,214 @@
+use super::digest::BodyDigest;
+use super::extension::Partition;
+use super::rules::{Query, Rules};
+use crate::store::{Tag, Tags};
+use http::header::{HOST, RANGE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use smallvec::SmallVec;
+use std::borrow::Cow;
+use terrace_policy::{selecting_values, selecting_values_in};
+
+/// An encoded key on the stack, unless it is uncommonly long.
+pub(super) type KeyBuf = SmallVec<[u8; 256]>;
+
+/// The parts of a request that make its key.
+#[derive(Clone, Debug)]
+pub(super) struct Target<'a> {
+    keyed_by_body: Option<&'a BodyDigest>,
+    scheme: &'a str,
+    host: Cow<'a, str>,
+    path: &'a str,
+    query: Cow<'a, str>,
+    partition: Option<&'a Partition>,
+}
+
+impl<'a> Target<'a> {
+    /// Reads a request. `None` if it names no host, or more than one, in a way that could be understood differently by
+    /// the origin.
+    #[inline]
+    pub(super) fn of<B>(request: &'a Request<B>, rules: &Rules) -> Option<Self> {
+        let (uri, extensions) = (request.uri(), request.extensions());
+        let keyed_by_body = if request.method() == Method::POST { extensions.get() } else { None };
+        Some(Self {
+            keyed_by_body,
+            // Servers leave it out of HTTP/1 requests and put it into HTTP/2 ones.
+            scheme: uri.scheme_str().unwrap_or("http"),
+            host: host(uri, request.headers())?,
+            path: uri.path(),
+            query: significant(uri.query().unwrap_or_default(), rules.query_rule()),
+            partition: extensions.get(),
+        })
+    }
+
+    /// Encodes the key, so that no two different requests have the same one: every part is preceded by its length.
+    #[inline]
+    pub(super) fn encode(&self, rules: &Rules, extra: Option<&str>, key: &mut KeyBuf) {
+        push(key, Some(rules.version_text().as_bytes()));
+        push(key, self.keyed_by_body.map(BodyDigest::bytes));
+        push(key, self.partition.map(|partition| partition.name().as_bytes()));
+        push(key, extra.map(str::as_bytes));
+        push(key, Some(self.scheme.as_bytes()));
+        push(key, Some(self.host.as_bytes()));
+        push(key, Some(self.path.as_bytes()));
+        push(key, Some(self.query.as_bytes()));
+    }
+
+    /// Whether a `POST` is to be treated like a `GET`, for its body is part of the key.
+    pub(super) fn is_question<B>(request: &Request<B>) -> bool {
+        request.method() == Method::POST && request.extensions().get::<BodyDigest>().is_some()
+    }
+
+    /// The tags that the entry carries without being told.
+    pub(super) fn tags(&self, tags: &Tags) -> Vec<Tag> {
+        let mut all = tags.implicit(&self.host, self.path, &self.query);
+        all.extend(self.partition.map(|partition| tags.partition(partition.name())));
+        all
+    }
+
+    /// The target URI in absolute form (RFC 9110 section 7.1), as far as it can be written as one.
+    pub(super) fn uri(&self, original: &Uri) -> Uri {
+        let absolute = || {
+            let mut parts = original.clone().into_parts();
+            parts.scheme = Some(Scheme::try_from(self.scheme).ok()?);
+            parts.authority = Some(Authority::try_from(&*self.host).ok()?);
+            parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+            Uri::from_parts(parts).ok()
+        };
+        absolute().unwrap_or_else(|| original.clone())
+    }
+}
+
+#[inline]
+fn push(key: &mut KeyBuf, part: Option<&[u8]>) {
+    let Some(part) = part else {
+        key.extend_from_slice(&u32::MAX.to_be_bytes());
+        return;
+    };
+    let len = u32::try_from(part.len()).unwrap_or(u32::MAX - 1);
+    key.extend_from_slice(&len.to_be_bytes());
+    key.extend_from_slice(part);
+}
+
+/// The host in lower case: from the URI if it is absolute, else from the one `Host` line (RFC 9112 section 3.2.2).
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Cow<'a, str>> {
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default(),
+        None => single_host(headers)?,
+    };
+    Some(if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        host.to_ascii_lowercase().into()
+    } else {
+        host.into()
+    })
+}
+
+fn single_host(headers: &HeaderMap) -> Option<&str> {
+    let mut lines = headers.get_all(HOST).iter();
+    let Some(host) = lines.next() else {
+        return Some("");
+    };
+    host.to_str().ok().filter(|_| lines.next().is_none())
+}
+
+/// The query as it counts for the key.
+fn significant<'a>(query: &'a str, rule: &Query) -> Cow<'a, str> {
+    let kept: &dyn Fn(&str) -> bool = match rule {
+        Query::Exact => return query.into(),
+        Query::Sorted => &|_| true,
+        Query::Without(names) => &|name| !names.iter().any(|other| other == name),
+        Query::Only(names) => &|name| names.iter().any(|other| other == name),
+    };
+    let name = |parameter: &'a str| parameter.split('=').next().unwrap_or_default();
+    let parameters = query.split('&').filter(|parameter| !parameter.is_empty() && kept(name(parameter)));
+    let mut parameters: Vec<&str> = parameters.collect();
+    // Stable: parameters of one name keep their order, which may mean something.
+    parameters.sort_by_key(|parameter| name(parameter));
+    parameters.join("&").into()
+}
+
+/// What a rule adds to the key.
+pub(super) fn extra_part<B>(request: Request<B>, rules: &Rules) -> (Request<B>, Option<String>) {
+    let Some(part) = rules.key_part() else {
+        return (request, None);
+    };
+    let (parts, body) = request.into_parts();
+    let extra = part(&parts);
+    (Request::from_parts(parts, body), extra)
+}
+
+/// The key of one variant: that of all of them, and what the request has for the selecting header fields.
+pub(super) fn variant(primary: &[u8], fields: &[HeaderName], request: &HeaderMap) -> KeyBuf {
+    with_values(primary, fields, &selecting_values(fields, request))
+}
+
+/// The key that a variant would have for a request that wants nothing but `language`.
+pub(super) fn variant_in(primary: &[u8], fields: &[HeaderName], request: &HeaderMap, language: &HeaderValue) -> KeyBuf {
+    with_values(primary, fields, &selecting_values_in(fields, request, language))
+}
+
+fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
+    let mut key = KeyBuf::from_slice(primary);
+    for field in fields {
+        push(&mut key, Some(field.as_str().as_bytes()));
+    }
+    push(&mut key, None);
+    key.extend_from_slice(values);
+    key
+}
+
+/// What a request was, after it has gone to the origin.
+#[derive(Debug)]
+pub(super) struct Seen(Request<()>);
+
+impl Seen {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        let mut seen = Request::new(());
+        *seen.method_mut() = request.method().clone();
+        *seen.uri_mut() = request.uri().clone();
+        *seen.headers_mut() = request.headers().clone();
+        if let Some(partition) = request.extensions().get::<Partition>() {
+            seen.extensions_mut().insert(partition.clone());
+        }
+        if let Some(digest) = request.extensions().get::<BodyDigest>() {
+            seen.extensions_mut().insert(digest.clone());
+        }
+        Self(seen)
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        self.0.method()
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.0.headers()
+    }
+
+    /// Whether it only asks, whatever its method.
+    pub(super) fn reads(&self) -> bool {
+        [Method::GET, Method::HEAD].contains(self.0.method()) || Target::is_question(&self.0)
+    }
+
+    pub(super) fn is_ranged(&self) -> bool {
+        self.0.headers().contains_key(RANGE)
+    }
+
+    pub(super) fn is_partitioned(&self) -> bool {
+        self.0.extensions().get::<Partition>().is_some()
+    }
+
+    pub(super) fn is_keyed_by_body(&self) -> bool {
+        Target::is_question(&self.0)
+    }
+
+    /// The target URI in absolute form.
+    pub(super) fn uri(&self, rules: &Rules) -> Uri {
+        let target = Target::of(&self.0, rules);
+        target.map_or_else(|| self.0.uri().clone(), |target| target.uri(self.0.uri()))
+    }
+
+    /// The tags that the entry carries without being told.
+    pub(super) fn tags(&self, rules: &Rules, tags: &Tags) -> Vec<Tag> {
+        Target::of(&self.0, rules).map_or_else(|| vec![tags.everything()], |target| target.tags(tags))
+    }
+}

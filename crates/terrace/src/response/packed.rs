@@ -1,0 +1,171 @@
+//! A stored response in one piece of memory.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+/// Header fields, trailer fields and content, one after the other in one allocation.
+///
+/// An entry costs little more than its bytes, does not keep alive the buffers that its parts arrived in, and a hit
+/// takes slices of it instead of copies.
+#[derive(Clone, Debug)]
+pub(super) struct Packed {
+    bytes: Bytes,
+    /// Names that are in no table, in the order of their use.
+    names: Box<[HeaderName]>,
+    fields: u16,
+    trailers: u16,
+    content: u32,
+}
+
+impl Packed {
+    /// Packs the parts of a response whose content comes in pieces. `None` if the fields alone are beyond 4 GiB.
+    pub(super) fn new(headers: &HeaderMap, trailers: Option<&HeaderMap>, content: &[Bytes]) -> Option<Self> {
+        let empty = HeaderMap::new();
+        let trailers = trailers.unwrap_or(&empty);
+        let fields = headers.iter().chain(trailers).map(|(_, value)| 5 + value.len()).sum::<usize>();
+        let len: usize = content.iter().map(Bytes::len).sum();
+        let mut bytes = BytesMut::with_capacity(fields + len);
+        let mut names = Vec::new();
+        for (name, value) in headers.iter().chain(trailers) {
+            bytes.put_u8(number(name));
+            if number(name) == UNKNOWN {
+                names.push(name.clone());
+            }
+            bytes.put_u32(u32::try_from(value.len()).ok()?);
+            bytes.put_slice(value.as_bytes());
+        }
+        let start = u32::try_from(bytes.len()).ok()?;
+        for piece in content {
+            bytes.put_slice(piece);
+        }
+        Some(Self {
+            bytes: bytes.freeze(),
+            names: names.into(),
+            fields: u16::try_from(headers.len()).ok()?,
+            trailers: u16::try_from(trailers.len()).ok()?,
+            content: start,
+        })
+    }
+
+    /// What it holds, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() + self.names.len() * 64
+    }
+
+    /// The header fields, with room for `more`.
+    pub(super) fn headers(&self, more: usize) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(usize::from(self.fields) + more);
+        for (name, value) in self.fields().take(self.fields.into()) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    /// The trailer fields, if there are any.
+    pub(super) fn trailers(&self) -> Option<HeaderMap> {
+        let trailers = self.fields().skip(self.fields.into());
+        (self.trailers > 0).then(|| trailers.collect())
+    }
+
+    /// The content: a slice, not a copy.
+    pub(super) fn content(&self) -> Bytes {
+        self.bytes.slice(self.content as usize..)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let (mut at, mut names) = (0, self.names.iter());
+        (0..self.fields + self.trailers).map(move |_| {
+            let name = match self.bytes[at] {
+                UNKNOWN => names.next().expect("each unknown name was kept").clone(),
+                number => KNOWN[usize::from(number)].clone(),
+            };
+            let len = self.bytes[at + 1..at + 5].try_into().expect("four bytes");
+            let start = at + 5;
+            at = start + u32::from_be_bytes(len) as usize;
+            let value = HeaderValue::from_maybe_shared(self.bytes.slice(start..at));
+            (name, value.expect("it was a field value when it was packed"))
+        })
+    }
+}
+
+/// Stands for a name that is not in [`KNOWN`].
+const UNKNOWN: u8 = u8::MAX;
+
+/// Field names that responses have often, by number.
+const KNOWN: [HeaderName; 40] = [
+    header::ACCEPT_RANGES,
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_ALLOW_METHODS,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCESS_CONTROL_EXPOSE_HEADERS,
+    header::ACCESS_CONTROL_MAX_AGE,
+    header::AGE,
+    header::ALLOW,
+    header::ALT_SVC,
+    header::CACHE_CONTROL,
+    header::CACHE_STATUS,
+    header::CDN_CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_LOCATION,
+    header::CONTENT_RANGE,
+    header::CONTENT_SECURITY_POLICY,
+    header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::LAST_MODIFIED,
+    header::LINK,
+    header::LOCATION,
+    header::REFERRER_POLICY,
+    header::RETRY_AFTER,
+    header::SERVER,
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::VARY,
+    header::VIA,
+    header::WARNING,
+    header::WWW_AUTHENTICATE,
+    header::X_CONTENT_TYPE_OPTIONS,
+    header::X_FRAME_OPTIONS,
+    header::X_XSS_PROTECTION,
+];
+
+fn number(name: &HeaderName) -> u8 {
+    let known = KNOWN.iter().position(|known| known == name);
+    known.and_then(|at| u8::try_from(at).ok()).unwrap_or(UNKNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_comes_out_the_same() {
+        let mut headers = HeaderMap::new();
+        headers.append("content-type", "text/plain".parse().unwrap());
+        headers.append("set-cookie", "a=b".parse().unwrap());
+        headers.append("x-one", HeaderValue::from_bytes(b"\xfc\xff opaque").unwrap());
+        headers.append("set-cookie", "c=d".parse().unwrap());
+        headers.append("x-two", "".parse().unwrap());
+        let mut trailers = HeaderMap::new();
+        trailers.append("grpc-status", "0".parse().unwrap());
+        let content = [Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"c")];
+        let packed = Packed::new(&headers, Some(&trailers), &content).unwrap();
+        assert_eq!(packed.headers(2), headers);
+        assert_eq!(packed.trailers(), Some(trailers));
+        assert_eq!(packed.content(), "abc");
+    }
+
+    #[test]
+    fn no_name_is_known_twice() {
+        for (at, name) in KNOWN.iter().enumerate() {
+            assert_eq!(usize::from(number(name)), at, "{name}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A response that streams to its client while it is kept for the store.
+
+use super::fill::Fill;
+use crate::store::{Stream, Waiters};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// The client's end. Its drop ends the response, unless others wait for it.
+pub(super) struct Tee<B: Body<Data = Bytes>>(Arc<Shared<B>>);
+
+/// What the client and those who wait for the same response have in common: whoever is polled reads on.
+struct Shared<B: Body<Data = Bytes>> {
+    state: Mutex<State<B>>,
+    /// Apart from the state, for a body may wake while it is polled.
+    client: Mutex<Option<Waker>>,
+    waiters: Waiters,
+}
+
+struct State<B: Body<Data = Bytes>> {
+    source: Option<Pin<Box<B>>>,
+    /// Read, and not yet taken by the client.
+    read: VecDeque<Result<Frame<Bytes>, B::Error>>,
+    /// A panic of the source in a task that only waited, for the client's task to go on with.
+    panic: Option<Box<dyn std::any::Any + Send>>,
+    fill: Option<Fill>,
+    client_is_gone: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A source that panics is caught; nothing else panics while it holds a lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<B> Tee<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+{
+    /// Streams `source`, and stores it with `fill` once it is complete.
+    pub(super) fn new(source: B, fill: Fill) -> Result<Self, B> {
+        if source.is_end_stream() {
+            // A server does not poll a body that is at its end already.
+            fill.finish();
+            return Err(source);
+        }
+        if source.size_hint().lower() > fill.limit() {
+            fill.too_large();
+            return Err(source);
+        }
+        let waiters = fill.waiters();
+        let state = State {
+            source: Some(Box::pin(source)),
+            read: VecDeque::new(),
+            panic: None,
+            fill: None,
+            client_is_gone: false,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), client: Mutex::new(None), waiters });
+        fill.streams(Arc::clone(&shared) as Arc<dyn Stream>);
+        lock(&shared.state).fill = Some(fill);
+        Ok(Self(shared))
+    }
+}
+
+impl<B: Body<Data = Bytes>> Tee<B> {
+    pub(super) fn is_end_stream(&self) -> bool {
+        let state = lock(&self.0.state);
+        let ended = state.source.as_ref().is_none_or(Body::is_end_stream);
+        ended && state.read.is_empty() && state.panic.is_none()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let state = lock(&self.0.state);
+        let rest = state.source.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let read: u64 = state.read.iter().flatten().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(read)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+impl<B> Tee<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+{
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let shared = &self.0;
+        register(&mut lock(&shared.client), cx.waker());
+        let mut state = lock(&shared.state);
+        if state.read.is_empty() && state.panic.is_none() {
+            state.read_on(shared);
+        }
+        if let Some(frame) = state.read.pop_front() {
+            return Poll::Ready(Some(frame));
+        }
+        if let Some(panic) = state.panic.take() {
+            drop(state);
+            resume_unwind(panic);
+        }
+        if state.source.is_none() { Poll::Ready(None) } else { Poll::Pending }
+    }
+}
+
+fn register(slot: &mut Option<Waker>, waker: &Waker) {
+    match slot {
+        Some(known) if known.will_wake(waker) => {}
+        _ => *slot = Some(waker.clone()),
+    }
+}
+
+impl<B> State<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+{
+    /// Reads at most one frame. Says whether there may be more to read now.
+    fn read_on(&mut self, shared: &Arc<Shared<B>>) -> bool {
+        let Some(source) = &mut self.source else {
+            return false;
+        };
+        // Whoever polls last would otherwise be the only one to be woken.
+        let waker = Waker::from(Arc::clone(shared));
+        let polled = catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_frame(&mut Context::from_waker(&waker))));
+        match polled {
+            Ok(Poll::Pending) => return false,
+            Ok(Poll::Ready(None)) => self.ended(),
+            Ok(Poll::Ready(Some(Ok(frame)))) => self.took(frame),
+            Ok(Poll::Ready(Some(Err(error)))) => {
+                self.read.push_back(Err(error));
+                self.broken();
+            }
+            Err(panic) => {
+                self.panic = Some(panic);
+                self.broken();
+            }
+        }
+        self.source.is_some()
+    }
+
+    fn took(&mut self, frame: Frame<Bytes>) {
+        self.fill = self.fill.take().and_then(|fill| fill.with(&frame));
+        if !self.client_is_gone {
+            self.read.push_back(Ok(frame));
+        }
+        // With a Content-Length a server may drop the body after its last byte and never see the end.
+        let complete = self.fill.as_ref().is_some_and(Fill::has_all_declared);
+        if complete || self.source.as_ref().is_some_and(Body::is_end_stream) {
+            self.finish();
+        }
+    }
+
+    fn ended(&mut self) {
+        self.source = None;
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        if let Some(fill) = self.fill.take() {
+            fill.finish();
+        }
+    }
+
+    /// What comes after an error is not asked for, and nothing is stored.
+    fn broken(&mut self) {
+        self.source = None;
+        if let Some(fill) = self.fill.take() {
+            fill.broken();
+        }
+    }
+}
+
+impl<B> Wake for Shared<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+{
+    fn wake(self: Arc<Self>) {
+        let client = lock(&self.client).take();
+        client.into_iter().for_each(Waker::wake);
+        self.waiters.wake();
+    }
+}
+
+impl<B> Stream for Shared<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+{
+    /// Reads ahead of the client, for those who wait. Bounded by what the fill may hold.
+    fn pump(self: Arc<Self>) {
+        let mut state = lock(&self.state);
+        let ahead = state.read.len();
+        while state.fill.is_some() && state.read_on(&self) {}
+        if state.read.len() > ahead {
+            drop(state);
+            let client = lock(&self.client).take();
+            client.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn forsaken(&self) {
+        let mut state = lock(&self.state);
+        if state.client_is_gone {
+            state.source = None;
+            let fill = state.fill.take();
+            // Outside the lock: the fill's end wakes others.
+            drop(state);
+            drop(fill);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Drop for Tee<B> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.client_is_gone = true;
+        state.read.clear();
+        let awaited = state.fill.as_ref().is_some_and(Fill::is_awaited);
+        if !awaited {
+            let (source, fill) = (state.source.take(), state.fill.take());
+            drop(state);
+            drop((source, fill));
+        }
+    }
+}

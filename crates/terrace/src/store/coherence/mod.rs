@@ -1,0 +1,19 @@
+//! Which invalidations an entry has to survive.
+//!
+//! *Stamp before fetch, check at read.* A control table says at which **position** each tag was last invalidated. An
+//! entry carries the position that was current before its fetch began; it may be served only while no tag of it has a
+//! later one. So an invalidation that arrives during a fetch kills what the fetch brings, and nobody has to find
+//! entries to delete them: invalidating a tag costs the same whether one entry carries it or a million.
+//!
+//! Here the table lives in this process only.
+
+mod mirror;
+mod position;
+mod tag;
+mod ticket;
+
+pub(crate) use mirror::{Mirror, Standing};
+pub(crate) use position::Position;
+pub use position::Receipt;
+pub(crate) use tag::{Tag, Tags};
+pub(crate) use ticket::Ticket;

@@ -1,0 +1,31 @@
+use super::{Mirror, Position, Tag};
+use crate::store::Key;
+
+/// The right to store one entry, taken before its fetch began.
+///
+/// Only a lookup makes one and only [`Tiers::fill`](crate::store::Tiers::fill) takes it, so no path can forget to stamp
+/// before it fetches.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(in crate::store) key: Key,
+    pub(in crate::store) stamp: Position,
+}
+
+impl Ticket {
+    /// What the entry will be stored under.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The same stamp for another key: a response that turns out to vary is stored under more than one.
+    pub(crate) fn for_key(&self, key: Key) -> Self {
+        Self { key, stamp: self.stamp }
+    }
+
+    /// Invalidates `tags`, for a request whose own response may be stored: that is valid after the invalidation which
+    /// it causes. `None` if somebody else has invalidated what carries `held` meanwhile.
+    pub(crate) fn superseding(self, mirror: &Mirror, tags: &[Tag], held: &[Tag]) -> Option<Self> {
+        let (receipt, current) = mirror.supersede(tags, self.stamp, held);
+        current.then_some(Self { stamp: receipt.position, ..self })
+    }
+}

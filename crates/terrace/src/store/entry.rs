@@ -1,0 +1,164 @@
+use super::coherence::{Mirror, Position, Standing, Tag};
+use crate::clock::{Clock, Instant};
+use crate::observe::stats::EvictionReason;
+use crate::observe::{Namespace, Observe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A stored value with its key, its tags and its stamp.
+#[derive(Debug)]
+pub(crate) struct Entry<V> {
+    value: V,
+    key: Box<[u8]>,
+    tags: Box<[Tag]>,
+    stamp: Position,
+    inserted: Instant,
+    /// When nothing can be done with it any more.
+    dead_at: Instant,
+    /// The position up to which its tags were found uninvalidated; the lowest bit says that it was expired softly.
+    checked: AtomicU64,
+    bytes: u32,
+    namespace: Namespace,
+    residence: AtomicU8,
+    owner: Arc<Owner>,
+}
+
+/// What an entry needs to account for itself.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) observe: Observe,
+    pub(super) clock: Clock,
+}
+
+/// Where an entry is, or why it left.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Residence {
+    /// Never in memory: handed to those who waited for it.
+    Outside,
+    /// In memory. If nobody says why it leaves, its engine made room.
+    Inside,
+    Replaced,
+    Explicit,
+    Invalidated,
+}
+
+/// What a value takes into its entry.
+pub(super) struct NewEntry<V> {
+    pub(super) value: V,
+    pub(super) value_bytes: usize,
+    pub(super) key: Box<[u8]>,
+    pub(super) tags: Box<[Tag]>,
+    pub(super) stamp: Position,
+    pub(super) life: Duration,
+    pub(super) namespace: Namespace,
+}
+
+impl<V> Entry<V> {
+    /// What the engine keeps beside an entry: measured, see `benches/README.md`.
+    const ENGINE_BYTES: usize = 256;
+
+    pub(super) fn new(new: NewEntry<V>, owner: Arc<Owner>) -> Self {
+        let NewEntry { value, value_bytes, key, tags, stamp, life, namespace } = new;
+        let inserted = owner.clock.now();
+        let held = size_of::<Self>() + key.len() + size_of_val(&*tags) + Self::ENGINE_BYTES;
+        Self {
+            value,
+            key,
+            tags,
+            stamp,
+            inserted,
+            dead_at: inserted + life,
+            checked: AtomicU64::new(stamp.get() << 1),
+            bytes: u32::try_from(held + value_bytes).unwrap_or(u32::MAX),
+            namespace,
+            residence: AtomicU8::new(Residence::Outside as u8),
+            owner,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn value(&self) -> &V {
+        &self.value
+    }
+
+    #[inline]
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    #[inline]
+    pub(crate) fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+
+    /// How long it has been stored.
+    #[inline]
+    pub(crate) fn resident(&self, now: Instant) -> Duration {
+        now.duration_since(self.inserted)
+    }
+
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        now >= self.dead_at
+    }
+
+    /// Its size with everything that is kept because of it.
+    pub(super) fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// Checks it against the invalidations known now. One comparison when there were none since the last check.
+    #[inline]
+    pub(super) fn standing(&self, mirror: &Mirror) -> Standing {
+        let (position, checked) = (mirror.position(), self.checked.load(Ordering::Relaxed));
+        if checked >> 1 == position.get() {
+            return if checked & 1 == 0 { Standing::Current } else { Standing::Expired };
+        }
+        let standing = mirror.standing(self.stamp, &self.tags);
+        if standing != Standing::Dead {
+            let expired = u64::from(standing == Standing::Expired);
+            self.checked.store((position.get() << 1) | expired, Ordering::Relaxed);
+        }
+        standing
+    }
+
+    pub(super) fn enters(&self) {
+        self.residence.store(Residence::Inside as u8, Ordering::Relaxed);
+        self.owner.observe.entry_added(self.namespace, self.bytes.into());
+    }
+
+    /// Notes why it is about to leave. The first reason counts.
+    fn leaves(&self, reason: Residence) {
+        let inside = Residence::Inside as u8;
+        let _ = self.residence.compare_exchange(inside, reason as u8, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_replaced(&self) {
+        self.leaves(Residence::Replaced);
+    }
+
+    pub(super) fn is_removed(&self) {
+        self.leaves(Residence::Explicit);
+    }
+
+    pub(super) fn is_invalidated(&self) {
+        self.leaves(Residence::Invalidated);
+    }
+}
+
+/// The engine does not tell what it evicts; an entry tells itself when the last holder lets go of it.
+impl<V> Drop for Entry<V> {
+    fn drop(&mut self) {
+        let residence = *self.residence.get_mut();
+        let reason = match residence {
+            outside if outside == Residence::Outside as u8 => return,
+            replaced if replaced == Residence::Replaced as u8 => EvictionReason::Replaced,
+            explicit if explicit == Residence::Explicit as u8 => EvictionReason::Explicit,
+            dead if dead == Residence::Invalidated as u8 => EvictionReason::Invalidated,
+            _ if self.is_over(self.owner.clock.now()) => EvictionReason::Expired,
+            _ => EvictionReason::Size,
+        };
+        self.owner.observe.entry_removed(self.namespace, self.bytes.into(), reason);
+    }
+}

@@ -1,0 +1,61 @@
+//! This process's memory: the only file that knows the engine.
+
+use super::entry::Entry;
+use mini_moka::sync::Cache;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+/// Entries by the hash of their key, bounded by their bytes.
+///
+/// The engine evicts by recency and frequency (`TinyLFU`). It knows no lifetimes: those are in the entries.
+pub(crate) struct L1<V> {
+    entries: Cache<u64, Arc<Entry<V>>, BuildHasherDefault<Unhashed>>,
+}
+
+impl<V: Send + Sync + 'static> L1<V> {
+    pub(super) fn new(max_bytes: u64) -> Self {
+        let entries = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_, entry: &Arc<Entry<V>>| entry.bytes())
+            .build_with_hasher(BuildHasherDefault::default());
+        Self { entries }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, hash: u64) -> Option<Arc<Entry<V>>> {
+        self.entries.get(&hash)
+    }
+
+    /// Stores an entry, which the engine may drop at once if those it holds are asked for more often.
+    pub(super) fn insert(&self, hash: u64, entry: Arc<Entry<V>>) {
+        if let Some(old) = self.entries.get(&hash) {
+            old.is_replaced();
+        }
+        entry.enters();
+        self.entries.insert(hash, entry);
+    }
+
+    pub(super) fn remove(&self, hash: u64) {
+        self.entries.invalidate(&hash);
+    }
+}
+
+/// Keys are hashes of a keyed hash function already; hashing them again would be all cost.
+#[derive(Default)]
+pub(crate) struct Unhashed(u64);
+
+impl Hasher for Unhashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}

@@ -1,0 +1,110 @@
+use super::coherence::{Receipt, Tag};
+use super::{Store, split_url};
+use crate::Error;
+use crate::observe::stats::{InvalidationResult, Kind, Scope};
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+
+/// A purge, carried out when it is awaited.
+///
+/// ```
+/// # async fn example(store: terrace::Store) -> Result<(), terrace::Error> {
+/// let receipt = store.purge_tag("tenant:42").await?;
+/// store.purge_prefix("/products/").soft().await?;
+/// # let _ = receipt; Ok(()) }
+/// ```
+///
+/// # Cancel safety
+///
+/// It takes effect at once when it is first polled; dropped before that, it does nothing.
+#[derive(Debug)]
+#[must_use = "a purge does nothing unless awaited"]
+pub struct Purge {
+    store: Store,
+    tag: Result<Tag, Error>,
+    scope: Scope,
+    soft: bool,
+}
+
+impl Purge {
+    /// Marks what is purged as stale instead of forbidding it: it is still served where stale responses are, while it
+    /// is revalidated or when the origin fails.
+    pub fn soft(mut self) -> Self {
+        self.soft = true;
+        self
+    }
+}
+
+impl IntoFuture for Purge {
+    type Output = Result<Receipt, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let receipt = self.store.inner.mirror.invalidate(&[self.tag?], self.soft);
+            let observe = &self.store.inner.observe;
+            let kind = if self.soft { Kind::Soft } else { Kind::Hard };
+            observe.invalidation(self.scope, kind, InvalidationResult::Acked);
+            observe.position(receipt.position());
+            Ok(receipt)
+        })
+    }
+}
+
+/// Purges: whatever was fetched before is never served again. The cost does not depend on how much that is.
+impl Store {
+    fn purge(&self, scope: Scope, tag: Result<Tag, Error>) -> Purge {
+        Purge { store: self.clone(), tag, scope, soft: false }
+    }
+
+    /// Purges every stored response of a URL: all variants, partitions and bodies. `url` is absolute
+    /// (`https://example.com/a?b=c`) or begins with the path, and then means every host. The order of query
+    /// parameters does not matter; the scheme neither.
+    ///
+    /// # Errors
+    ///
+    /// If `url` is neither.
+    pub fn purge_url(&self, url: &str) -> Purge {
+        let tag = split_url(url).map(|(host, path, query)| self.inner.mirror.tags().url(host, path, query));
+        self.purge(Scope::Key, tag)
+    }
+
+    /// Purges everything that carries a tag.
+    ///
+    /// # Errors
+    ///
+    /// None while everything is in this process's memory.
+    pub fn purge_tag(&self, tag: &str) -> Purge {
+        self.purge(Scope::Tag, Ok(self.inner.mirror.tags().name(tag)))
+    }
+
+    /// Purges every URL whose path begins with these segments: `/a/b` means `/a/b`, `/a/b/` and `/a/b/c`, but not
+    /// `/a/bc`. `prefix` is absolute (`https://example.com/a`) or begins with a slash, and then means every host.
+    /// Eight segments count: more purge whatever shares the first eight.
+    ///
+    /// # Errors
+    ///
+    /// If `prefix` is neither.
+    pub fn purge_prefix(&self, prefix: &str) -> Purge {
+        let tag = split_url(prefix).map(|(host, path, _)| self.inner.mirror.tags().prefix(host, path));
+        self.purge(Scope::Prefix, tag)
+    }
+
+    /// Purges everything stored for one [`Partition`](crate::Partition).
+    ///
+    /// # Errors
+    ///
+    /// None while everything is in this process's memory.
+    pub fn purge_partition(&self, partition: &str) -> Purge {
+        self.purge(Scope::Partition, Ok(self.inner.mirror.tags().partition(partition)))
+    }
+
+    /// Purges everything.
+    ///
+    /// # Errors
+    ///
+    /// None while everything is in this process's memory.
+    pub fn purge_all(&self) -> Purge {
+        self.purge(Scope::All, Ok(self.inner.mirror.tags().everything()))
+    }
+}

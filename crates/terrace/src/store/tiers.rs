@@ -1,0 +1,195 @@
+use super::coherence::{Mirror, Receipt, Standing, Tag, Ticket};
+use super::entry::{Entry, NewEntry, Owner};
+use super::flight::Flights;
+use super::key::Key;
+use super::l1::L1;
+use crate::clock::{Clock, Instant};
+use crate::config::{Flags, Settings};
+use crate::observe::stats::{Feature, LookupResult, RejectReason, StoreResult, Tier};
+use crate::observe::{Namespace, Observe};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The tiers of one kind of value, with what guards them.
+pub(crate) struct Tiers<V> {
+    l1: L1<V>,
+    flights: Flights<Arc<Entry<V>>>,
+    mirror: Arc<Mirror>,
+    hasher: RandomState,
+    settings: Settings,
+    flags: Flags,
+    owner: Arc<Owner>,
+}
+
+/// An entry that may be used.
+#[derive(Debug)]
+pub(crate) struct Found<V> {
+    pub(crate) entry: Arc<Entry<V>>,
+    /// It was invalidated softly.
+    pub(crate) expired: bool,
+}
+
+impl<V> Clone for Found<V> {
+    fn clone(&self) -> Self {
+        Self { entry: Arc::clone(&self.entry), expired: self.expired }
+    }
+}
+
+/// A value to be stored.
+pub(crate) struct Fill<V> {
+    pub(crate) value: V,
+    /// What it holds outside of itself.
+    pub(crate) bytes: usize,
+    pub(crate) tags: Vec<Tag>,
+    /// After this time nothing can be done with it.
+    pub(crate) life: Duration,
+    pub(crate) namespace: Namespace,
+}
+
+impl<V: Send + Sync + 'static> Tiers<V> {
+    pub(super) fn new(max_bytes: u64, mirror: Arc<Mirror>, settings: Settings, observe: Observe, clock: Clock) -> Self {
+        Self {
+            l1: L1::new(max_bytes),
+            flights: Flights::new(),
+            mirror,
+            hasher: RandomState::new(),
+            flags: settings.flags(),
+            settings,
+            owner: Arc::new(Owner { observe, clock }),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn flags(&self) -> &Flags {
+        &self.flags
+    }
+
+    pub(crate) fn observe(&self) -> &Observe {
+        &self.owner.observe
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.owner.clock
+    }
+
+    pub(crate) fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    pub(crate) fn flights(&self) -> &Flights<Arc<Entry<V>>> {
+        &self.flights
+    }
+
+    /// The hash of an encoded key. Keyed at random, so that nobody can choose keys that collide.
+    #[inline]
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// Looks into memory without waiting, counting or logging anything. `None` is a miss of whatever kind.
+    #[inline]
+    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<Found<V>> {
+        if !self.flags.is_on(Feature::L1) {
+            return None;
+        }
+        let entry = self.l1.get(hash)?;
+        if entry.key() != key {
+            return None;
+        }
+        match entry.standing(&self.mirror) {
+            Standing::Current => Some(Found { entry, expired: false }),
+            Standing::Expired => Some(Found { entry, expired: true }),
+            Standing::Dead => None,
+        }
+    }
+
+    /// Looks for `key` in all tiers, and gives the right to fill it. Counts what it finds.
+    pub(crate) fn lookup(&self, key: Key, now: Instant) -> (Option<Found<V>>, Ticket) {
+        // First the stamp, then the look: what is fetched because nothing was found is newer than its stamp.
+        let stamp = self.mirror.position();
+        let found = self.look(&key, now);
+        (found, Ticket { key, stamp })
+    }
+
+    fn look(&self, key: &Key, now: Instant) -> Option<Found<V>> {
+        let observe = self.observe();
+        if !self.flags.is_on(Feature::L1) {
+            observe.lookup(Tier::L1, LookupResult::Skipped);
+            return None;
+        }
+        let Some(entry) = self.l1.get(key.hash()) else {
+            observe.lookup(Tier::L1, LookupResult::Miss);
+            return None;
+        };
+        let reason = if entry.key() != key.bytes() {
+            RejectReason::Key
+        } else if entry.standing(&self.mirror) == Standing::Dead {
+            entry.is_invalidated();
+            RejectReason::Marker
+        } else if entry.is_over(now) {
+            RejectReason::Expired
+        } else {
+            let expired = entry.standing(&self.mirror) == Standing::Expired;
+            return Some(Found { entry, expired });
+        };
+        if reason != RejectReason::Key {
+            self.l1.remove(key.hash());
+        }
+        observe.lookup(Tier::L1, LookupResult::Rejected);
+        observe.rejected(Tier::L1, reason);
+        None
+    }
+
+    /// Checks a value that another request fetched, as if it had just been read.
+    pub(crate) fn accept(&self, entry: Arc<Entry<V>>) -> Option<Found<V>> {
+        match entry.standing(&self.mirror) {
+            Standing::Dead => None,
+            standing => Some(Found { entry, expired: standing == Standing::Expired }),
+        }
+    }
+
+    /// Stores what was fetched with `ticket`. The entry is returned for those who waited for it, stored or not.
+    pub(crate) fn fill(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
+        let Ticket { key, stamp } = ticket;
+        let hash = key.hash();
+        let new = NewEntry {
+            value: fill.value,
+            value_bytes: fill.bytes,
+            key: key.into_bytes(),
+            tags: fill.tags.into(),
+            stamp,
+            life: fill.life,
+            namespace: fill.namespace,
+        };
+        let entry = Arc::new(Entry::new(new, Arc::clone(&self.owner)));
+        let result = if !self.flags.is_on(Feature::L1) {
+            StoreResult::Skipped
+        } else if entry.standing(&self.mirror) == Standing::Dead {
+            StoreResult::Raced
+        } else {
+            self.l1.insert(hash, Arc::clone(&entry));
+            StoreResult::Ok
+        };
+        self.observe().stored(Tier::L1, result);
+        entry
+    }
+
+    /// Forgets one entry.
+    pub(crate) fn remove(&self, key: &Key) {
+        if let Some(entry) = self.l1.get(key.hash()).filter(|entry| entry.key() == key.bytes()) {
+            entry.is_removed();
+            self.l1.remove(key.hash());
+        }
+    }
+
+    /// Invalidates everything that carries one of `tags`.
+    pub(crate) fn invalidate(&self, tags: &[Tag], soft: bool) -> Receipt {
+        let receipt = self.mirror.invalidate(tags, soft);
+        self.observe().position(receipt.position());
+        receipt
+    }
+}
