@@ -9,8 +9,9 @@ use sfv::FieldType as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use terrace_policy::{
     Answer, CacheStatus, Exchange, Forward, Plan, Policy, Presented, RequestDirectives, ResponseDirectives, Storable,
-    StoredResponse, Timing, Unstorable, Vary, answer, format_date, freshen, invalidates, is_for_origin_only, is_safe,
-    parse_date, plan, selecting_values, storable, unsatisfied_range,
+    StoredResponse, Timing, Unstorable, Vary, answer, content_language, format_date, freshen, invalidates,
+    is_for_origin_only, is_safe, parse_date, plan, preferred_language, selecting_values, selecting_values_in, storable,
+    unsatisfied_range,
 };
 
 /// The fields that some rule reads.
@@ -244,6 +245,10 @@ proptest! {
             let _ = (Vary::of(&trip.response), is_for_origin_only(&trip.request), unsatisfied_range(len));
             let Ok(judged) = storable(&trip.exchange(), &policy) else { continue };
             let _ = selecting_values(judged.vary(), &later.request);
+            if let Some(language) = preferred_language(&later.request) {
+                let _ = selecting_values_in(judged.vary(), &later.request, &language);
+            }
+            let _ = content_language(judged.vary(), &trip.response);
             for len in [0, 1, 10, len] {
                 let Ok(mut stored) = judged.clone().received(len) else { continue };
                 stored.shorten(share);

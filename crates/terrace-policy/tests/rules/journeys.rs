@@ -6,8 +6,8 @@ use crate::support::{Lines, Trip, asking, at, headers, policies};
 use http::{HeaderMap, HeaderName, Method};
 use std::collections::HashMap;
 use terrace_policy::{
-    Answer, Plan, Policy, RequestDirectives, StoredResponse, Validated, freshen, invalidates, is_for_origin_only, plan,
-    selecting_values,
+    Answer, Plan, Policy, RequestDirectives, StoredResponse, Validated, content_language, freshen, invalidates,
+    is_for_origin_only, plan, preferred_language, selecting_values, selecting_values_in,
 };
 
 /// How a request was answered.
@@ -55,6 +55,8 @@ fn then(before: Step<'_>, seen: Seen) -> Step<'_> {
 struct Kept {
     fields: Vec<HeaderName>,
     selecting: Vec<u8>,
+    /// The values it would have been selected by, had its request named nothing but its language.
+    in_language: Option<Vec<u8>>,
     stored: StoredResponse,
     since: u32,
 }
@@ -95,7 +97,12 @@ impl Cache {
 
     fn find(&self, uri: &str, request: &HeaderMap) -> Option<usize> {
         let variants = self.kept.get(uri)?;
-        variants.iter().position(|kept| selecting_values(&kept.fields, request) == kept.selecting)
+        let exact = variants.iter().position(|kept| selecting_values(&kept.fields, request) == kept.selecting);
+        exact.or_else(|| {
+            let language = preferred_language(request).filter(|_| self.policy.match_language)?;
+            let wanted = |kept: &Kept| Some(selecting_values_in(&kept.fields, request, &language)) == kept.in_language;
+            variants.iter().position(wanted)
+        })
     }
 
     fn validated(&mut self, step: &Step<'_>, kept: usize, stored: &StoredResponse, trip: Trip) -> Seen {
@@ -120,11 +127,13 @@ impl Cache {
         let Ok(storable) = trip.judge(&self.policy) else { return };
         let fields = storable.vary().to_vec();
         let selecting = selecting_values(&fields, &trip.request);
+        let language = content_language(&fields, &trip.response);
+        let in_language = language.map(|language| selecting_values_in(&fields, &trip.request, &language));
         let length = trip.response.get("content-range").map_or(10, |_| 5);
         let Ok(stored) = storable.received(length) else { return };
         let variants = self.kept.entry(step.uri.to_owned()).or_default();
         variants.retain(|kept| kept.selecting != selecting);
-        variants.push(Kept { fields, selecting, stored, since: step.at });
+        variants.push(Kept { fields, selecting, in_language, stored, since: step.at });
     }
 
     fn described(&mut self, step: &Step<'_>, found: Option<usize>, trip: &Trip) {
@@ -463,6 +472,20 @@ fn negotiated_responses() {
     for (vary, request, later, cached) in cases {
         let response = [("expires", "@5000"), ("last-modified", "@-3000"), ("date", "@0"), ("vary", vary)];
         twice(request, &response, later, [*cached; 2]);
+    }
+    // The language of the answer, not the list that was asked with, under RFC 9111 (match_language).
+    let response = [("cache-control", "max-age=60"), ("vary", "Accept-Language, Foo"), ("content-language", "de")];
+    let asked: Lines<'_> = &[("accept-language", "en, de"), ("foo", "1")];
+    for (language, foo, cached) in [
+        ("fr;q=0.5, DE;q=1.0", "1", [false, true]),
+        ("de", "1", [false, true]),
+        ("de", "2", NO),
+        ("fr, de;q=0.5", "1", NO),
+        ("fr, de", "1", NO),
+        ("de-at", "1", NO),
+        ("*", "1", NO),
+    ] {
+        twice(asked, &response, &[("accept-language", language), ("foo", foo)], cached);
     }
     // One variant does not push the other out.
     let response = [("expires", "@5000"), ("date", "@0"), ("vary", "Foo")];

@@ -1,8 +1,8 @@
 //! Negotiated responses (RFC 9111 section 4.1, RFC 9110 section 12.5).
 
 use crate::support::{Lines, headers};
-use http::HeaderName;
-use terrace_policy::{Vary, selecting_values};
+use http::{HeaderName, HeaderValue};
+use terrace_policy::{Vary, content_language, preferred_language, selecting_values, selecting_values_in};
 
 /// Do two requests select the same response that varies by `field`?
 fn same(field: &'static str, a: &[&str], b: &[&str]) -> bool {
@@ -137,4 +137,54 @@ fn every_selecting_field_counts_and_no_other() {
     assert_ne!(of(&[("a", "xy"), ("b", "z")]), of(&[("a", "x"), ("b", "yz")]));
     assert_ne!(of(&[("a", "x")]), of(&[("b", "x")]));
     assert_ne!(of(&[("a", "")]), of(&[("b", "")]));
+}
+
+#[test]
+fn a_language_is_preferred_if_it_outweighs_all_others() {
+    for (lines, expected) in [
+        (&["de"][..], Some("de")),
+        (&["DE"], Some("de")),
+        (&["de, en;q=0.9"], Some("de")),
+        (&["en;q=0.9, de"], Some("de")),
+        (&["en;q=0.9", "de;q=0.95"], Some("de")),
+        (&["de;q=0.001"], Some("de")),
+        (&["de, *;q=0.5"], Some("de")),
+        (&["de, en"], None),
+        (&["de", "en"], None),
+        (&["de, de"], None),
+        (&["de;q=0"], None),
+        (&["*"], None),
+        (&["*, de;q=0.5"], None),
+        (&[""], None),
+        (&[], None),
+    ] {
+        let lines: Vec<_> = lines.iter().map(|line| ("accept-language", *line)).collect();
+        let expected = expected.map(HeaderValue::from_static);
+        assert_eq!(preferred_language(&headers(&lines)), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_response_is_in_one_language_or_in_none_that_selects() {
+    let language = ["accept-language"].map(HeaderName::from_static);
+    let both = ["accept-language", "foo"].map(HeaderName::from_static);
+    let of = |fields: &[HeaderName], lines: Lines<'_>| content_language(fields, &headers(lines));
+    let de = Some(HeaderValue::from_static("de"));
+    assert_eq!(of(&language, &[("content-language", "de")]), de);
+    assert_eq!(of(&both, &[("content-language", "de")]), de);
+    assert_eq!(of(&both[1..], &[("content-language", "de")]), None);
+    assert_eq!(of(&language, &[("content-language", "de, en")]), None);
+    assert_eq!(of(&language, &[("content-language", "de"), ("content-language", "en")]), None);
+    assert_eq!(of(&language, &[]), None);
+}
+
+#[test]
+fn language_alone_replaces_the_list_and_nothing_else() {
+    let fields = ["accept-language", "foo"].map(HeaderName::from_static);
+    let de = HeaderValue::from_static("de");
+    let of = |lines: Lines<'_>| selecting_values_in(&fields, &headers(lines), &de);
+    let plain = selecting_values(&fields, &headers(&[("accept-language", "de"), ("foo", "1")]));
+    assert_eq!(of(&[("accept-language", "en, fr;q=0.3"), ("foo", "1")]), plain);
+    assert_eq!(of(&[("foo", "1")]), plain);
+    assert_ne!(of(&[("accept-language", "de"), ("foo", "2")]), plain);
 }
