@@ -304,8 +304,10 @@ fn freshening_takes_the_newer_fields_and_keeps_what_describes_the_content() {
         ("x-new", "1"),
         ("x-new", "2"),
         ("set-cookie", "a=2"),
-        ("connection", "x-hop"),
+        // That connection's fields, one of which the stored response has too.
+        ("connection", "x-hop, x-kept"),
         ("x-hop", "1"),
+        ("x-kept", "2"),
         ("keep-alive", "timeout=5"),
         ("transfer-encoding", "chunked"),
         ("age", "7"),

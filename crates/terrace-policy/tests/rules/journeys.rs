@@ -404,6 +404,7 @@ fn directives_of_the_request() {
         (&[("cache-control", "max-age=3600"), ("age", "1800")], "max-age=600", [true, false]),
         (&[("cache-control", "max-age=1")], "max-stale=1000", [false, true]),
         (&[("cache-control", "max-age=1500"), ("age", "2000"), ("etag", "\"a\"")], "max-stale=1000", [false, true]),
+        (&[("cache-control", "max-age=1500"), ("age", "2000")], "max-stale=1000", [false, true]),
         (&[("cache-control", "max-age=1500")], "min-fresh=2000", [true, false]),
         (&[("cache-control", "max-age=1500"), ("age", "1000")], "min-fresh=1000", [true, false]),
         (hour, "no-cache", [true, false]),

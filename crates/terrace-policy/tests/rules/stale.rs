@@ -63,6 +63,9 @@ fn on_error_it_is_served_within_the_window_and_not_a_second_longer() {
         for (resident, allowed) in [(9, true), (10, true), (15, true), (16, false)] {
             assert_eq!(stored.freshness().may_serve_on_error(secs(resident), false), allowed, "{name} {resident}");
         }
+        let repeated = self::stored("max-age=10, stale-if-error=x, stale-if-error=5, stale-if-error=50", &policy);
+        assert!(repeated.freshness().may_serve_on_error(secs(15), false), "{name}: the first that can be read");
+        assert!(!repeated.freshness().may_serve_on_error(secs(16), false), "{name}: the first that can be read");
         let disconnected = stored.freshness().may_serve_on_error(secs(16), true);
         assert_eq!(disconnected, policy.stale_when_disconnected, "{name}");
     }

@@ -31,6 +31,7 @@ fn a_quote_hides_no_store_only_if_it_encloses_an_argument() {
         ("max-age=60, x=\"no-store\"", true),
         ("max-age=60, x=\"a, no-store\"", true),
         ("max-age=60, x=\"a, \\\", no-store\"", true),
+        ("max-age=60, x=\"a\\\", no-store, b\"", true),
         ("max-age=60, x=\"a\", no-store", false),
         ("max-age=60, x=\"a, no-store", false),
         ("max-age=60, x=\", no-store", false),

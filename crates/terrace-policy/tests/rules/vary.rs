@@ -107,6 +107,7 @@ fn selecting_fields_match_if_their_values_mean_the_same() {
         ("cookie", &["a=1, 2"], &["a=1,2"], false),
         ("cookie", &["a=1"], &["A=1"], false),
         ("authorization", &["Basic a"], &["Basic b"], false),
+        ("authorization", &["Digest a=1, b=2"], &["Digest a=1,b=2"], false),
         ("authorization", &["Basic a"], &["Basic  a"], false),
     ] {
         assert_eq!(same(field, a, b), equal, "{field}: {a:?} {b:?}");
