@@ -100,14 +100,17 @@ pub fn answer(stored: &impl Stored, request: &Presented<'_>) -> Option<Answer> {
     let successful = matches!(facts.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     let asks = |name| successful && request.headers.contains_key(name);
     let ranged = asks(RANGE) && request.method == Method::GET;
+    // 304 answers GET and HEAD only; to other methods these fields mean something else (sections 13.1.2, 13.1.3).
+    let conditional =
+        matches!(*request.method, Method::GET | Method::HEAD) && (asks(IF_NONE_MATCH) || asks(IF_MODIFIED_SINCE));
     if facts.complete_len().is_none() && !ranged {
         return None;
     }
-    if !ranged && !asks(IF_NONE_MATCH) && !asks(IF_MODIFIED_SINCE) {
+    if !ranged && !conditional {
         return Some(Answer::Full);
     }
     let (headers, received) = (stored.headers(), facts.freshness.received());
-    if not_modified(request.headers, &headers, received) {
+    if conditional && not_modified(request.headers, &headers, received) {
         return Some(Answer::NotModified);
     }
     if ranged
@@ -154,7 +157,7 @@ fn usability(
         return Usability::WhileRevalidating;
     }
     let tolerated = directives.max_stale.filter(|_| policy.honor_reload && !request.expired);
-    if tolerated.is_some_and(|limit| staleness <= limit) && freshness.may_be_stale() {
+    if tolerated.is_some_and(|limit| staleness <= limit) && freshness.is_stale_if_accepted() {
         return Usability::Usable;
     }
     Usability::Not(Forward::Stale)
@@ -187,14 +190,14 @@ fn ranges(facts: &Facts, specs: &[RangeSpec]) -> Option<Answer> {
 }
 
 fn within_part(spec: RangeSpec, part: &Part) -> Option<Slice> {
-    let Part { range: part, complete } = *part;
+    let Part { range: part, complete, .. } = *part;
     let asked = match (spec, complete) {
         (RangeSpec::From { first, last: Some(last) }, None) => ByteRange { first, last, suffix: false },
         (_, None) => return None,
         (spec, Some(len)) => spec.resolve(len)?,
     };
     let inside = part.first <= asked.first && asked.last <= part.last;
-    inside.then_some(Slice { range: asked, offset: asked.first - part.first })
+    inside.then(|| Slice { range: asked, offset: asked.first - part.first })
 }
 
 impl Slice {

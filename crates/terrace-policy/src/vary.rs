@@ -129,7 +129,9 @@ fn by_weight(members: &mut Vec<Vec<u8>>) {
         .into_iter()
         .map(|(weight, mut range)| {
             if weight != 1000 {
-                range.extend_from_slice(format!(";q={weight}").as_bytes());
+                // No header value holds a zero byte, so that no other member ends like this.
+                range.push(0);
+                range.extend_from_slice(&weight.to_be_bytes());
             }
             range
         })
