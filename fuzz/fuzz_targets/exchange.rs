@@ -11,7 +11,7 @@ use std::time::Duration;
 use terrace_fuzz::clock;
 use terrace_policy::{
     Answer, CacheStatus, Exchange, Forward, Plan, Policy, Presented, RequestDirectives, ResponseDirectives, Slice,
-    StoredResponse, Timing, Vary, answer, freshen, invalidates, is_for_origin_only, plan, selecting_values, storable,
+    StoredResponse, Timing, Vary, answer, freshen, invalidates, Demands, plan, selecting_values, storable,
     unsatisfied_range,
 };
 
@@ -265,7 +265,7 @@ fn reuse(stored: &StoredResponse, input: &Input, policy: &Policy, len: u64) {
     }
     let status = CacheStatus::hit(freshness.remaining(later.resident), freshness.staleness(later.resident));
     assert!(status.to_value().len() < 64);
-    let _ = is_for_origin_only(&input.later.0);
+    let _ = Demands::of(&input.later.0).origin_conditions();
     let mut asked = input.later.0.clone();
     if let Some(validators) = stored.validators() {
         validators.apply(&mut asked);

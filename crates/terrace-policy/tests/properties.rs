@@ -8,10 +8,9 @@ use proptest::sample::{Index, select};
 use sfv::FieldType as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use terrace_policy::{
-    Answer, CacheStatus, Exchange, Forward, Plan, Policy, Presented, RequestDirectives, ResponseDirectives, Storable,
-    StoredResponse, Timing, Unstorable, Vary, answer, content_language, format_date, freshen, invalidates,
-    is_for_origin_only, is_safe, parse_date, plan, preferred_language, selecting_values, selecting_values_in, storable,
-    unsatisfied_range,
+    Answer, CacheStatus, Demands, Exchange, Forward, Plan, Policy, Presented, RequestDirectives, ResponseDirectives,
+    Storable, StoredResponse, Timing, Unstorable, Vary, answer, content_language, format_date, freshen, invalidates,
+    is_safe, parse_date, plan, preferred_language, selecting_values, selecting_values_in, storable, unsatisfied_range,
 };
 
 /// The fields that some rule reads.
@@ -242,7 +241,7 @@ proptest! {
         let (resident, len, share) = times;
         for trip in [trips.0, trips.1] {
             let _ = (invalidates(&trip.method, &trip.target, trip.status, &trip.response), is_safe(&trip.method));
-            let _ = (Vary::of(&trip.response), is_for_origin_only(&trip.request), unsatisfied_range(len));
+            let _ = (Vary::of(&trip.response), Demands::of(&trip.request).origin_conditions(), unsatisfied_range(len));
             let Ok(judged) = storable(&trip.exchange(), &policy) else { continue };
             let _ = selecting_values(judged.vary(), &later.request);
             if let Some(language) = preferred_language(&later.request) {

@@ -4,8 +4,7 @@ use crate::support::{Lines, Trip, asking, at, headers, policies, secs};
 use http::header::ACCEPT;
 use http::{HeaderMap, Method};
 use terrace_policy::{
-    Answer, Policy, StoredResponse, Validated, Vary, answer, format_date, freshen, is_for_origin_only,
-    strip_preconditions,
+    Answer, Demands, Policy, StoredResponse, Validated, Vary, answer, format_date, freshen, strip_preconditions,
 };
 
 #[test]
@@ -151,9 +150,9 @@ fn if_match_and_if_unmodified_since_are_for_the_origin() {
         ("if-range", false),
         ("range", false),
     ] {
-        assert_eq!(is_for_origin_only(&headers(&[(field, "*")])), origin, "{field}");
+        assert_eq!(Demands::of(&headers(&[(field, "*")])).origin_conditions(), origin, "{field}");
     }
-    assert!(!is_for_origin_only(&headers(&[])));
+    assert!(!Demands::of(&headers(&[])).origin_conditions());
 }
 
 /// RFC 9110 section 13.1.5: a strong comparison, or the exact date if that is a strong validator.

@@ -6,8 +6,8 @@ use crate::support::{Lines, Trip, asking, at, headers, policies};
 use http::{HeaderMap, HeaderName, Method};
 use std::collections::HashMap;
 use terrace_policy::{
-    Answer, Plan, Policy, RequestDirectives, StoredResponse, Validated, content_language, freshen, invalidates,
-    is_for_origin_only, plan, preferred_language, selecting_values, selecting_values_in,
+    Answer, Demands, Plan, Policy, RequestDirectives, StoredResponse, Validated, content_language, freshen,
+    invalidates, plan, preferred_language, selecting_values, selecting_values_in,
 };
 
 /// How a request was answered.
@@ -72,7 +72,7 @@ impl Cache {
         let (request, mut trip) = (headers(step.request), Trip::new(step.response).received(step.at.into()));
         trip.target = step.uri.parse().expect("a URI");
         (trip.request, trip.method) = (request.clone(), method.clone());
-        let answerable = matches!(method, Method::GET | Method::HEAD) && !is_for_origin_only(&request);
+        let answerable = matches!(method, Method::GET | Method::HEAD) && !Demands::of(&request).origin_conditions();
         let found = self.find(step.uri, &request).filter(|_| answerable);
         if let Some(kept) = found {
             let age = u64::from(step.at - self.kept[step.uri][kept].since);

@@ -36,6 +36,16 @@ pub(super) fn from_stored<B: Body<Data = Bytes>>(
     response
 }
 
+/// Answers a plain `GET` with all of a stored response, whose head is at hand.
+#[inline]
+pub(super) fn from_head<B: Body<Data = Bytes>>(cached: &CachedResponse, head: HeaderMap) -> Response<ResponseBody<B>> {
+    let packed = cached.packed();
+    let mut response = Response::new(ResponseBody::stored(packed.content(), packed.trailers()));
+    *response.status_mut() = cached.facts().status();
+    *response.headers_mut() = head;
+    response
+}
+
 /// `Age` in whole seconds (RFC 9111 section 5.1).
 fn age(age: Duration) -> HeaderValue {
     HeaderValue::from(age.as_secs())

@@ -16,6 +16,7 @@ mod extension;
 mod fetch;
 mod fill;
 mod future;
+mod hot;
 mod key;
 mod layer;
 mod packed;

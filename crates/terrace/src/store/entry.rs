@@ -132,6 +132,12 @@ impl<V> Entry<V> {
         self.owner.observe.entry_added(self.namespace, self.bytes.into());
     }
 
+    /// Whether it is in memory, as far as anybody has said. What the engine evicts is gone once nobody holds it.
+    #[inline]
+    pub(super) fn is_inside(&self) -> bool {
+        self.residence.load(Ordering::Relaxed) == Residence::Inside as u8
+    }
+
     /// Notes why it is about to leave. The first reason counts.
     fn leaves(&self, reason: Residence) {
         let inside = Residence::Inside as u8;
