@@ -29,6 +29,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `axum` | yes | keys know the whole URI inside nested axum 0.8 routers; needed there if they share a store |
 //! | `metrics` | yes | publishes what is counted through the `metrics` facade, and the Prometheus exporter |
 //! | `tracing` | yes | log events |
 //! | `test-util` | no | a clock that tests move by hand |

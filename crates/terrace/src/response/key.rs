@@ -70,7 +70,7 @@ impl<'a> Target<'a> {
     /// the origin.
     #[inline]
     pub(super) fn of<B>(request: &'a Request<B>, rules: &Rules) -> Option<Self> {
-        let (uri, extensions) = (request.uri(), request.extensions());
+        let (uri, extensions) = (original_uri(request), request.extensions());
         let keyed_by_body = if request.method() == Method::POST { extensions.get() } else { None };
         Some(Self {
             keyed_by_body,
@@ -143,25 +143,38 @@ fn len32(part: &[u8]) -> [u8; 4] {
     u32::try_from(part.len()).unwrap_or(u32::MAX - 1).to_be_bytes()
 }
 
+/// The URI that the client sent. A nested axum router has taken its prefix off the request's own, and two of them may
+/// share a store.
+#[cfg(feature = "axum")]
+pub(super) fn original_uri<B>(request: &Request<B>) -> &Uri {
+    let original = request.extensions().get::<axum::extract::OriginalUri>();
+    original.map_or_else(|| request.uri(), |original| &original.0)
+}
+
+/// The URI that the client sent, for all we know.
+#[cfg(not(feature = "axum"))]
+pub(super) fn original_uri<B>(request: &Request<B>) -> &Uri {
+    request.uri()
+}
+
 /// The host in lower case: from the URI if it is absolute, else from the one `Host` line (RFC 9112 section 3.2.2).
 fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Cow<'a, str>> {
     let host = match uri.authority() {
         Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default(),
         None => single_host(headers)?,
     };
-    Some(if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        host.to_ascii_lowercase().into()
-    } else {
-        host.into()
-    })
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(host.to_ascii_lowercase().into());
+    }
+    Some(host.into())
 }
 
 fn single_host(headers: &HeaderMap) -> Option<&str> {
-    let mut lines = headers.get_all(HOST).iter();
-    let Some(host) = lines.next() else {
+    let Some(host) = headers.get(HOST) else {
         return Some("");
     };
-    host.to_str().ok().filter(|_| lines.next().is_none())
+    let single = headers.get_all(HOST).iter().nth(1).is_none();
+    std::str::from_utf8(host.as_bytes()).ok().filter(|_| single)
 }
 
 /// The query as it counts for the key.
@@ -220,7 +233,7 @@ impl Seen {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         let mut seen = Request::new(());
         *seen.method_mut() = request.method().clone();
-        *seen.uri_mut() = request.uri().clone();
+        *seen.uri_mut() = original_uri(request).clone();
         *seen.headers_mut() = request.headers().clone();
         if let Some(partition) = request.extensions().get::<Partition>() {
             seen.extensions_mut().insert(partition.clone());

@@ -16,7 +16,9 @@ use tower_layer::Layer;
 /// ```
 ///
 /// In axum, `Router::layer` puts the cache around each handler, and `Router::route_layer` around those that exist
-/// already; a hit then still pays for the routing. `cache.layer(router)` puts it around the whole router instead.
+/// already; a hit then still pays for the routing. `cache.layer(router)` puts it around the whole router instead. Inside
+/// nested routers the cache needs the feature `axum` (default), and axum 0.8 with its own default feature
+/// `original-uri`, to know the whole URI: without it two nested routers that share a store share their keys.
 #[derive(Clone, Debug)]
 pub struct CacheLayer {
     store: Store,

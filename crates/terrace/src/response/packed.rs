@@ -64,8 +64,10 @@ impl Packed {
 
     /// The trailer fields, if there are any.
     pub(super) fn trailers(&self) -> Option<HeaderMap> {
-        let trailers = self.fields().skip(self.fields.into());
-        (self.trailers > 0).then(|| trailers.collect())
+        if self.trailers == 0 {
+            return None;
+        }
+        Some(self.fields().skip(self.fields.into()).collect())
     }
 
     /// The content: a slice, not a copy.

@@ -4,7 +4,7 @@ use super::drive::{Job, drive, post, refresh};
 use super::extension::Bypass;
 use super::future::ResponseFuture;
 use super::hot::Hot;
-use super::key::{Target, extra_part};
+use super::key::{Target, extra_part, original_uri};
 use super::rules::Rules;
 use super::select;
 use super::stored::{Cached, CachedResponse};
@@ -138,7 +138,7 @@ impl<S: Clone> Cache<S> {
         if sampled {
             tiers.observe().l1_lookup_took(if hit.is_some() { Timed::Hit } else { Timed::Miss }, now);
         }
-        let Some((entry, response)) = hit else {
+        let Some(Answered { entry, response }) = hit else {
             return ResponseFuture::drive(drive(self.job(request, rules, Key::new(hash, &key), now)));
         };
         tiers.observe().l1_hit(self.shared.namespace, sampled.then_some(now));
@@ -157,12 +157,12 @@ impl<S: Clone> Cache<S> {
         request: &Request<B>,
         demands: Demands,
         now: Instant,
-    ) -> Option<(Arc<Entry<Cached>>, Response<ResponseBody<R>>)> {
+    ) -> Option<Answered<R>> {
         let (hot, tiers) = (&self.shared.hot, &self.shared.tiers);
         let plain = request.method() == Method::GET && demands.is_plain();
         if plain && let Some((entry, head)) = hot.get(tiers, rules.policy(), key, demands, now) {
             let response = from_head(cached(&entry), head);
-            return Some((entry, response));
+            return Some(Answered { entry, response });
         }
         let hit = look(tiers, rules, key, request, now)?;
         let response = hit.response(request.method(), now);
@@ -170,7 +170,7 @@ impl<S: Clone> Cache<S> {
         if plain && own && hit.answer == Answer::Full {
             hot.note(hash, &hit.entry, now, response.headers());
         }
-        Some((hit.entry, response))
+        Some(Answered { entry: hit.entry, response })
     }
 
     /// A clone of the inner service, which has to be made ready before it is called.
@@ -244,6 +244,12 @@ fn interest<B>(request: &Request<B>, demands: Demands, rules: &Rules) -> Interes
 
 fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|len| len != "0")
+}
+
+/// What memory answered, and with which entry.
+struct Answered<R: Body<Data = Bytes>> {
+    entry: Arc<Entry<Cached>>,
+    response: Response<ResponseBody<R>>,
 }
 
 /// A fresh response in memory that answers a request.
@@ -326,7 +332,7 @@ impl Unsafe {
         Self {
             shared: Arc::clone(shared),
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            uri: original_uri(request).clone(),
             host: request.headers().get(http::header::HOST).cloned(),
         }
     }
