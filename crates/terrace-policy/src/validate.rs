@@ -170,7 +170,9 @@ impl StoredResponse {
     /// Judges the head of a 304 that answered a request with this response's validators.
     pub fn validated_by(&self, not_modified: &HeaderMap) -> Validated {
         let Some(named) = EntityTag::of(not_modified) else {
-            return Validated::Update;
+            let (own, named) = (self.headers().get(LAST_MODIFIED), not_modified.get(LAST_MODIFIED));
+            let other = own.is_some() && named.is_some() && own != named;
+            return if other { Validated::KeepHead } else { Validated::Update };
         };
         let own = EntityTag::of(self.headers());
         let matches = own.is_some_and(|own| if named.is_strong() { own.strong_eq(named) } else { own.weak_eq(named) });

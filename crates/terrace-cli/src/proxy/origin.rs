@@ -25,8 +25,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tower_service::Service;
 
-/// How long an unused connection is kept; most servers close theirs after 60 s or more.
-const POOL_IDLE: Duration = Duration::from_secs(55);
+/// How long an unused connection is kept. Node's servers close theirs after 5 s, and a request that cannot be sent again
+/// must not meet that moment.
+const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// A handle to the origin and its pooled connections; cheap to clone.
 #[derive(Clone, Debug)]

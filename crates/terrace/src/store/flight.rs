@@ -5,10 +5,11 @@
 //! the leader's response streams to its client, waiters help to read it: a client that is slow or leaves does not stop
 //! the fetch that others wait for.
 
+use super::sync::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// The fetches under way, by the hash of their key. Two keys of one hash share a flight, and each finds out that what
@@ -70,7 +71,7 @@ impl<T> Flight<T> {
 }
 
 /// Nothing here panics while it holds a lock; if something ever does, the data is still whole.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -84,7 +85,7 @@ pub(crate) enum Join<T> {
 
 impl<T> Flights<T> {
     pub(super) fn new() -> Self {
-        Self((0..SHARDS).map(|_| Mutex::default()).collect())
+        Self((0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect())
     }
 
     fn shard(&self, key: u64) -> MutexGuard<'_, Shard<T>> {
@@ -245,5 +246,90 @@ impl<T> Drop for Wait<T> {
         if let Some(stream) = forsaken {
             stream.forsaken();
         }
+    }
+}
+
+#[cfg(all(test, terrace_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::store::sync::atomic::{AtomicUsize, Ordering};
+    use loom::future::block_on;
+    use loom::thread;
+
+    /// Leads and lands, or waits; says what came of it and counts who led.
+    fn fetch(flights: &Flights<u8>, fetches: &AtomicUsize) -> Landing<u8> {
+        match flights.join(7) {
+            Join::Lead(lead) => {
+                fetches.fetch_add(1, Ordering::Relaxed);
+                lead.land(Landing::Entry(1));
+                Landing::Entry(1)
+            }
+            Join::Wait(wait) => block_on(wait),
+        }
+    }
+
+    #[test]
+    fn who_waits_is_always_woken_with_what_landed() {
+        loom::model(|| {
+            let flights = Flights::new();
+            let fetches = Arc::new(AtomicUsize::new(0));
+            let other = {
+                let (flights, fetches) = (flights.clone(), Arc::clone(&fetches));
+                thread::spawn(move || fetch(&flights, &fetches))
+            };
+            assert_eq!(fetch(&flights, &fetches), Landing::Entry(1));
+            assert_eq!(other.join().unwrap(), Landing::Entry(1));
+            assert!(fetches.load(Ordering::Relaxed) >= 1);
+            assert!(matches!(flights.join(7), Join::Lead(_)), "nothing is left behind");
+        });
+    }
+
+    #[test]
+    fn a_leader_that_gives_up_releases_who_waits() {
+        loom::model(|| {
+            let flights: Flights<u8> = Flights::new();
+            let Join::Lead(lead) = flights.join(7) else { unreachable!() };
+            let Join::Wait(wait) = flights.join(7) else { unreachable!() };
+            let leader = thread::spawn(move || drop(lead));
+            assert_eq!(block_on(wait), Landing::Abandoned);
+            leader.join().unwrap();
+            assert!(matches!(flights.join(7), Join::Lead(_)));
+        });
+    }
+
+    /// A response that is complete after one read, whoever reads; it lands like a fill does.
+    struct OneRead(Mutex<Option<Lead<u8>>>);
+
+    impl Stream for OneRead {
+        fn pump(self: Arc<Self>) {
+            let lead = lock(&self.0).take();
+            if let Some(lead) = lead {
+                lead.land(Landing::Entry(1));
+            }
+        }
+
+        fn forsaken(&self) {
+            drop(lock(&self.0).take());
+        }
+    }
+
+    #[test]
+    fn a_client_that_never_reads_does_not_stop_who_waits() {
+        loom::model(|| {
+            let flights: Flights<u8> = Flights::new();
+            let Join::Lead(lead) = flights.join(7) else { unreachable!() };
+            let Join::Wait(wait) = flights.join(7) else { unreachable!() };
+            let leader = thread::spawn(move || {
+                let stream = Arc::new(OneRead(Mutex::new(None)));
+                // As a tee does: whoever pumps finds the fill.
+                let mut slot = lock(&stream.0);
+                lead.streams(Arc::clone(&stream) as Arc<dyn Stream>);
+                *slot = Some(lead);
+                drop(slot);
+                stream
+            });
+            assert_eq!(block_on(wait), Landing::Entry(1));
+            drop(leader.join().unwrap());
+        });
     }
 }

@@ -7,6 +7,7 @@ mod key;
 mod l1;
 mod purge;
 mod refresh;
+mod sync;
 mod tiers;
 
 pub use coherence::Receipt;

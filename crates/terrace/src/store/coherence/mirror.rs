@@ -1,7 +1,8 @@
 use super::{Position, Receipt, Tag, Tags};
+use crate::store::sync::atomic::{AtomicU64, Ordering};
+use crate::store::sync::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 /// What is known about invalidations: for each tag the position of the last one.
 ///
@@ -17,7 +18,10 @@ pub(crate) struct Mirror {
     markers: Mutex<Markers>,
 }
 
+#[cfg(not(all(test, terrace_loom)))]
 const SLOTS: usize = 1 << 16;
+#[cfg(all(test, terrace_loom))]
+const SLOTS: usize = 2;
 
 /// The latest invalidations by tag.
 #[derive(Debug, Default)]
@@ -48,7 +52,7 @@ impl Mirror {
             tags: Tags::new(),
             applied: AtomicU64::new(0),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
-            markers: Mutex::default(),
+            markers: Mutex::new(Markers::default()),
         }
     }
 
@@ -112,6 +116,7 @@ impl Mirror {
 fn slot(tag: Tag, soft: bool) -> usize {
     let [.., high, low] = tag.0.to_be_bytes();
     let half = usize::from(u16::from_be_bytes([high, low])) >> 1;
+    let half = half % (SLOTS / 2);
     if soft { SLOTS / 2 + half } else { half }
 }
 
@@ -144,7 +149,7 @@ impl Markers {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(terrace_loom)))]
 mod tests {
     use super::*;
 
@@ -194,5 +199,35 @@ mod tests {
         assert_eq!(mirror.standing(Position(0), &[first]), Standing::Dead);
         let recent = Position(mirror.position().get() - 10);
         assert_eq!(mirror.standing(recent, &[first, mirror.tags().name("other")]), Standing::Current);
+    }
+}
+
+#[cfg(all(test, terrace_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::thread;
+    use std::sync::Arc;
+
+    #[test]
+    fn who_sees_a_position_sees_what_it_invalidated() {
+        loom::model(|| {
+            let mirror = Arc::new(Mirror::new());
+            let (tag, other) = (Tag(1), Tag(2));
+            let writers: Vec<_> = [tag, other]
+                .map(|tag| {
+                    let mirror = Arc::clone(&mirror);
+                    thread::spawn(move || mirror.invalidate(&[tag], false))
+                })
+                .into();
+            let before = Position(0);
+            let seen = mirror.position();
+            let standing = mirror.standing(before, &[tag, other]);
+            assert!(seen == before || standing == Standing::Dead, "{seen:?} {standing:?}");
+            for writer in writers {
+                let _ = writer.join().unwrap();
+            }
+            assert_eq!(mirror.standing(before, &[tag]), Standing::Dead);
+            assert_eq!(mirror.standing(before, &[other]), Standing::Dead);
+        });
     }
 }
