@@ -61,8 +61,11 @@ where
             client_is_gone: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), client: Mutex::new(None), waiters });
+        // Those who wait may begin to read at once, on other threads: not before there is a fill to read for.
+        let mut state = lock(&shared.state);
         fill.streams(Arc::clone(&shared) as Arc<dyn Stream>);
-        lock(&shared.state).fill = Some(fill);
+        state.fill = Some(fill);
+        drop(state);
         Ok(Self(shared))
     }
 }
