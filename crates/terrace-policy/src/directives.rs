@@ -4,7 +4,6 @@ use crate::time::delta_seconds;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
-use std::borrow::Cow;
 use std::time::Duration;
 
 /// A directive that may be limited to named header fields, as in `private="set-cookie"`.
@@ -225,8 +224,9 @@ impl<const N: usize> Short<N> {
 /// The members of a `Cache-Control` line: `#( token [ "=" ( token / quoted-string ) ] )`.
 ///
 /// Both forms of an argument give their content, for "a cache ought to accept both" (section 5.2).
-/// Lenient where that makes nothing more cacheable: a quote that is never closed does not hide the
-/// directives behind it, and white space around `=` leaves an argument that is no valid one.
+/// Lenient where that makes nothing more cacheable: a quote that is never closed, or does not begin
+/// an argument, does not hide the directives behind it, and white space around `=` leaves an
+/// argument that is no valid one.
 pub(crate) struct Members<'a> {
     rest: &'a [u8],
 }
@@ -261,7 +261,7 @@ fn split_member(line: &[u8]) -> (&[u8], &[u8]) {
     while at < line.len() {
         match line[at] {
             b',' => return (&line[..at], &line[at + 1..]),
-            b'"' => at += quoted_len(&line[at..]).unwrap_or(1),
+            b'"' if line[..at].ends_with(b"=") => at += quoted_len(&line[at..]).unwrap_or(1),
             _ => at += 1,
         }
     }
@@ -297,25 +297,27 @@ fn split_argument(member: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// A directive of a targeted field, whose argument has one of the types of RFC 9651.
-fn targeted_argument(entry: &ListEntry) -> TargetedArgument<'_> {
+fn targeted_argument(entry: &ListEntry) -> TargetedArgument {
     let ListEntry::Item(item) = entry else {
         // `private=("a" "b")`: the whole response is the stricter reading.
-        return TargetedArgument::Text(NOTHING_ACCEPTS.into());
+        return TargetedArgument::Text(NOTHING_ACCEPTS.to_owned());
     };
     match &item.bare_item {
         BareItem::Boolean(false) => TargetedArgument::False,
         BareItem::Boolean(true) => TargetedArgument::None,
-        BareItem::Integer(number) => TargetedArgument::Text(i64::from(*number).to_string().into()),
-        BareItem::String(text) => TargetedArgument::Text(text.as_str().into()),
-        _ => TargetedArgument::Text(NOTHING_ACCEPTS.into()),
+        BareItem::Integer(number) => TargetedArgument::Text(i64::from(*number).to_string()),
+        // A list of field names. The comma keeps digits in a string from being read as a number, for
+        // values of another type than the directive's own should not be consumed (RFC 9213 section 2.1).
+        BareItem::String(text) => TargetedArgument::Text(format!(",{}", text.as_str())),
+        _ => TargetedArgument::Text(NOTHING_ACCEPTS.to_owned()),
     }
 }
 
-enum TargetedArgument<'a> {
+enum TargetedArgument {
     /// `?0`: as if the directive were not there.
     False,
     None,
-    Text(Cow<'a, str>),
+    Text(String),
 }
 
 /// An argument that is valid for no directive.

@@ -65,7 +65,9 @@ pub struct Freshness {
     /// `no-cache`: each use needs a successful validation.
     always_validate: bool,
     immutable: bool,
-    /// Stale use is fine while the origin cannot be reached, and nothing prohibits it.
+    /// Nothing in the response speaks against a stale answer to a client that accepts one.
+    stale_if_accepted: bool,
+    /// Stale use is fine while the origin cannot be reached.
     when_disconnected: bool,
 }
 
@@ -90,6 +92,7 @@ impl Freshness {
             None if directives.s_maxage.is_some() => 0,
             None => seconds(default),
         };
+        let stale_if_accepted = !never_stale && directives.s_maxage.is_none();
         Self {
             initial_age_ms: milliseconds(initial_age.unwrap_or_default()),
             lifetime_ms: if initial_age.is_some() { milliseconds(lifetime) } else { 0 },
@@ -100,7 +103,8 @@ impl Freshness {
             never_stale,
             always_validate: directives.no_cache == Qualified::Whole,
             immutable: directives.immutable,
-            when_disconnected: policy.stale_when_disconnected && !never_stale && directives.s_maxage.is_none(),
+            stale_if_accepted,
+            when_disconnected: policy.stale_when_disconnected && stale_if_accepted,
         }
     }
 
@@ -167,15 +171,24 @@ impl Freshness {
         self.immutable
     }
 
-    /// Whether it may be served however stale it is, while the origin cannot be reached or if the client says so.
+    /// Whether it may be served stale to a client that accepts it (`max-stale`, section 5.2.1.2).
+    pub(crate) fn is_stale_if_accepted(&self) -> bool {
+        self.stale_if_accepted
+    }
+
+    /// Whether it may be served however stale it is, while the origin cannot be reached.
     pub fn may_be_stale(&self) -> bool {
         self.when_disconnected
     }
 
     /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.
     pub fn shorten(&mut self, share: f64) {
-        let lifetime = self.lifetime().mul_f64(1.0 - share.clamp(0.0, 1.0));
-        self.lifetime_ms = milliseconds(lifetime);
+        if share.is_nan() {
+            return;
+        }
+        // Only nearly all of the longest lifetime rounds to more than a Duration holds.
+        let cut = Duration::try_from_secs_f64(self.lifetime().as_secs_f64() * share.clamp(0.0, 1.0));
+        self.lifetime_ms = self.lifetime_ms.saturating_sub(milliseconds(cut.unwrap_or(Duration::MAX)));
     }
 
     /// May it be served stale because its origin failed (RFC 5861 section 4) or, if `disconnected`,

@@ -38,7 +38,8 @@ pub(crate) fn resolve(target: &Uri, reference: &str) -> Option<Uri> {
     let scheme = reference.split(['/', '?']).next().and_then(|start| start.split_once(':'));
     if let Some((scheme, _)) = scheme {
         let rest = reference[scheme.len() + 1..].strip_prefix("//")?;
-        return same_origin(target, Some(&Scheme::try_from(scheme).ok()?), rest);
+        // `http` compares only its own schemes in lower case with theirs (RFC 3986 section 3.1: without case).
+        return same_origin(target, Some(&Scheme::try_from(scheme.to_ascii_lowercase().as_str()).ok()?), rest);
     }
     let (path, query) = split_query(reference);
     let base = target.path();
@@ -73,8 +74,15 @@ fn same_origin(target: &Uri, scheme: Option<&Scheme>, rest: &str) -> Option<Uri>
 
 fn is_same_authority(a: &Authority, b: &Authority, scheme: Option<&str>) -> bool {
     let default = if scheme == Some("https") { 443 } else { 80 };
-    let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
-    a.host().eq_ignore_ascii_case(b.host()) && port(a) == port(b)
+    // `None` for a port that is no number: that is nobody's origin.
+    let port = |authority: &Authority| {
+        let host_and_port = authority.as_str().rsplit('@').next()?;
+        match host_and_port.strip_prefix(authority.host())?.trim_start_matches(':') {
+            "" => Some(default),
+            digits => digits.parse::<u16>().ok(),
+        }
+    };
+    a.host().eq_ignore_ascii_case(b.host()) && port(a).is_some() && port(a) == port(b)
 }
 
 fn split_query(reference: &str) -> (&str, Option<&str>) {

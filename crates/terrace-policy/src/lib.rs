@@ -18,6 +18,7 @@
 //! What it does not do: keep or look up responses, make keys, send requests. The `terrace` crate
 //! does that.
 
+mod demands;
 mod directives;
 mod freshness;
 mod invalidate;
@@ -31,15 +32,16 @@ mod time;
 mod validate;
 mod vary;
 
+pub use demands::Demands;
 pub use directives::{Qualified, RequestDirectives, ResponseDirectives};
 pub use freshness::{Freshness, LifetimeSource, Timing};
 pub use invalidate::{invalidates, is_safe};
 pub use policy::Policy;
 pub use range::{ByteRange, unsatisfied_range};
-pub use reuse::{Answer, Plan, Presented, Slice, answer, is_for_origin_only, plan};
+pub use reuse::{Answer, Plan, Presented, Slice, answer, is_plain_hit, plan};
 pub use status::{CacheStatus, Forward};
 pub use storable::{Combined, Exchange, Storable, Unstorable, freshen, storable};
 pub use stored::{Facts, Stored, StoredResponse};
 pub use time::{format_date, parse_date};
 pub use validate::{Validated, Validators, strip_preconditions};
-pub use vary::{Vary, selecting_values};
+pub use vary::{Vary, content_language, preferred_language, selecting_values, selecting_values_in};

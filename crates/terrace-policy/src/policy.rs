@@ -41,6 +41,9 @@ pub struct Policy {
     pub guard_cookies: bool,
     /// Store `POST` responses that RFC 9110 section 9.3.3 allows to be reused for `GET`.
     pub store_post: bool,
+    /// Let a response match by its `Content-Language` instead of by `Accept-Language`, if that is the language which the
+    /// request prefers to all others: negotiation (RFC 9110 section 12.5.4) can only choose it again.
+    pub match_language: bool,
     /// Store a 206 whose content is not as long as its `Content-Range` says.
     pub lenient_partial: bool,
 }
@@ -60,6 +63,7 @@ impl Policy {
             honor_reload: false,
             guard_cookies: true,
             store_post: false,
+            match_language: false,
             lenient_partial: false,
         }
     }
@@ -72,6 +76,7 @@ impl Policy {
             honor_reload: true,
             guard_cookies: false,
             store_post: true,
+            match_language: true,
             lenient_partial: true,
             ..Self::safe()
         }

@@ -3,6 +3,9 @@
 use http::{HeaderValue, StatusCode};
 use std::time::Duration;
 
+/// "Integers have a range of -999,999,999,999,999 to 999,999,999,999,999" (RFC 9651 section 3.3.1).
+const MAX_INTEGER: i64 = 999_999_999_999_999;
+
 /// Why a request went forward: the `fwd` parameter (RFC 9211 section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -95,7 +98,7 @@ impl CacheStatus {
         }
         if let Some(ttl) = self.ttl {
             text.push("; ttl=");
-            text.push_number(ttl);
+            text.push_number(ttl.clamp(-MAX_INTEGER, MAX_INTEGER));
         }
         if self.stored {
             text.push("; stored");
@@ -173,6 +176,6 @@ mod tests {
         let text = "terrace; fwd=stale; fwd-status=304; stored; collapsed; detail=x";
         assert_eq!(revalidated.to_value(), text);
         let lowest = CacheStatus { ttl: Some(i64::MIN), ..CacheStatus::default() };
-        assert_eq!(lowest.to_value(), "terrace; ttl=-9223372036854775808");
+        assert_eq!(lowest.to_value(), "terrace; ttl=-999999999999999");
     }
 }

@@ -102,7 +102,7 @@ pub struct Storable {
 pub fn storable(exchange: &Exchange<'_>, policy: &Policy) -> Result<Storable, Unstorable> {
     let stated = Stated::of(exchange.response, exchange.extension, policy);
     let directives = &stated.directives;
-    allowed_by_method(exchange, &stated)?;
+    allowed_by_method(exchange, &stated, policy)?;
     let part = allowed_by_status(exchange, directives)?;
     if RequestDirectives::from_cache_control(exchange.request).no_store {
         return Err(Unstorable::NoStore);
@@ -124,7 +124,7 @@ pub fn storable(exchange: &Exchange<'_>, policy: &Policy) -> Result<Storable, Un
 /// "the request method is understood by the cache". A `POST` response only if it has "explicit
 /// freshness information … and a Content-Location header field that has the same value as the
 /// POST's target URI" (RFC 9110 section 9.3.3).
-fn allowed_by_method(exchange: &Exchange<'_>, stated: &Stated) -> Result<(), Unstorable> {
+fn allowed_by_method(exchange: &Exchange<'_>, stated: &Stated, policy: &Policy) -> Result<(), Unstorable> {
     if exchange.method == Method::GET || (exchange.keyed_by_body && exchange.method == Method::POST) {
         return Ok(());
     }
@@ -132,7 +132,8 @@ fn allowed_by_method(exchange: &Exchange<'_>, stated: &Stated) -> Result<(), Uns
         let location = exchange.response.get(CONTENT_LOCATION)?.to_str().ok()?;
         Some(resolve(exchange.target, location)? == *exchange.target)
     };
-    let reusable = exchange.method == Method::POST
+    let reusable = policy.store_post
+        && exchange.method == Method::POST
         && exchange.status.is_success()
         && stated.names_lifetime(exchange.response)
         && located() == Some(true);
@@ -263,9 +264,9 @@ impl Storable {
         &self.freshness
     }
 
-    /// The head as it is to be stored, for fields that only the caller knows how to remove.
-    pub fn headers_mut(&mut self) -> &mut HeaderMap {
-        &mut self.headers
+    /// The head as it is to be stored.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.
@@ -291,7 +292,7 @@ impl Storable {
         if len == 0 || (range.len() != len && !lenient_partial) {
             return Err(Unstorable::Partial);
         }
-        let extent = Extent::Part(Box::new(Part { range, complete }));
+        let extent = Extent::Part(Box::new(Part { range, complete, len }));
         let stored = StoredResponse { facts: Facts { status, freshness, extent }, headers };
         let whole = range.first == 0 && complete == Some(len);
         Ok(if whole { stored.into_complete(len) } else { stored })
@@ -325,7 +326,11 @@ impl StoredResponse {
         let (Extent::Part(a), Extent::Part(b)) = (&self.facts.extent, &newer.facts.extent) else {
             return None;
         };
-        let (Part { range: a, complete }, Part { range: b, complete: same }) = (**a, **b);
+        // Content of another length than its range has no certain place in the whole.
+        if a.len != a.range.len() || b.len != b.range.len() {
+            return None;
+        }
+        let (Part { range: a, complete, .. }, Part { range: b, complete: same, .. }) = (**a, **b);
         let touches = a.first <= b.last + 1 && b.first <= a.last + 1;
         let received = newer.freshness().received();
         if !touches || complete != same || !same_strong_validator(&self.headers, &newer.headers, received) {
@@ -333,7 +338,7 @@ impl StoredResponse {
         }
         let range = ByteRange { first: a.first.min(b.first), last: a.last.max(b.last), suffix: false };
         let mut stored = newer.clone();
-        stored.facts.extent = Extent::Part(Box::new(Part { range, complete }));
+        stored.facts.extent = Extent::Part(Box::new(Part { range, complete, len: range.len() }));
         stored.headers.insert(CONTENT_RANGE, range.content_range(complete));
         stored.headers.insert(CONTENT_LENGTH, range.len().into());
         if range.first == 0 && complete == Some(range.len()) {

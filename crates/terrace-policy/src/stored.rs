@@ -56,6 +56,9 @@ pub(crate) enum Extent {
 pub(crate) struct Part {
     pub(crate) range: ByteRange,
     pub(crate) complete: Option<u64>,
+    /// The length of the content that arrived, which may be another than that of `range`
+    /// ([`Policy::lenient_partial`](crate::Policy)).
+    pub(crate) len: u64,
 }
 
 /// A stored response, in whatever form its keeper has it.

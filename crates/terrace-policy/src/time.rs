@@ -18,30 +18,63 @@ pub(crate) fn delta_seconds(text: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(u64::from(seconds)))
 }
 
+/// "more than 50 years in the future" (RFC 9110 section 5.6.7).
+const FIFTY_YEARS: Duration = Duration::from_secs(50 * 31_557_600);
+
 /// Parses an HTTP-date in any of the three formats of RFC 9110 section 5.6.7.
 ///
 /// `now` decides the century of the obsolete format with a two-digit year. Anything else,
-/// a date before 1970 or with the wrong day of the week included, is `None`.
+/// a date before 1970 or with the wrong day of the week included, is `None`. Allocates for the
+/// obsolete format only.
 pub fn parse_date(value: &HeaderValue, now: SystemTime) -> Option<SystemTime> {
-    let text = value.to_str().ok()?;
-    match with_full_year(text, now) {
-        Some(text) => httpdate::parse_http_date(&text).ok(),
+    let text = value.to_str().ok()?.trim();
+    match Obsolete::new(text) {
+        Some(obsolete) => obsolete.resolve(now),
+        // No other format is longer than an IMF-fixdate, but httpdate knows variants of the obsolete one.
+        None if text.len() > "Sun, 06 Nov 1994 08:49:37 GMT".len() => None,
         None => httpdate::parse_http_date(text).ok(),
     }
 }
 
-/// Rewrites `Sunday, 06-Nov-94 08:49:37 GMT` as an IMF-fixdate. "Recipients … MUST interpret a
-/// timestamp that appears to be more than 50 years in the future as representing the most recent
-/// year in the past that had the same last two digits."
-fn with_full_year(text: &str, now: SystemTime) -> Option<String> {
-    let (weekday, rest) = text.split_once(", ")?;
-    let (date, time) = rest.split_once(' ')?;
-    let [day, month, year] = date.split('-').collect::<Vec<_>>().try_into().ok()?;
-    let year: u32 = (year.len() == 2).then(|| year.parse().ok())??;
-    let this_year: u32 = format_date(now).to_str().ok()?[12..16].parse().ok()?;
-    let year = this_year / 100 * 100 + year;
-    let year = if year > this_year + 50 { year - 100 } else { year };
-    Some(format!("{}, {day} {month} {year} {time}", weekday.get(..3)?))
+/// The parts of `Sunday, 06-Nov-94 08:49:37 GMT`.
+struct Obsolete<'a> {
+    weekday: &'a str,
+    day: &'a str,
+    month: &'a str,
+    year: u32,
+    time: &'a str,
+}
+
+impl<'a> Obsolete<'a> {
+    fn new(text: &'a str) -> Option<Self> {
+        let (weekday, rest) = text.split_once(", ")?;
+        let (date, time) = rest.split_once(' ')?;
+        let (day, month_and_year) = date.split_once('-')?;
+        let (month, year) = month_and_year.split_once('-')?;
+        let full = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"].contains(&weekday);
+        let two_digits = year.len() == 2 && year.bytes().all(|byte| byte.is_ascii_digit());
+        let year = year.parse().ok().filter(|_| full && two_digits)?;
+        Some(Self { weekday: &weekday[..3], day, month, year, time })
+    }
+
+    /// "Recipients … MUST interpret a timestamp that appears to be more than 50 years in the future
+    /// as representing the most recent year in the past that had the same last two digits." The day
+    /// of the week fits one of the two centuries at most.
+    fn resolve(&self, now: SystemTime) -> Option<SystemTime> {
+        let this_year: u32 = format_date(now).to_str().ok()?[12..16].parse().ok()?;
+        let century = this_year / 100 * 100;
+        let near = self.in_century(century).filter(|date| since(*date, now) <= FIFTY_YEARS);
+        near.or_else(|| self.in_century(century - 100).filter(|date| since(now, *date) < FIFTY_YEARS))
+    }
+
+    fn in_century(&self, century: u32) -> Option<SystemTime> {
+        let Self { weekday, day, month, year, time } = self;
+        httpdate::parse_http_date(&format!("{weekday}, {day} {month} {} {time}", century + year)).ok()
+    }
+}
+
+fn since(later: SystemTime, earlier: SystemTime) -> Duration {
+    later.duration_since(earlier).unwrap_or_default()
 }
 
 /// Writes `time` as an IMF-fixdate. Times outside the years 1970 to 9999 become the nearest of these.

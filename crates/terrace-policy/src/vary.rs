@@ -1,7 +1,7 @@
 //! Negotiated responses: `Vary` and the selecting header fields (RFC 9111 section 4.1).
 
-use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, VARY};
-use http::{HeaderMap, HeaderName};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LANGUAGE, COOKIE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// What the `Vary` field of a response says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +57,41 @@ pub fn selecting_values(fields: &[HeaderName], request: &HeaderMap) -> Vec<u8> {
     encoded
 }
 
+/// As [`selecting_values`], for a request that wants nothing but `language`.
+pub fn selecting_values_in(fields: &[HeaderName], request: &HeaderMap, language: &HeaderValue) -> Vec<u8> {
+    let mut request = request.clone();
+    request.insert(ACCEPT_LANGUAGE, language.clone());
+    selecting_values(fields, &request)
+}
+
+/// The language that a request prefers to all others; `None` if it names none, or several alike.
+pub fn preferred_language(request: &HeaderMap) -> Option<HeaderValue> {
+    let lines = request.get_all(ACCEPT_LANGUAGE).iter();
+    let members = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let mut weighted: Vec<_> = members
+        .map(|member| member.trim_ascii().to_ascii_lowercase())
+        .filter(|member| !member.is_empty())
+        .map(|member| weight(&member))
+        .collect();
+    weighted.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+    let (most, language) = weighted.first()?;
+    let alone = weighted.get(1).is_none_or(|(second, _)| second < most);
+    let usable = alone && *most > 0 && language != b"*";
+    HeaderValue::from_bytes(language).ok().filter(|_| usable)
+}
+
+/// The one language of a response that varies by language.
+pub fn content_language(fields: &[HeaderName], response: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = response.get_all(CONTENT_LANGUAGE).iter();
+    let (line, None) = (lines.next()?, lines.next()) else {
+        return None;
+    };
+    let single = !line.as_bytes().contains(&b',') && fields.contains(&ACCEPT_LANGUAGE);
+    single.then(|| line.clone())
+}
+
 fn normalised(field: &HeaderName, request: &HeaderMap) -> Vec<u8> {
-    let lines = request.get_all(field).iter().map(http::HeaderValue::as_bytes);
+    let lines = request.get_all(field).iter().map(HeaderValue::as_bytes);
     if *field == COOKIE || *field == AUTHORIZATION {
         return lines.collect::<Vec<_>>().join(&b", "[..]);
     }
@@ -96,7 +129,9 @@ fn by_weight(members: &mut Vec<Vec<u8>>) {
         .into_iter()
         .map(|(weight, mut range)| {
             if weight != 1000 {
-                range.extend_from_slice(format!(";q={weight}").as_bytes());
+                // No header value holds a zero byte, so that no other member ends like this.
+                range.push(0);
+                range.extend_from_slice(&weight.to_be_bytes());
             }
             range
         })
@@ -184,6 +219,16 @@ mod tests {
         assert!(!same("accept-language", &["en, de"], &["en, de;q=0.9"]));
         assert!(!same("accept-language", &["en, de"], &["fr;q=0.5, de;q=1.0"]));
         assert!(!same("accept-encoding", &["gzip"], &["gzip;q=0"]));
+    }
+
+    #[test]
+    fn a_preferred_language_stands_out() {
+        let preferred = |value| preferred_language(&headers(&[("accept-language", value)]));
+        assert_eq!(preferred("fr;q=0.5, DE;q=1.0").unwrap(), "de");
+        assert_eq!(preferred("de").unwrap(), "de");
+        for value in ["en, de", "*", "*, de;q=0.5", "de;q=0", ""] {
+            assert_eq!(preferred(value), None, "{value:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,47 @@
 //! Tiered HTTP response caching as tower middleware.
+//!
+//! One `.layer(CacheLayer)` gives an axum, hyper or tonic service a shared HTTP cache (RFC 9111): with revalidation, variants,
+//! ranges, stale answers, one fetch for many requests, tags and purges. A hit in memory costs less than running a
+//! router, and every answer says in `Cache-Status` where it came from.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use std::time::Duration;
+//! use terrace::{CacheLayer, Rules, Store};
+//!
+//! # async fn example() -> Result<(), terrace::Error> {
+//! let store = Store::memory();
+//! let rules = Rules::new().default_ttl(Duration::from_secs(60)).stale_while_revalidate(Duration::from_secs(30));
+//! let app: Router = Router::new()
+//!     .route("/products/{id}", get(async || "a product"))
+//!     .layer(CacheLayer::new(store.clone()).rules(rules));
+//!
+//! let _receipt = store.purge_prefix("/products").await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # What it does not do
+//!
+//! It does not listen, connect or route: that is the server's and the client's business. It stores no error of the inner service, makes
+//! none of its own, and takes no response for an answer that the origin did not allow it to (see [`Rules`] for what that means).
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `metrics` | yes | publishes what is counted through the `metrics` facade, and the Prometheus exporter |
+//! | `tracing` | yes | log events |
+//! | `test-util` | no | a clock that tests move by hand |
+//!
+//! # Where to read on
+//!
+//! The [`manual`] tells what happens to a request, what happens when something fails, and why every default is what it is. The rules
+//! themselves are a crate of their own, `terrace-policy`.
 
 pub mod clock;
 pub mod config;
 mod error;
+pub mod manual;
 mod observe;
 mod response;
 mod store;

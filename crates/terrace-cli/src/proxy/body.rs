@@ -216,8 +216,6 @@ pin_project! {
     }
 }
 
-// `Cached` and `Direct` are of one type only while the cache passes bodies through.
-#[allow(clippy::match_same_arms)]
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = OriginError;

@@ -24,23 +24,30 @@ pub(crate) fn wrap(origin: Origin, store: &Store, rules: RuleSet) -> CachedOrigi
     CacheLayer::new(store.clone()).rules(rules).layer(origin)
 }
 
-/// Opens the store.
+/// Opens the store as the environment says.
 ///
 /// # Errors
-/// When the environment configures it wrongly.
+///
+/// When the environment says something that cannot be.
 pub(crate) async fn open() -> Result<Store, Failure> {
-    Store::from_env().await.map_err(|error| Failure::usage(error))
+    Store::from_env()
+        .await
+        .map_err(|error| if error.is_config() { Failure::usage(error) } else { Failure::runtime(error) })
 }
 
-/// Removes what is stored for `uri`, over http and https alike, and says what that was.
+/// Removes what is stored for `uri`, and gives the position of the purge.
 ///
 /// # Errors
-/// When the store could not do it.
-pub(crate) async fn purge(store: &Store, uri: &Uri) -> Result<Vec<String>, Refusal> {
-    const REFUSED: Refusal = Refusal::new(StatusCode::BAD_REQUEST, "this URL cannot be purged");
-    let url = uri.to_string();
-    match store.purge_url(&url).await {
-        Ok(_receipt) => Ok(vec![url]),
-        Err(_) => Err(REFUSED),
+///
+/// When the store did not acknowledge it.
+pub(crate) async fn purge(store: &Store, uri: &Uri) -> Result<u64, Refusal> {
+    match store.purge_url(&uri.to_string()).await {
+        Ok(receipt) => Ok(receipt.position()),
+        Err(error) => {
+            tracing::warn!(event = "proxy_purge_failed", "proxy_purge_failed: {error}");
+            Err(NOT_PURGED)
+        }
     }
 }
+
+const NOT_PURGED: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the purge was not acknowledged");

@@ -147,8 +147,8 @@ impl Client {
     }
 
     async fn purge(&self, parts: &Parts) -> Result<Response<Body>, Refusal> {
-        let purged = cache::purge(&self.front.store, &parts.uri).await?;
-        let body = serde_json::json!({ "purged": purged }).to_string();
+        let position = cache::purge(&self.front.store, &parts.uri).await?;
+        let body = serde_json::json!({ "purged": parts.uri.to_string(), "position": position }).to_string();
         Ok(reply::typed(StatusCode::OK, "application/json", body))
     }
 }

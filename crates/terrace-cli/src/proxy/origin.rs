@@ -1,7 +1,7 @@
 //! The origin as a tower service: the one thing the cache wraps.
 //!
 //! Its failures are errors, not responses, so that the cache can answer with a stale response instead
-//! (RFC 5861 `stale-if-error`); [`super::front`] turns what is left of them into 502 and 504.
+//! (RFC 5861 `stale-if-error`); [`mod@super::front`] turns what is left of them into 502 and 504.
 
 mod error;
 mod url;

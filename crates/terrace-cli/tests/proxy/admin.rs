@@ -1,6 +1,7 @@
 //! The admin port, PURGE, and the access log.
 
-use crate::harness::{Answer, Origin, Proxy, Raw, full, no_store, raw_origin, within};
+use crate::harness::{Answer, Origin, PATIENCE, Proxy, Raw, full, no_store, raw_origin, within};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 async fn admin(proxy: &Proxy, method: &str, path: &str) -> Answer {
@@ -32,7 +33,7 @@ async fn metrics_count_connections_and_the_origin_s_failures() {
     })
     .await;
     let proxy = Proxy::start(origin, &[]);
-    let _open = proxy.connect().await;
+    let open = proxy.connect().await;
     let mut client = proxy.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!(client.answer("POST").await.status, 502);
@@ -43,6 +44,12 @@ async fn metrics_count_connections_and_the_origin_s_failures() {
     assert!(text.contains("\nproxy_connections 2\n"), "{text}");
     let errors = r#"proxy_origin_errors_total{error="connection_terminated"} 1"#;
     assert!(text.contains(errors), "{text}");
+
+    drop(open);
+    let start = Instant::now();
+    while !admin(&proxy, "GET", "/metrics").await.text().contains("\nproxy_connections 1\n") {
+        assert!(start.elapsed() < PATIENCE, "a closed connection is still counted");
+    }
 }
 
 const PURGE: &str = "PURGE /x HTTP/1.1\r\nHost: a.example\r\n\r\n";

@@ -122,7 +122,7 @@ async fn a_response_that_stands_still_is_ended() {
         client.rest().await;
     })
     .await;
-    let proxy = Proxy::start(origin, &["--idle-timeout", "200ms"]);
+    let proxy = Proxy::start(origin, &["--idle-timeout", "500ms"]);
     let mut client = proxy.connect().await;
     client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     client.head().await;
@@ -154,12 +154,12 @@ async fn a_slow_upload_is_not_the_origin_s_delay() {
         }
     })
     .await;
-    let proxy = Proxy::start(origin.address, &["--first-byte-timeout", "200ms"]);
+    let proxy = Proxy::start(origin.address, &["--first-byte-timeout", "500ms"]);
     let mut client = proxy.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 6\r\n\r\nabc").await;
     within("the first half", halves.recv()).await.unwrap();
     // Longer than the origin's whole time: the time is what is tested, not waited for.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     client.send("def").await;
     let answer = client.answer("POST").await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "def"));

@@ -17,6 +17,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -97,16 +98,25 @@ impl Proxy {
     }
 
     /// Waits for the process to end by itself.
-    pub(crate) async fn ended(mut self) -> ExitStatus {
-        let wait = tokio::task::spawn_blocking(move || self.child.wait());
-        let status = within("the proxy's end", wait).await.expect("no panic");
-        status.expect("a child can be waited for")
+    pub(crate) async fn ended(self) -> ExitStatus {
+        self.in_the_end(|proxy| proxy.child.wait().expect("a child can be waited for")).await
     }
 
     /// Waits for the process to end by itself, and gives all further lines on standard output.
     pub(crate) async fn output(self) -> Vec<String> {
-        let read = tokio::task::spawn_blocking(move || self.lines.iter().collect());
-        within("the end of the output", read).await.expect("no panic")
+        self.in_the_end(|proxy| proxy.lines.iter().collect()).await
+    }
+
+    /// Blocks a thread of its own, which a test that gave up does not wait for.
+    async fn in_the_end<T: Send + 'static>(mut self, wait: fn(&mut Self) -> T) -> T {
+        let pid = self.pid();
+        let (sender, ended) = oneshot::channel();
+        std::thread::spawn(move || sender.send(wait(&mut self)));
+        let Ok(result) = tokio::time::timeout(PATIENCE, ended).await else {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it still lives");
+            panic!("the proxy did not end");
+        };
+        result.expect("no panic")
     }
 
     pub(crate) async fn connect(&self) -> Raw {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bodies;
+mod caching;
 mod connections;
 mod failures;
 mod harness;

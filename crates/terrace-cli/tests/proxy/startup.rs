@@ -48,6 +48,8 @@ fn mistakes_name_the_flag_the_value_and_what_is_accepted() {
         command.args(["proxy", "--origin", "http://127.0.0.1:9", flag, value]);
         refused(&mut command, 2, &[flag, value, accepted]);
     }
+    refused(proxy(&[]).env("CACHE_ENABLED", "perhaps"), 2, &["CACHE_ENABLED", "perhaps"]);
+    refused(proxy(&[]).env("CACHE_NO_SUCH_THING", "1"), 2, &["CACHE_NO_SUCH_THING"]);
     refused(proxy(&[]).env("LOG_LEVEL", "loud"), 2, &["LOG_LEVEL", "loud", "DEBUG, INFO, WARNING or ERROR"]);
 }
 

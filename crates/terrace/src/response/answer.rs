@@ -36,6 +36,16 @@ pub(super) fn from_stored<B: Body<Data = Bytes>>(
     response
 }
 
+/// Answers a plain `GET` with all of a stored response, whose head is at hand.
+#[inline]
+pub(super) fn from_head<B: Body<Data = Bytes>>(cached: &CachedResponse, head: HeaderMap) -> Response<ResponseBody<B>> {
+    let packed = cached.packed();
+    let mut response = Response::new(ResponseBody::stored(packed.content(), packed.trailers()));
+    *response.status_mut() = cached.facts().status();
+    *response.headers_mut() = head;
+    response
+}
+
 /// `Age` in whole seconds (RFC 9111 section 5.1).
 fn age(age: Duration) -> HeaderValue {
     HeaderValue::from(age.as_secs())
@@ -80,8 +90,10 @@ fn partial<B: Body<Data = Bytes>>(
     let (facts, content) = (cached.facts(), cached.packed().content());
     let complete = facts.representation_len();
     let parts: Vec<_> = slices.iter().filter_map(|slice| slice.within(content.len() as u64)).collect();
-    let [(slice, bytes)] = &parts[..] else {
-        return multipart(&content, &parts, complete, headers);
+    let (slice, bytes) = match &parts[..] {
+        [part] => part,
+        [] => return unsatisfiable(complete.unwrap_or_default(), headers),
+        parts => return multipart(&content, parts, complete, headers),
     };
     headers.insert(CONTENT_RANGE, slice.range.content_range(complete));
     headers.insert(CONTENT_LENGTH, (bytes.len() as u64).into());

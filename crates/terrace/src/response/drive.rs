@@ -7,6 +7,7 @@ use super::body::ResponseBody;
 use super::fetch::Fetch;
 use super::key::variant;
 use super::rules::Rules;
+use super::select;
 use super::service::Shared;
 use super::stored::{Cached, CachedResponse};
 use crate::clock::Instant;
@@ -59,6 +60,16 @@ enum Served {
     Collapsed,
 }
 
+impl Served {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Fresh => Outcome::L1CacheHit,
+            Self::Stale => Outcome::Stale,
+            Self::Collapsed => Outcome::Coalesced,
+        }
+    }
+}
+
 /// Why and with what the origin is asked.
 pub(super) struct Ask {
     pub(super) ticket: Ticket,
@@ -94,7 +105,7 @@ where
     let (look, lead) = job.seek().await;
     let ask = match look {
         Look::Answer(found, answer, served) => {
-            pending.finish(job.outcome(served));
+            pending.finish(served.outcome());
             let response = job.serve(&found, &answer, served);
             if served == Served::Stale {
                 refresh(job);
@@ -173,7 +184,7 @@ impl<S, B> Job<S, B> {
         loop {
             let mut ask = match self.look() {
                 Look::Ask(ask) => ask,
-                answer => return (answer, None),
+                answer @ Look::Answer(..) => return (answer, None),
             };
             let goes = lead.is_some() || ask.purpose != Purpose::Fill || !self.may_share() || self.only_if_cached();
             if goes {
@@ -187,7 +198,7 @@ impl<S, B> Job<S, B> {
                 }
                 Join::Wait(waiting) => match wait(&self.shared, waiting, &mut left).await {
                     Some(Landing::Entry(entry)) => {
-                        if let Some(answer) = self.take(&ask, entry) {
+                        if let Some(answer) = self.take(&ask, &entry) {
                             return (answer, None);
                         }
                     }
@@ -219,15 +230,16 @@ impl<S, B> Job<S, B> {
             return (found, ticket, Forward::UriMiss);
         };
         let mut first = None;
-        for fields in variants.fields() {
-            let key = variant(self.key.bytes(), fields, self.request.headers());
+        let request = self.request.headers();
+        for key in select::keys(variants, self.key.bytes(), request) {
             let (found, ticket) = tiers.lookup(Key::new(tiers.hash(&key), &key), self.now);
             if found.is_some() {
                 return (found, ticket, Forward::VaryMiss);
             }
             first.get_or_insert(ticket);
         }
-        (None, first.unwrap_or(ticket), Forward::VaryMiss)
+        let found = select::in_language(tiers, variants, self.key.bytes(), request, self.rules.policy());
+        (found, first.unwrap_or(ticket), Forward::VaryMiss)
     }
 
     fn look(&self) -> Look {
@@ -270,7 +282,7 @@ impl<S, B> Job<S, B> {
     }
 
     /// Takes what another request fetched, if it is for this one too and nothing has invalidated it meanwhile.
-    fn take(&self, ask: &Ask, entry: Arc<Entry<Cached>>) -> Option<Look> {
+    fn take(&self, ask: &Ask, entry: &Arc<Entry<Cached>>) -> Option<Look> {
         let tiers = &self.shared.tiers;
         let Cached::Response(cached) = entry.value() else {
             return None;
@@ -278,7 +290,7 @@ impl<S, B> Job<S, B> {
         if entry.key() != ask.ticket.key().bytes() && entry.key() != &*self.variant_key(cached)? {
             return None;
         }
-        let Some(found) = tiers.accept(Arc::clone(&entry)) else {
+        let Some(found) = tiers.accept(Arc::clone(entry)) else {
             tiers.observe().flight_join(FlightJoin::Refused);
             return None;
         };
@@ -296,14 +308,6 @@ impl<S, B> Job<S, B> {
                 Some(variant(self.key.bytes(), &fields, self.request.headers()))
             }
             _ => None,
-        }
-    }
-
-    fn outcome(&self, served: Served) -> Outcome {
-        match served {
-            Served::Fresh => Outcome::L1CacheHit,
-            Served::Stale => Outcome::Stale,
-            Served::Collapsed => Outcome::Coalesced,
         }
     }
 

@@ -7,6 +7,7 @@ use super::extension::{CacheTags, ResponseOverride};
 use super::fill::{self, Content, Fill};
 use super::key::{Seen, variant};
 use super::rules::Rules;
+use super::select;
 use super::service::{Shared, Unsafe};
 use super::stored::{Cached, CachedResponse};
 use super::tee::Tee;
@@ -284,7 +285,7 @@ impl Trip {
         stored: bool,
     ) -> Response<ResponseBody<R>> {
         if let Some(invalidates) = self.invalidates.take() {
-            let _ = invalidates.apply(head.status, &head.headers);
+            invalidates.apply(head.status, &head.headers);
         }
         let status = CacheStatus { stored, ..CacheStatus::forwarded(self.ask.reason) };
         head.headers.append(CACHE_STATUS, status.to_value());
@@ -326,15 +327,15 @@ impl Trip {
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Send,
     {
-        let Some(ticket) = self.ticket(&head, &storable) else {
-            return self.forward(head, body, false);
-        };
         let Some(tags) = self.all_tags(said) else {
             self.observe().stored(Tier::L1, StoreResult::TooLarge);
             self.land(Landing::Uncacheable);
             if let Some(mark) = self.mark() {
                 fill::remember_uncacheable(&self.shared.tiers, mark, self.shared.namespace);
             }
+            return self.forward(head, body, false);
+        };
+        let Some(ticket) = self.ticket(&head, &storable, &tags) else {
             return self.forward(head, body, false);
         };
         storable.shorten(self.rules.jitter_share() * fastrand::f64());
@@ -347,7 +348,7 @@ impl Trip {
             lead: self.lead.take(),
             under_way: tiers.observe().fill(),
             cost: tiers.clock().now().duration_since(self.started),
-            primary: (!storable.vary().is_empty()).then(|| self.primary.clone()),
+            primary: self.variants(&storable),
             earlier: self.ask.stored.as_ref().filter(|_| storable.is_partial()).map(|found| Arc::clone(&found.entry)),
             mark: self.mark(),
             namespace: self.shared.namespace,
@@ -375,18 +376,26 @@ impl Trip {
     }
 
     /// The ticket for the key that the response belongs under. `None` if an invalidation came between.
-    fn ticket(&mut self, head: &response::Parts, storable: &Storable) -> Option<Ticket> {
+    fn ticket(&mut self, head: &response::Parts, storable: &Storable, tags: &[Tag]) -> Option<Ticket> {
         let mut ticket = self.ask.ticket.for_key(self.primary.clone());
-        if let Some(invalidates) = self.invalidates.take()
-            && let Some(receipt) = invalidates.apply(head.status, &head.headers)
-        {
-            ticket = ticket.after(receipt)?;
+        if let Some(invalidates) = self.invalidates.take() {
+            let invalidated = invalidates.tags(head.status, &head.headers);
+            ticket = ticket.superseding(self.shared.tiers.mirror(), &invalidated, tags)?;
         }
         if storable.vary().is_empty() {
             return Some(ticket);
         }
         let key = variant(self.primary.bytes(), storable.vary(), self.seen.headers());
         Some(ticket.for_key(Key::new(self.shared.tiers.hash(&key), &key)))
+    }
+
+    /// Where the variants of the URL are listed, if the response is one.
+    fn variants(&self, storable: &Storable) -> Option<(Key, Option<u64>)> {
+        let (fields, request) = (storable.vary(), self.seen.headers());
+        let policy = self.rules.policy();
+        let language =
+            || select::language(&self.shared.tiers, &self.primary, fields, request, storable.headers(), policy);
+        (!fields.is_empty()).then(|| (self.primary.clone(), language()))
     }
 
     /// All tags of the entry; `None` if there are too many.

@@ -1,10 +1,10 @@
-use super::stored::{Cached, CachedResponse};
+use super::stored::{Cached, CachedResponse, Variant};
 use crate::observe::stats::{StoreResult, Tier};
 use crate::observe::{self, Namespace};
 use crate::store::{self, Entry, Key, Landing, Lead, Stream, Tag, Ticket, Tiers, Waiters};
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName};
 use http_body::Frame;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ pub(super) struct Fill {
     pub(super) namespace: Namespace,
     /// How long the origin took to answer.
     pub(super) cost: Duration,
-    /// Under which key the variants are found, if the response varies.
-    pub(super) primary: Option<Key>,
+    /// Under which key the variants are found, if the response varies, and the hash of this one's for its language.
+    pub(super) primary: Option<(Key, Option<u64>)>,
     /// Where it is remembered if the content turns out too large.
     pub(super) mark: Option<Ticket>,
     /// A part that is stored already and may combine with this one.
@@ -158,44 +158,32 @@ impl Fill {
 
     /// Lists a variant among the others of its URL. `false` if there are too many.
     fn is_listed(&self) -> bool {
-        let Some(primary) = &self.primary else {
+        let Some((primary, language)) = &self.primary else {
             return true;
         };
-        let (fields, key) = (self.storable.vary(), self.ticket.key().hash());
-        list_variant(&self.tiers, &self.ticket, primary, fields, key, &self.tags, self.namespace)
+        let (tiers, ticket) = (&self.tiers, &self.ticket);
+        let variant = Variant { fields: self.storable.vary(), key: ticket.key(), language: *language };
+        let known = tiers.peek(primary.hash(), primary.bytes());
+        let known = known.as_ref().and_then(|found| match found.entry.value() {
+            Cached::Variants(variants) => Some(variants),
+            _ => None,
+        });
+        if known.is_some_and(|variants| variants.contains(&variant)) {
+            return true;
+        }
+        let Some(variants) = known.cloned().unwrap_or_default().with(&variant, tiers.settings().max_variants()) else {
+            return false;
+        };
+        let fill = store::Fill {
+            bytes: variants.bytes(),
+            value: Cached::Variants(variants),
+            tags: self.tags.clone(),
+            life: Duration::MAX,
+            namespace: self.namespace,
+        };
+        drop(tiers.fill(ticket.for_key(primary.clone()), fill));
+        true
     }
-}
-
-fn list_variant(
-    tiers: &Tiers<Cached>,
-    ticket: &Ticket,
-    primary: &Key,
-    fields: &[HeaderName],
-    key: u64,
-    tags: &[Tag],
-    namespace: Namespace,
-) -> bool {
-    let known = tiers.peek(primary.hash(), primary.bytes());
-    let known = known.as_ref().and_then(|found| match found.entry.value() {
-        Cached::Variants(variants) => Some(variants),
-        _ => None,
-    });
-    if known.is_some_and(|variants| variants.contains(fields, key)) {
-        return true;
-    }
-    let variants = known.cloned().unwrap_or_default();
-    let Some(variants) = variants.with(fields, key, tiers.settings().max_variants()) else {
-        return false;
-    };
-    let fill = store::Fill {
-        bytes: variants.bytes(),
-        value: Cached::Variants(variants),
-        tags: tags.to_vec(),
-        life: Duration::MAX,
-        namespace,
-    };
-    drop(tiers.fill(ticket.for_key(primary.clone()), fill));
-    true
 }
 
 /// Stores a complete response.

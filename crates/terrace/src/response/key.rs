@@ -4,13 +4,55 @@ use super::rules::{Query, Rules};
 use crate::store::{Tag, Tags};
 use http::header::{HOST, RANGE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, Method, Request, Uri};
-use smallvec::SmallVec;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use std::borrow::Cow;
-use terrace_policy::selecting_values;
+use std::ops::Deref;
+use terrace_policy::{selecting_values, selecting_values_in};
 
 /// An encoded key on the stack, unless it is uncommonly long.
-pub(super) type KeyBuf = SmallVec<[u8; 256]>;
+pub(super) struct KeyBuf {
+    short: [u8; SHORT],
+    len: usize,
+    /// The whole key, if it is not short.
+    long: Vec<u8>,
+}
+
+const SHORT: usize = 192;
+
+impl KeyBuf {
+    pub(super) fn new() -> Self {
+        Self { short: [0; SHORT], len: 0, long: Vec::new() }
+    }
+
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        if self.long.is_empty()
+            && let Some(room) = self.short[self.len..].get_mut(..bytes.len())
+        {
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+            return;
+        }
+        self.push_long(bytes);
+    }
+
+    #[cold]
+    fn push_long(&mut self, bytes: &[u8]) {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(&self.short[..self.len]);
+        }
+        self.long.extend_from_slice(bytes);
+    }
+}
+
+impl Deref for KeyBuf {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        if self.long.is_empty() { &self.short[..self.len] } else { &self.long }
+    }
+}
 
 /// The parts of a request that make its key.
 #[derive(Clone, Debug)]
@@ -41,17 +83,33 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Encodes the key, so that no two different requests have the same one: every part is preceded by its length.
+    /// Encodes the key, so that no two different requests have the same one: first the lengths of all parts, then the parts.
     #[inline]
-    pub(super) fn encode(&self, rules: &Rules, extra: Option<&str>, key: &mut KeyBuf) {
-        push(key, Some(rules.version_text().as_bytes()));
-        push(key, self.keyed_by_body.map(BodyDigest::bytes));
-        push(key, self.partition.map(|partition| partition.name().as_bytes()));
-        push(key, extra.map(str::as_bytes));
-        push(key, Some(self.scheme.as_bytes()));
-        push(key, Some(self.host.as_bytes()));
-        push(key, Some(self.path.as_bytes()));
-        push(key, Some(self.query.as_bytes()));
+    pub(super) fn encode(&self, rules: &Rules, extra: Option<&str>) -> KeyBuf {
+        let mut key = KeyBuf::new();
+        let parts = [
+            Some(self.scheme.as_bytes()),
+            Some(self.host.as_bytes()),
+            Some(self.path.as_bytes()),
+            Some(self.query.as_bytes()),
+            Some(rules.version_text().as_bytes()),
+            self.keyed_by_body.map(BodyDigest::bytes),
+            self.partition.map(|partition| partition.name().as_bytes()),
+            extra.map(str::as_bytes),
+        ];
+        let mut lengths = [[0xff; 4]; 8];
+        for (length, part) in lengths.iter_mut().zip(parts) {
+            if let Some(part) = part {
+                *length = len32(part);
+            }
+        }
+        key.push(lengths.as_flattened());
+        for part in parts.into_iter().flatten() {
+            if !part.is_empty() {
+                key.push(part);
+            }
+        }
+        key
     }
 
     /// Whether a `POST` is to be treated like a `GET`, for its body is part of the key.
@@ -79,15 +137,10 @@ impl<'a> Target<'a> {
     }
 }
 
+/// A length; all ones stand for what is not there.
 #[inline]
-fn push(key: &mut KeyBuf, part: Option<&[u8]>) {
-    let Some(part) = part else {
-        key.extend_from_slice(&u32::MAX.to_be_bytes());
-        return;
-    };
-    let len = u32::try_from(part.len()).unwrap_or(u32::MAX - 1);
-    key.extend_from_slice(&len.to_be_bytes());
-    key.extend_from_slice(part);
+fn len32(part: &[u8]) -> [u8; 4] {
+    u32::try_from(part.len()).unwrap_or(u32::MAX - 1).to_be_bytes()
 }
 
 /// The host in lower case: from the URI if it is absolute, else from the one `Host` line (RFC 9112 section 3.2.2).
@@ -139,12 +192,23 @@ pub(super) fn extra_part<B>(request: Request<B>, rules: &Rules) -> (Request<B>, 
 
 /// The key of one variant: that of all of them, and what the request has for the selecting header fields.
 pub(super) fn variant(primary: &[u8], fields: &[HeaderName], request: &HeaderMap) -> KeyBuf {
-    let mut key = KeyBuf::from_slice(primary);
+    with_values(primary, fields, &selecting_values(fields, request))
+}
+
+/// The key that a variant would have for a request that wants nothing but `language`.
+pub(super) fn variant_in(primary: &[u8], fields: &[HeaderName], request: &HeaderMap, language: &HeaderValue) -> KeyBuf {
+    with_values(primary, fields, &selecting_values_in(fields, request, language))
+}
+
+fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
+    let mut key = KeyBuf::new();
+    key.push(primary);
     for field in fields {
-        push(&mut key, Some(field.as_str().as_bytes()));
+        key.push(&len32(field.as_str().as_bytes()));
+        key.push(field.as_str().as_bytes());
     }
-    push(&mut key, None);
-    key.extend_from_slice(&selecting_values(fields, request));
+    key.push(&[0xff; 4]);
+    key.push(values);
     key
 }
 

@@ -36,7 +36,9 @@ impl Packed {
             bytes.put_slice(value.as_bytes());
         }
         let start = u32::try_from(bytes.len()).ok()?;
-        content.iter().for_each(|piece| bytes.put_slice(piece));
+        for piece in content {
+            bytes.put_slice(piece);
+        }
         Some(Self {
             bytes: bytes.freeze(),
             names: names.into(),
@@ -54,9 +56,9 @@ impl Packed {
     /// The header fields, with room for `more`.
     pub(super) fn headers(&self, more: usize) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(usize::from(self.fields) + more);
-        self.fields().take(self.fields.into()).for_each(|(name, value)| {
+        for (name, value) in self.fields().take(self.fields.into()) {
             headers.append(name, value);
-        });
+        }
         headers
     }
 

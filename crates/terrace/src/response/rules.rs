@@ -159,7 +159,7 @@ impl Rules {
     }
 
     /// Refreshes entries before they expire, at random moments that are the likelier the less time is left and the
-    /// longer the last fetch took (XFetch, Vattani et al. 2015). 1 is the optimum of the paper, more refreshes
+    /// longer the last fetch took (`XFetch`, Vattani et al. 2015). 1 is the optimum of the paper, more refreshes
     /// earlier, 0 never. Default: 0.
     #[must_use]
     pub fn early_refresh(self, beta: f64) -> Self {

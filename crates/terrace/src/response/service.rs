@@ -1,25 +1,27 @@
-use super::answer::from_stored;
+use super::answer::{from_head, from_stored};
 use super::body::ResponseBody;
 use super::drive::{Job, drive, post, refresh};
 use super::extension::Bypass;
 use super::future::ResponseFuture;
-use super::key::{KeyBuf, Target, extra_part, variant};
+use super::hot::Hot;
+use super::key::{Target, extra_part};
 use super::rules::Rules;
+use super::select;
 use super::stored::{Cached, CachedResponse};
 use crate::Store;
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed};
 use crate::observe::{Namespace, Timing};
-use crate::store::{Found, Key, Receipt, Tiers};
+use crate::store::{Entry, Key, Tag, Tiers};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CACHE_STATUS, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use terrace_policy::{
-    Answer, CacheStatus, Plan, Presented, RequestDirectives, Stored, invalidates, is_for_origin_only, is_safe, plan,
+    Answer, CacheStatus, Demands, Plan, Presented, RequestDirectives, Stored, invalidates, is_safe, plan,
 };
 use tower_service::Service;
 
@@ -39,13 +41,14 @@ pub(super) struct Shared {
     pub(super) tiers: Arc<Tiers<Cached>>,
     pub(super) rules: Rules,
     pub(super) namespace: Namespace,
+    hot: Hot,
 }
 
 impl Shared {
     pub(super) fn new(store: Store, rules: Rules) -> Self {
         let namespace = store.observe().namespace(rules.namespace_name().unwrap_or(store.namespace()));
         let tiers = store.tiers();
-        Self { store, tiers, rules, namespace }
+        Self { store, tiers, rules, namespace, hot: Hot::new() }
     }
 }
 
@@ -83,53 +86,100 @@ where
         if !shared.tiers.flags().is_on(Feature::Cache) {
             return self.forward(request, BypassReason::Disabled);
         }
-        let rules = request.extensions().get::<Rules>().unwrap_or(&shared.rules).clone();
-        let interest = interest(&request, &rules);
+        let rules = request.extensions().get::<Rules>().unwrap_or(&shared.rules);
+        let demands = Demands::of(request.headers());
+        let interest = interest(&request, demands, rules);
         match interest {
             Interest::Lookup | Interest::StorePost => {}
             Interest::None(reason) => return self.forward(request, reason),
             Interest::Invalidate => return self.forward_unsafe(request),
         }
-        let (request, extra) = extra_part(request, &rules);
-        let mut key = KeyBuf::new();
-        let Some(target) = Target::of(&request, &rules) else {
-            return self.forward(request, BypassReason::Request);
-        };
-        target.encode(&rules, extra.as_deref(), &mut key);
-        if key.len() as u64 > shared.tiers.settings().max_key_bytes() {
-            return self.forward(request, BypassReason::Request);
+        let special = rules.key_part().is_some() || !std::ptr::eq(rules, &raw const shared.rules);
+        if special {
+            let rules = rules.clone();
+            return self.answer(request, &rules, demands, interest);
         }
-        let observe = shared.tiers.observe();
-        let sampled = observe.sample();
-        let now = shared.tiers.clock().now();
-        let hash = shared.tiers.hash(&key);
-        if interest == Interest::StorePost {
-            return ResponseFuture::drive(post(self.job(request, rules, Key::new(hash, &key), now)));
-        }
-        let hit = peek(shared, &rules, hash, &key, &request, now);
-        if sampled {
-            observe.l1_lookup_took(if hit.is_some() { Timed::Hit } else { Timed::Miss }, now);
-        }
-        if let Some(hit) = hit {
-            observe.l1_hit(shared.namespace, sampled.then_some(now));
-            let response = hit.response(request.method(), now);
-            if hit.is_due_early(&rules, now) {
-                refresh(self.job(request, rules, Key::new(hash, &key), now));
-            }
-            return ResponseFuture::ready(response);
-        }
-        ResponseFuture::drive(drive(self.job(request, rules, Key::new(hash, &key), now)))
+        self.answer(request, &shared.rules, demands, interest)
     }
 }
 
 impl<S: Clone> Cache<S> {
+    /// Answers from memory, if that can be done at once, or takes the slow path.
+    fn answer<B, R>(
+        &self,
+        request: Request<B>,
+        rules: &Rules,
+        demands: Demands,
+        interest: Interest,
+    ) -> ResponseFuture<S, B, R>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        B: Send + 'static,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Send,
+    {
+        let tiers = &*self.shared.tiers;
+        let (request, extra) = extra_part(request, rules);
+        let Some(target) = Target::of(&request, rules) else {
+            return self.forward(request, BypassReason::Request);
+        };
+        let key = target.encode(rules, extra.as_deref());
+        if key.len() as u64 > tiers.settings().max_key_bytes() {
+            return self.forward(request, BypassReason::Request);
+        }
+        let (now, hash) = (tiers.clock().now(), tiers.hash(&key));
+        if interest == Interest::StorePost {
+            return ResponseFuture::drive(post(self.job(request, rules, Key::new(hash, &key), now)));
+        }
+        let sampled = tiers.observe().sample();
+        let hit = self.peek(rules, (hash, &key), &request, demands, now);
+        if sampled {
+            tiers.observe().l1_lookup_took(if hit.is_some() { Timed::Hit } else { Timed::Miss }, now);
+        }
+        let Some((entry, response)) = hit else {
+            return ResponseFuture::drive(drive(self.job(request, rules, Key::new(hash, &key), now)));
+        };
+        tiers.observe().l1_hit(self.shared.namespace, sampled.then_some(now));
+        if is_due_early(&entry, rules, now) {
+            refresh(self.job(request, rules, Key::new(hash, &key), now));
+        }
+        ResponseFuture::ready(response)
+    }
+
+    /// The fast path: looks into memory and decides, without waiting for anything.
+    #[inline]
+    fn peek<B, R: Body<Data = Bytes>>(
+        &self,
+        rules: &Rules,
+        key: (u64, &[u8]),
+        request: &Request<B>,
+        demands: Demands,
+        now: Instant,
+    ) -> Option<(Arc<Entry<Cached>>, Response<ResponseBody<R>>)> {
+        let (hot, tiers) = (&self.shared.hot, &self.shared.tiers);
+        let plain = request.method() == Method::GET && demands.is_plain();
+        if plain && let Some((entry, head)) = hot.get(tiers, rules.policy(), key, demands, now) {
+            let response = from_head(cached(&entry), head);
+            return Some((entry, response));
+        }
+        let hit = look(tiers, rules, key, request, now)?;
+        let response = hit.response(request.method(), now);
+        let (hash, own) = (key.0, hit.entry.key() == key.1);
+        if plain && own && hit.answer == Answer::Full {
+            hot.note(hash, &hit.entry, now, response.headers());
+        }
+        Some((hit.entry, response))
+    }
+
     /// A clone of the inner service, which has to be made ready before it is called.
     fn inner(&self) -> S {
         self.inner.clone()
     }
 
-    fn job<B>(&self, request: Request<B>, rules: Rules, key: Key, now: Instant) -> Job<S, B> {
-        Job { inner: self.inner(), request, shared: Arc::clone(&self.shared), rules, key, now }
+    fn job<B>(&self, request: Request<B>, rules: &Rules, key: Key, now: Instant) -> Job<S, B> {
+        Job { inner: self.inner(), request, shared: Arc::clone(&self.shared), rules: rules.clone(), key, now }
     }
 
     fn forward<B, R>(&self, request: Request<B>, reason: BypassReason) -> ResponseFuture<S, B, R>
@@ -169,8 +219,8 @@ enum Interest {
     Invalidate,
 }
 
-fn interest<B>(request: &Request<B>, rules: &Rules) -> Interest {
-    let (method, headers, extensions) = (request.method(), request.headers(), request.extensions());
+fn interest<B>(request: &Request<B>, demands: Demands, rules: &Rules) -> Interest {
+    let (method, headers) = (request.method(), request.headers());
     let reads = method == Method::GET || method == Method::HEAD;
     if !reads && !Target::is_question(request) {
         if method == Method::POST && rules.policy().store_post {
@@ -178,39 +228,44 @@ fn interest<B>(request: &Request<B>, rules: &Rules) -> Interest {
         }
         return if is_safe(method) { Interest::None(BypassReason::Method) } else { Interest::Invalidate };
     }
-    if extensions.get::<Bypass>().is_some() {
+    if request.extensions().get::<Bypass>().is_some() {
         return Interest::None(BypassReason::Fresh);
     }
-    if is_for_origin_only(headers) || headers.contains_key(UPGRADE) || (reads && has_body(headers)) {
+    let for_origin = demands.origin_conditions() || demands.upgrade();
+    // A body that comes with a `GET` is not part of the key, so the response is not cached either.
+    if for_origin || (reads && demands.content() && has_body(headers)) {
         return Interest::None(BypassReason::Request);
     }
-    if headers.contains_key(CACHE_CONTROL) && RequestDirectives::from_cache_control(headers).no_store {
+    if demands.directives() && RequestDirectives::from_cache_control(headers).no_store {
         return Interest::None(BypassReason::Request);
     }
     Interest::Lookup
 }
 
-/// A body that comes with a `GET` is not part of the key, so the response is not cached either.
 fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|len| len != "0")
 }
 
-/// A fresh response in memory that answers the request.
+/// A fresh response in memory that answers a request.
 struct Hit {
-    found: Found<Cached>,
+    entry: Arc<Entry<Cached>>,
     answer: Answer,
 }
 
-/// The fast path: looks into memory and decides, without waiting for anything.
-#[inline]
-fn peek<B>(shared: &Shared, rules: &Rules, hash: u64, key: &[u8], request: &Request<B>, now: Instant) -> Option<Hit> {
-    let tiers = &shared.tiers;
+fn look<B>(
+    tiers: &Tiers<Cached>,
+    rules: &Rules,
+    (hash, key): (u64, &[u8]),
+    request: &Request<B>,
+    now: Instant,
+) -> Option<Hit> {
     let found = tiers.peek(hash, key)?;
     let found = match found.entry.value() {
-        Cached::Variants(variants) => variants.fields().find_map(|fields| {
-            let key = variant(key, fields, request.headers());
-            tiers.peek(tiers.hash(&key), &key)
-        })?,
+        Cached::Variants(variants) => {
+            let exact =
+                select::keys(variants, key, request.headers()).find_map(|key| tiers.peek(tiers.hash(&key), &key));
+            exact.or_else(|| select::in_language(tiers, variants, key, request.headers(), rules.policy()))?
+        }
         _ => found,
     };
     let Cached::Response(cached) = found.entry.value() else {
@@ -224,36 +279,38 @@ fn peek<B>(shared: &Shared, rules: &Rules, hash: u64, key: &[u8], request: &Requ
         collapsed: false,
     };
     match plan(cached, &presented, rules.policy()) {
-        Plan::Serve(answer) if cached.facts().freshness().is_fresh(presented.resident) => Some(Hit { found, answer }),
+        Plan::Serve(answer) if cached.facts().freshness().is_fresh(presented.resident) => {
+            Some(Hit { entry: found.entry, answer })
+        }
         _ => None,
     }
 }
 
-impl Hit {
-    fn cached(&self) -> &CachedResponse {
-        match self.found.entry.value() {
-            Cached::Response(cached) => cached,
-            _ => unreachable!("a hit is made of a response"),
-        }
+fn cached(entry: &Entry<Cached>) -> &CachedResponse {
+    match entry.value() {
+        Cached::Response(cached) => cached,
+        Cached::Variants(_) | Cached::Uncacheable => unreachable!("a hit is made of a response"),
     }
+}
 
+impl Hit {
     fn response<R: Body<Data = Bytes>>(&self, method: &Method, now: Instant) -> Response<ResponseBody<R>> {
-        let (cached, resident) = (self.cached(), self.found.entry.resident(now));
+        let (cached, resident) = (cached(&self.entry), self.entry.resident(now));
         let freshness = cached.facts().freshness();
         let status = CacheStatus::hit(freshness.remaining(resident), freshness.staleness(resident));
         from_stored(cached, &self.answer, method, resident, &status)
     }
+}
 
-    /// XFetch: yes with probability `exp(-left / (beta * cost))`.
-    fn is_due_early(&self, rules: &Rules, now: Instant) -> bool {
-        let beta = rules.early_refresh_beta();
-        if beta == 0.0 {
-            return false;
-        }
-        let cached = self.cached();
-        let left = cached.facts().freshness().remaining(self.found.entry.resident(now)).as_secs_f64();
-        left < -cached.cost().as_secs_f64() * beta * (1.0 - fastrand::f64()).ln()
+/// `XFetch`: yes with probability `exp(-left / (beta * cost))`.
+fn is_due_early(entry: &Entry<Cached>, rules: &Rules, now: Instant) -> bool {
+    let beta = rules.early_refresh_beta();
+    if beta == 0.0 {
+        return false;
     }
+    let cached = cached(entry);
+    let left = cached.facts().freshness().remaining(entry.resident(now)).as_secs_f64();
+    left < -cached.cost().as_secs_f64() * beta * (1.0 - fastrand::f64()).ln()
 }
 
 /// What is left to do when the response to an unsafe request arrives.
@@ -276,20 +333,27 @@ impl Unsafe {
 
     pub(super) fn finish<R>(self, response: &mut Response<R>) {
         const METHOD: HeaderValue = HeaderValue::from_static("terrace; fwd=method");
-        let _ = self.apply(response.status(), response.headers());
+        self.apply(response.status(), response.headers());
         response.headers_mut().append(CACHE_STATUS, METHOD);
     }
 
     /// Invalidates what the response says. Within this process it has taken effect when this returns.
-    pub(super) fn apply(&self, status: StatusCode, response: &HeaderMap) -> Option<Receipt> {
+    pub(super) fn apply(&self, status: StatusCode, response: &HeaderMap) {
+        let tags = self.tags(status, response);
+        if !tags.is_empty() {
+            let _receipt = self.shared.tiers.invalidate(&tags, false);
+        }
+    }
+
+    /// The tags of the URLs that the response invalidates.
+    pub(super) fn tags(&self, status: StatusCode, response: &HeaderMap) -> Vec<Tag> {
         let uris = invalidates(&self.method, &self.target(), status, response);
         let tags = self.shared.tiers.mirror().tags();
         let tag = |uri: &Uri| {
             let host = uri.authority().map_or("", |authority| authority.as_str());
             tags.url(host, uri.path(), uri.query().unwrap_or_default())
         };
-        let tags: Vec<_> = uris.iter().map(tag).collect();
-        (!tags.is_empty()).then(|| self.shared.tiers.invalidate(&tags, false))
+        uris.iter().map(tag).collect()
     }
 
     /// The target URI in absolute form.

@@ -1,4 +1,5 @@
 use super::packed::Packed;
+use crate::store::Key;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
@@ -71,6 +72,16 @@ pub(super) struct Variants {
     fields: Vec<Vec<HeaderName>>,
     /// The hashes of the variants' keys.
     keys: Vec<u64>,
+    /// Where the variant of a language is: the hash of the key for that language alone, and the key it has.
+    languages: Vec<(u64, Key)>,
+}
+
+/// One of the variants of a URL.
+pub(super) struct Variant<'a> {
+    pub(super) fields: &'a [HeaderName],
+    pub(super) key: &'a Key,
+    /// The hash of the key that it would have for its language alone.
+    pub(super) language: Option<u64>,
 }
 
 /// More different `Vary` fields for one URL are forgotten, oldest first.
@@ -82,28 +93,40 @@ impl Variants {
         self.fields.iter().map(Vec::as_slice)
     }
 
+    /// The key of the variant in a language.
+    pub(super) fn in_language(&self, language: u64) -> Option<&Key> {
+        self.languages.iter().find(|(known, _)| *known == language).map(|(_, key)| key)
+    }
+
     /// With one more variant; `None` if that would be more than `max`.
-    pub(super) fn with(&self, fields: &[HeaderName], key: u64, max: u64) -> Option<Self> {
+    pub(super) fn with(&self, variant: &Variant<'_>, max: u64) -> Option<Self> {
         let mut variants = self.clone();
-        variants.fields.retain(|known| known != fields);
-        variants.fields.insert(0, fields.to_vec());
+        variants.fields.retain(|known| known != variant.fields);
+        variants.fields.insert(0, variant.fields.to_vec());
         variants.fields.truncate(MAX_FIELDS);
-        if !variants.keys.contains(&key) {
+        if !variants.keys.contains(&variant.key.hash()) {
             if variants.keys.len() as u64 >= max {
                 return None;
             }
-            variants.keys.push(key);
+            variants.keys.push(variant.key.hash());
+        }
+        if let Some(language) = variant.language {
+            variants.languages.retain(|(known, _)| *known != language);
+            variants.languages.push((language, variant.key.clone()));
         }
         Some(variants)
     }
 
     /// Whether this variant is known already, so that nothing has to be written.
-    pub(super) fn contains(&self, fields: &[HeaderName], key: u64) -> bool {
-        self.fields.first().is_some_and(|latest| latest == fields) && self.keys.contains(&key)
+    pub(super) fn contains(&self, variant: &Variant<'_>) -> bool {
+        self.fields.first().is_some_and(|latest| latest == variant.fields)
+            && self.keys.contains(&variant.key.hash())
+            && variant.language.is_none_or(|language| self.in_language(language) == Some(variant.key))
     }
 
     pub(super) fn bytes(&self) -> usize {
         let names: usize = self.fields.iter().map(|fields| fields.len() * size_of::<HeaderName>()).sum();
-        names + self.keys.len() * 8
+        let languages: usize = self.languages.iter().map(|(_, key)| size_of::<(u64, Key)>() + key.bytes().len()).sum();
+        names + self.keys.len() * 8 + languages
     }
 }

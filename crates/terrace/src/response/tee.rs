@@ -73,13 +73,13 @@ where
 impl<B: Body<Data = Bytes>> Tee<B> {
     pub(super) fn is_end_stream(&self) -> bool {
         let state = lock(&self.0.state);
-        let ended = state.source.as_ref().is_none_or(|source| source.is_end_stream());
+        let ended = state.source.as_ref().is_none_or(Body::is_end_stream);
         ended && state.read.is_empty() && state.panic.is_none()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
         let state = lock(&self.0.state);
-        let rest = state.source.as_ref().map_or_else(|| SizeHint::with_exact(0), |source| source.size_hint());
+        let rest = state.source.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         let read: u64 = state.read.iter().flatten().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(read));

@@ -12,7 +12,6 @@ pub(crate) struct Entry<V> {
     value: V,
     key: Box<[u8]>,
     tags: Box<[Tag]>,
-    stamp: Position,
     inserted: Instant,
     /// When nothing can be done with it any more.
     dead_at: Instant,
@@ -67,7 +66,6 @@ impl<V> Entry<V> {
             value,
             key,
             tags,
-            stamp,
             inserted,
             dead_at: inserted + life,
             checked: AtomicU64::new(stamp.get() << 1),
@@ -115,17 +113,29 @@ impl<V> Entry<V> {
         if checked >> 1 == position.get() {
             return if checked & 1 == 0 { Standing::Current } else { Standing::Expired };
         }
-        let standing = mirror.standing(self.stamp, &self.tags);
-        if standing != Standing::Dead {
-            let expired = u64::from(standing == Standing::Expired);
-            self.checked.store((position.get() << 1) | expired, Ordering::Relaxed);
+        self.check(mirror, position, checked)
+    }
+
+    /// What was valid at one position needs to be checked against later ones only; what is dead is never raised.
+    fn check(&self, mirror: &Mirror, position: Position, checked: u64) -> Standing {
+        let standing = mirror.standing(Position::at(checked >> 1), &self.tags);
+        if standing == Standing::Dead {
+            return Standing::Dead;
         }
-        standing
+        let expired = (checked & 1) | u64::from(standing == Standing::Expired);
+        self.checked.store((position.get() << 1) | expired, Ordering::Relaxed);
+        if expired == 0 { Standing::Current } else { Standing::Expired }
     }
 
     pub(super) fn enters(&self) {
         self.residence.store(Residence::Inside as u8, Ordering::Relaxed);
         self.owner.observe.entry_added(self.namespace, self.bytes.into());
+    }
+
+    /// Whether it is in memory, as far as anybody has said. What the engine evicts is gone once nobody holds it.
+    #[inline]
+    pub(super) fn is_inside(&self) -> bool {
+        self.residence.load(Ordering::Relaxed) == Residence::Inside as u8
     }
 
     /// Notes why it is about to leave. The first reason counts.

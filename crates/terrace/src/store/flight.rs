@@ -13,9 +13,11 @@ use std::task::{Context, Poll, Waker};
 
 /// The fetches under way, by the hash of their key. Two keys of one hash share a flight, and each finds out that what
 /// landed is not its own.
-pub(crate) struct Flights<T>(Arc<[Mutex<HashMap<u64, Arc<Flight<T>>>>]>);
+pub(crate) struct Flights<T>(Arc<[Mutex<Shard<T>>]>);
 
-const SHARDS: u64 = 16;
+type Shard<T> = HashMap<u64, Arc<Flight<T>>>;
+
+const SHARDS: usize = 16;
 
 impl<T> Clone for Flights<T> {
     fn clone(&self) -> Self {
@@ -85,9 +87,10 @@ impl<T> Flights<T> {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 
-    fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Arc<Flight<T>>>> {
+    fn shard(&self, key: u64) -> MutexGuard<'_, Shard<T>> {
         // The low bits pick the place inside the map.
-        lock(&self.0[(key >> 32) as usize % SHARDS as usize])
+        let [.., byte, _, _, _, _] = key.to_be_bytes();
+        lock(&self.0[usize::from(byte) % SHARDS])
     }
 
     /// Starts the flight of `key`; `None` if it is under way.

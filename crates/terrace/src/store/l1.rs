@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Entries by the hash of their key, bounded by their bytes.
 ///
-/// The engine evicts by recency and frequency (TinyLFU). It knows no lifetimes: those are in the entries.
+/// The engine evicts by recency and frequency (`TinyLFU`). It knows no lifetimes: those are in the entries.
 pub(crate) struct L1<V> {
     entries: Cache<u64, Arc<Entry<V>>, BuildHasherDefault<Unhashed>>,
 }

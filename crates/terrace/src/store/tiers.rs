@@ -107,6 +107,15 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         }
     }
 
+    /// Whether an entry that was found before would be found again, and is current.
+    #[inline]
+    pub(crate) fn is_usable(&self, entry: &Entry<V>, key: &[u8]) -> bool {
+        self.flags.is_on(Feature::L1)
+            && entry.is_inside()
+            && entry.key() == key
+            && entry.standing(&self.mirror) == Standing::Current
+    }
+
     /// Looks for `key` in all tiers, and gives the right to fill it. Counts what it finds.
     pub(crate) fn lookup(&self, key: Key, now: Instant) -> (Option<Found<V>>, Ticket) {
         // First the stamp, then the look: what is fetched because nothing was found is newer than its stamp.

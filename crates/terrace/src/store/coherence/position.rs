@@ -3,6 +3,10 @@
 pub(crate) struct Position(pub(super) u64);
 
 impl Position {
+    pub(crate) fn at(position: u64) -> Self {
+        Self(position)
+    }
+
     pub(crate) fn get(self) -> u64 {
         self.0
     }

@@ -1,21 +1,8 @@
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 
-/// A tag as entries carry it: a digest that picks one slot for hard and one for soft invalidations.
-///
-/// Two tags may share a slot. Then one is invalidated with the other, which costs a fetch and never serves anything
-/// that it should not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tag(u32);
-
-impl Tag {
-    pub(super) fn hard_slot(self) -> usize {
-        (self.0 & 0x7fff) as usize
-    }
-
-    pub(super) fn soft_slot(self) -> usize {
-        0x8000 | ((self.0 >> 16) & 0x7fff) as usize
-    }
-}
+/// A tag as entries carry it: a digest keyed at random, so that nobody can choose tags that are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tag(pub(super) u64);
 
 /// Makes tags. What is tagged has a kind, so that a tag given by name never means a path or a partition.
 #[derive(Clone, Debug)]
@@ -40,8 +27,7 @@ impl Tags {
     fn digest(&self, write: impl FnOnce(&mut DefaultHasher)) -> Tag {
         let mut hash = self.0.build_hasher();
         write(&mut hash);
-        let hash = hash.finish();
-        Tag((hash >> 32) as u32 ^ hash as u32)
+        Tag(hash.finish())
     }
 
     /// Carried by every entry.

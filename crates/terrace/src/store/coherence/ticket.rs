@@ -1,4 +1,4 @@
-use super::{Position, Receipt};
+use super::{Mirror, Position, Tag};
 use crate::store::Key;
 
 /// The right to store one entry, taken before its fetch began.
@@ -22,10 +22,10 @@ impl Ticket {
         Self { key, stamp: self.stamp }
     }
 
-    /// The ticket for what the very request brought that caused this invalidation. `None` if another one came between.
-    pub(crate) fn after(mut self, receipt: Receipt) -> Option<Self> {
-        let next = receipt.position() == self.stamp.get() + 1;
-        self.stamp = receipt.position;
-        next.then_some(self)
+    /// Invalidates `tags`, for a request whose own response may be stored: that is valid after the invalidation which
+    /// it causes. `None` if somebody else has invalidated what carries `held` meanwhile.
+    pub(crate) fn superseding(self, mirror: &Mirror, tags: &[Tag], held: &[Tag]) -> Option<Self> {
+        let (receipt, current) = mirror.supersede(tags, self.stamp, held);
+        current.then_some(Self { stamp: receipt.position, ..self })
     }
 }

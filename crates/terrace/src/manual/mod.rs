@@ -1,0 +1,29 @@
+//! The manual.
+//!
+//! | chapter | what it tells |
+//! |---|---|
+//! | [`walks`] | what happens to a request |
+//! | [`failures`] | what happens when something fails |
+//! | [`defaults`] | every default, and why |
+//! | [`howto`] | recipes |
+//! | [`configuration`] | every setting |
+//! | `metrics` | every metric, if that feature is on |
+
+#[doc = include_str!("walks.md")]
+pub mod walks {}
+
+#[doc = include_str!("failures.md")]
+pub mod failures {}
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("howto.md")]
+pub mod howto {}
+
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
+
+#[doc = include_str!("metrics.md")]
+#[cfg(feature = "metrics")]
+pub mod metrics {}
