@@ -304,11 +304,15 @@ impl Trip {
         self.land(Landing::Uncacheable);
         let lasting = !is_failure(head.status) && head.status != StatusCode::NOT_MODIFIED;
         let replaces = self.ask.stored.is_none() || reason != Unstorable::Personal;
-        let shared = self.seen.method() == Method::GET && !self.seen.is_ranged();
-        if lasting && replaces && shared {
-            let ticket = self.ask.ticket.for_key(self.ask.ticket.key().clone());
-            fill::remember_uncacheable(&self.shared.tiers, ticket, self.shared.namespace);
+        if let Some(mark) = self.mark().filter(|_| lasting && replaces) {
+            fill::remember_uncacheable(&self.shared.tiers, mark, self.shared.namespace);
         }
+    }
+
+    /// Where it is remembered that what comes cannot be stored; `None` if others may ask for more than this request.
+    fn mark(&self) -> Option<Ticket> {
+        let whole = self.seen.reads() && self.seen.method() != Method::HEAD && !self.seen.is_ranged();
+        whole.then(|| self.ask.ticket.for_key(self.ask.ticket.key().clone()))
     }
 
     /// Streams a response to its client and into the store.
@@ -326,6 +330,9 @@ impl Trip {
         let Some(tags) = self.all_tags(said) else {
             self.observe().stored(Tier::L1, StoreResult::TooLarge);
             self.land(Landing::Uncacheable);
+            if let Some(mark) = self.mark() {
+                fill::remember_uncacheable(&self.shared.tiers, mark, self.shared.namespace);
+            }
             return self.forward(head, body, false);
         };
         let Some(ticket) = self.ticket(&head, &storable, &tags) else {
@@ -343,6 +350,7 @@ impl Trip {
             cost: tiers.clock().now().duration_since(self.started),
             primary: self.variants(&storable),
             earlier: self.ask.stored.as_ref().filter(|_| storable.is_partial()).map(|found| Arc::clone(&found.entry)),
+            mark: self.mark(),
             namespace: self.shared.namespace,
             content: Content::of(&head.headers),
             tiers,

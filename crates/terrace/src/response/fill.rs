@@ -24,6 +24,8 @@ pub(super) struct Fill {
     pub(super) cost: Duration,
     /// Under which key the variants are found, if the response varies, and the hash of this one's for its language.
     pub(super) primary: Option<(Key, Option<u64>)>,
+    /// Where it is remembered if the content turns out too large.
+    pub(super) mark: Option<Ticket>,
     /// A part that is stored already and may combine with this one.
     pub(super) earlier: Option<Arc<Entry<Cached>>>,
     pub(super) content: Content,
@@ -90,7 +92,10 @@ impl Fill {
     }
 
     /// The content is over the limit.
-    pub(super) fn too_large(self) {
+    pub(super) fn too_large(mut self) {
+        if let Some(mark) = self.mark.take() {
+            remember_uncacheable(&self.tiers, mark, self.namespace);
+        }
         self.unstored(StoreResult::TooLarge);
     }
 
@@ -122,7 +127,8 @@ impl Fill {
             return self.too_large();
         };
         if !self.is_listed() {
-            return self.too_large();
+            // Not remembered: a flood of variants would fill the memory with what is remembered of it.
+            return self.unstored(StoreResult::TooLarge);
         }
         let entry = store(&self.tiers, self.ticket, cached, self.tags, self.namespace);
         if let Some(lead) = self.lead {

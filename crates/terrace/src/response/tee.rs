@@ -61,8 +61,11 @@ where
             client_is_gone: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), client: Mutex::new(None), waiters });
+        // Those who wait may begin to read at once, on other threads: not before there is a fill to read for.
+        let mut state = lock(&shared.state);
         fill.streams(Arc::clone(&shared) as Arc<dyn Stream>);
-        lock(&shared.state).fill = Some(fill);
+        state.fill = Some(fill);
+        drop(state);
         Ok(Self(shared))
     }
 }
@@ -147,13 +150,13 @@ where
     }
 
     fn took(&mut self, frame: Frame<Bytes>) {
+        // Nothing follows trailers, and a server may not ask whether anything does.
+        let ends = frame.is_trailers() || self.source.as_ref().is_some_and(|source| source.is_end_stream());
         self.fill = self.fill.take().and_then(|fill| fill.with(&frame));
         if !self.client_is_gone {
             self.read.push_back(Ok(frame));
         }
-        // With a Content-Length a server may drop the body after its last byte and never see the end.
-        let complete = self.fill.as_ref().is_some_and(Fill::has_all_declared);
-        if complete || self.source.as_ref().is_some_and(Body::is_end_stream) {
+        if ends {
             self.finish();
         }
     }
@@ -200,7 +203,8 @@ where
         let mut state = lock(&self.state);
         let ahead = state.read.len();
         while state.fill.is_some() && state.read_on(&self) {}
-        if state.read.len() > ahead {
+        // Its end, too, may show to us alone: who has it need not wake anybody.
+        if state.read.len() > ahead || state.source.is_none() {
             drop(state);
             let client = lock(&self.client).take();
             client.into_iter().for_each(Waker::wake);
@@ -210,12 +214,21 @@ where
     fn forsaken(&self) {
         let mut state = lock(&self.state);
         if state.client_is_gone {
-            state.source = None;
-            let fill = state.fill.take();
-            // Outside the lock: the fill's end wakes others.
+            let (source, fill) = (state.source.take(), state.fill.take());
             drop(state);
-            drop(fill);
+            stop(source, fill);
         }
+    }
+}
+
+/// Ends a response that nobody reads on, outside of any lock: the fill's end wakes others.
+///
+/// A server over HTTP/1 drops a body after the last byte of its Content-Length and never sees the end. That is not
+/// taken for the end before, because trailers may follow.
+fn stop<B>(source: B, fill: Option<Fill>) {
+    drop(source);
+    if let Some(fill) = fill.filter(Fill::has_all_declared) {
+        fill.finish();
     }
 }
 
@@ -224,11 +237,11 @@ impl<B: Body<Data = Bytes>> Drop for Tee<B> {
         let mut state = lock(&self.0.state);
         state.client_is_gone = true;
         state.read.clear();
-        let awaited = state.fill.as_ref().is_some_and(Fill::is_awaited);
+        let awaited = state.fill.as_ref().is_some_and(|fill| fill.is_awaited() && !fill.has_all_declared());
         if !awaited {
             let (source, fill) = (state.source.take(), state.fill.take());
             drop(state);
-            drop((source, fill));
+            stop(source, fill);
         }
     }
 }
