@@ -19,7 +19,7 @@ pub(super) struct Target<'a> {
     scheme: &'a str,
     host: Cow<'a, str>,
     path: &'a str,
-    query: Cow<'a, str>,
+    query: Option<Cow<'a, str>>,
     partition: Option<&'a Partition>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Target<'a> {
             scheme: uri.scheme_str().unwrap_or("http"),
             host: host(uri, request.headers())?,
             path: uri.path(),
-            query: significant(uri.query().unwrap_or_default(), rules.query_rule()),
+            query: significant(uri.query(), rules.query_rule()),
             partition: extensions.get(),
         })
     }
@@ -51,7 +51,7 @@ impl<'a> Target<'a> {
         push(key, Some(self.scheme.as_bytes()));
         push(key, Some(self.host.as_bytes()));
         push(key, Some(self.path.as_bytes()));
-        push(key, Some(self.query.as_bytes()));
+        push(key, self.query.as_deref().map(str::as_bytes));
     }
 
     /// Whether a `POST` is to be treated like a `GET`, for its body is part of the key.
@@ -61,7 +61,7 @@ impl<'a> Target<'a> {
 
     /// The tags that the entry carries without being told.
     pub(super) fn tags(&self, tags: &Tags) -> Vec<Tag> {
-        let mut all = tags.implicit(&self.host, self.path, &self.query);
+        let mut all = tags.implicit(&self.host, self.path, self.query.as_deref().unwrap_or_default());
         all.extend(self.partition.map(|partition| tags.partition(partition.name())));
         all
     }
@@ -111,20 +111,21 @@ fn single_host(headers: &HeaderMap) -> Option<&str> {
     host.to_str().ok().filter(|_| lines.next().is_none())
 }
 
-/// The query as it counts for the key.
-fn significant<'a>(query: &'a str, rule: &Query) -> Cow<'a, str> {
+/// The query as it counts for the key. An empty one is not the same as none, where it counts exactly as it is.
+fn significant<'a>(query: Option<&'a str>, rule: &Query) -> Option<Cow<'a, str>> {
     let kept: &dyn Fn(&str) -> bool = match rule {
-        Query::Exact => return query.into(),
+        Query::Exact => return query.map(Cow::from),
         Query::Sorted => &|_| true,
         Query::Without(names) => &|name| !names.iter().any(|other| other == name),
         Query::Only(names) => &|name| names.iter().any(|other| other == name),
     };
     let name = |parameter: &'a str| parameter.split('=').next().unwrap_or_default();
-    let parameters = query.split('&').filter(|parameter| !parameter.is_empty() && kept(name(parameter)));
+    let parameters =
+        query.unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty() && kept(name(parameter)));
     let mut parameters: Vec<&str> = parameters.collect();
     // Stable: parameters of one name keep their order, which may mean something.
     parameters.sort_by_key(|parameter| name(parameter));
-    parameters.join("&").into()
+    Some(parameters.join("&").into())
 }
 
 /// What a rule adds to the key.
