@@ -5,6 +5,7 @@ use crate::store::{Tag, Tags};
 use http::header::{HOST, RANGE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use terrace_policy::{selecting_values, selecting_values_in};
@@ -148,14 +149,25 @@ pub(super) fn variant_in(primary: &[u8], fields: &[HeaderName], request: &Header
     with_values(primary, fields, &selecting_values_in(fields, request, language))
 }
 
+/// A digest stands for values that may be secrets (`Cookie`, `Authorization`, `X-Api-Key`): keys are kept, and
+/// credentials must not be.
 fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
     let mut key = KeyBuf::from_slice(primary);
     for field in fields {
         push(&mut key, Some(field.as_str().as_bytes()));
     }
     push(&mut key, None);
-    key.extend_from_slice(values);
+    if fields.iter().all(is_negotiation) {
+        key.extend_from_slice(values);
+    } else {
+        key.extend_from_slice(&Sha256::digest(values));
+    }
     key
+}
+
+/// `Accept`, `Accept-Encoding` and the like, which tell nothing about who asks.
+fn is_negotiation(field: &HeaderName) -> bool {
+    field.as_str().starts_with("accept")
 }
 
 /// What a request was, after it has gone to the origin.
