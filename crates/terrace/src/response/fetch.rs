@@ -158,7 +158,8 @@ impl Trip {
 
     fn presented(&self, resident: Duration) -> Presented<'_> {
         let (method, headers) = (self.seen.method(), self.seen.headers());
-        Presented { method, headers, resident, expired: false, collapsed: true }
+        let partitioned = self.seen.is_partitioned();
+        Presented { method, headers, resident, expired: false, collapsed: true, partitioned }
     }
 
     /// Whether the stored response would answer the request, if only it were valid.

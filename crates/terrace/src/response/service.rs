@@ -1,7 +1,7 @@
 use super::answer::from_stored;
 use super::body::ResponseBody;
 use super::drive::{Job, drive, post, refresh};
-use super::extension::Bypass;
+use super::extension::{Bypass, Partition};
 use super::future::ResponseFuture;
 use super::key::{KeyBuf, Target, extra_part};
 use super::rules::Rules;
@@ -224,6 +224,7 @@ fn peek<B>(shared: &Shared, rules: &Rules, hash: u64, key: &[u8], request: &Requ
         resident: found.entry.resident(now),
         expired: found.expired,
         collapsed: false,
+        partitioned: request.extensions().get::<Partition>().is_some(),
     };
     match plan(cached, &presented, rules.policy()) {
         Plan::Serve(answer) if cached.facts().freshness().is_fresh(presented.resident) => Some(Hit { found, answer }),
