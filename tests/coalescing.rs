@@ -360,7 +360,13 @@ async fn when_the_body_fails_a_waiter_leads() {
 // What cannot be shared
 
 /// Sends `n` requests to an origin that holds them all, and says how many were in it at once.
-async fn at_once(store: &Store, gate: &Gate, service: &Cache<Origin>, n: usize, request: fn() -> Request<Body>) -> usize {
+async fn at_once(
+    store: &Store,
+    gate: &Gate,
+    service: &Cache<Origin>,
+    n: usize,
+    request: fn() -> Request<Body>,
+) -> usize {
     let (arrived, waited) = (gate.arrived(), waits(store));
     let tasks: Vec<_> = (0..n).map(|_| spawn(service, request())).collect();
     let here = || gate.arrived() - arrived;
@@ -465,7 +471,8 @@ async fn an_uncacheable_answer_to_a_post_keyed_by_its_body_is_remembered() {
     gate.admit(1);
     first.await.unwrap();
     let tasks: Vec<_> = (0..20).map(|_| spawn(&service, post())).collect();
-    until("each is in the origin or waits", || gate.arrived() - 1 + usize::try_from(waits(&store)).unwrap() == 20).await;
+    until("each is in the origin or waits", || gate.arrived() - 1 + usize::try_from(waits(&store)).unwrap() == 20)
+        .await;
     assert_eq!(gate.arrived(), 21, "all are in the origin at once");
     gate.open();
     answers(tasks).await;

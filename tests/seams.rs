@@ -21,9 +21,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use terrace::clock::FakeClock;
 use terrace::{BodyDigestLayer, Bypass, Cache, CacheLayer, Config, ResponseBody, ResponseOverride, Rules, Store};
-use terrace_tests::{
-    Answer, Body, Failure, Gate, Origin, ask, call, fed, get, read, respond, spawn, text, until,
-};
+use terrace_tests::{Answer, Body, Failure, Gate, Origin, ask, call, fed, get, read, respond, spawn, text, until};
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
@@ -123,7 +121,9 @@ async fn inside_nested_routers_every_extractor_works() {
 async fn two_nested_routers_over_one_store_never_answer_for_each_other() {
     let store = Store::memory();
     let inner = |name: &'static str| {
-        Router::<()>::new().route("/me", routing::get(move || async move { ([FRESH], name) })).layer(CacheLayer::new(store.clone()))
+        Router::<()>::new()
+            .route("/me", routing::get(move || async move { ([FRESH], name) }))
+            .layer(CacheLayer::new(store.clone()))
     };
     let app = Router::new().nest("/v1", inner("one")).nest("/v2", inner("two"));
     assert_eq!(fetch_path(&app, "/v1/me").await.text(), "one");
@@ -221,7 +221,9 @@ where
             let (io, service) = (TokioIo::new(stream), TowerToHyperService::new(cache.clone()));
             drop(tokio::spawn(async move {
                 if http2 {
-                    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
+                    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(io, service)
+                        .await;
                 } else {
                     let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
                 }
@@ -459,7 +461,8 @@ async fn echo(rules: Rules) -> (EchoClient, Arc<AtomicUsize>) {
     let cache = CacheLayer::new(Store::memory()).rules(rules);
     let server = tonic::transport::Server::builder().layer(BodyDigestLayer::new()).layer(cache).add_service(echo);
     drop(tokio::spawn(server.serve_with_incoming(incoming)));
-    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let channel =
+        tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     (EchoClient(tonic::client::Grpc::new(channel)), calls)
 }
 

@@ -12,7 +12,8 @@ use std::task::Poll;
 use terrace::clock::FakeClock;
 use terrace::{Cache, CacheLayer, Config, Store};
 use terrace_tests::{
-    Answer, Body, Origin, Scripted, ask, call, empty, fed, full, get, head, read, respond, scripted, spawn, text, until, waits,
+    Answer, Body, Origin, Scripted, ask, call, empty, fed, full, get, head, read, respond, scripted, spawn, text,
+    until, waits,
 };
 use tokio::task::JoinHandle;
 use tower::Layer;
@@ -282,18 +283,19 @@ fn without_ours(answer: &Answer) -> Vec<(HeaderName, HeaderValue)> {
 }
 
 fn elaborate(status: u16) -> Response<Body> {
-    let mut response = respond(status, &[("cache-control", "max-age=60"), ("date", "Wed, 01 Jan 2025 00:00:00 GMT")], {
-        let (feed, body) = fed();
-        feed.send("one ");
-        feed.send("");
-        feed.send(&b"\xff\x00two"[..]);
-        let mut trailers = HeaderMap::new();
-        trailers.append("x-checksum", "1".parse().unwrap());
-        trailers.append("x-checksum", "0".parse().unwrap());
-        trailers.append("x-raw", HeaderValue::from_bytes(b"\xfe\xff").unwrap());
-        feed.trailers(trailers);
-        body
-    });
+    let mut response =
+        respond(status, &[("cache-control", "max-age=60"), ("date", "Wed, 01 Jan 2025 00:00:00 GMT")], {
+            let (feed, body) = fed();
+            feed.send("one ");
+            feed.send("");
+            feed.send(&b"\xff\x00two"[..]);
+            let mut trailers = HeaderMap::new();
+            trailers.append("x-checksum", "1".parse().unwrap());
+            trailers.append("x-checksum", "0".parse().unwrap());
+            trailers.append("x-raw", HeaderValue::from_bytes(b"\xfe\xff").unwrap());
+            feed.trailers(trailers);
+            body
+        });
     let fields = response.headers_mut();
     for value in ["z", "a", "m", "a"] {
         fields.append("x-many", value.parse().unwrap());

@@ -240,6 +240,7 @@ fn reuse(stored: &StoredResponse, input: &Input, policy: &Policy, len: u64) {
         resident: Duration::from_secs(resident),
         expired: input.options & 64 != 0,
         collapsed: input.options & 128 != 0,
+        partitioned: input.options & 16 != 0,
     };
     let (soon, later) = (ask(input.resident.into()), ask(u64::from(input.resident) + u64::from(input.longer)));
     let freshness = stored.freshness();

@@ -37,6 +37,7 @@ fuzz_target!(|input: Input<'_>| {
             resident: Duration::ZERO,
             expired: false,
             collapsed: false,
+            partitioned: false,
         };
         match answer(&stored, &presented) {
             Some(Answer::Partial(slices)) => check_slices(&stored, &slices, first, &input, &request),

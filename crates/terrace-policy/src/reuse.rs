@@ -24,6 +24,9 @@ pub struct Presented<'a> {
     /// The request waited for the very fetch that brought the response ("collapsed requests",
     /// section 4), so that the response is as good to it as one of its own.
     pub collapsed: bool,
+    /// The stored response is kept apart for one principal, to whom the request belongs: its credentials
+    /// do not speak against an answer.
+    pub partitioned: bool,
 }
 
 /// What to do with a request and a stored response.
@@ -69,7 +72,8 @@ pub fn plan(stored: &impl Stored, request: &Presented<'_>, policy: &Policy) -> P
     } else {
         RequestDirectives::default()
     };
-    if policy.guard_cookies && !stored.facts().freshness.source().is_explicit() && has_credentials(request.headers) {
+    let guarded = policy.guard_cookies && !request.partitioned;
+    if guarded && !stored.facts().freshness.source().is_explicit() && has_credentials(request.headers) {
         return Plan::Forward(Forward::Request);
     }
     let usable = usability(&stored.facts().freshness, request, &directives, policy);

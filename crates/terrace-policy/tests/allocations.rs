@@ -62,6 +62,7 @@ fn decides(request: &[(&'static str, &'static str)], expected: &Answer) {
             resident: Duration::from_secs(30),
             expired: false,
             collapsed: false,
+            partitioned: false,
         };
         let mut decided = None;
         let counted = measure(|| decided = Some(plan(&stored, &presented, &policy)));

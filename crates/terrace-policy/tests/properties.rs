@@ -224,7 +224,7 @@ fn stored(trip: &Trip, policy: &Policy, len: u64) -> Option<StoredResponse> {
 }
 
 fn presented<'a>(method: &'a Method, headers: &'a HeaderMap, resident: Duration) -> Presented<'a> {
-    Presented { method, headers, resident, expired: false, collapsed: false }
+    Presented { method, headers, resident, expired: false, collapsed: false, partitioned: false }
 }
 
 proptest! {
@@ -257,6 +257,7 @@ proptest! {
                     resident,
                     expired: flags.0,
                     collapsed: flags.1,
+                    partitioned: false,
                 };
                 let _ = (plan(&stored, &presented, &policy), stored.freshness().may_serve_on_error(resident, flags.0));
                 if let Some(Answer::Partial(slices)) = answer(&stored, &presented) {

@@ -268,6 +268,10 @@ fn a_guess_never_answers_a_request_with_credentials_under_the_safe_rules() {
             assert_eq!(get(&guessed, request, 0, &policy), guess, "{name} {request:?}");
             assert_eq!(get(&heuristic, request, 0, &policy), guess, "{name} {request:?}");
             assert_eq!(get(&stated, request, 0, &policy), FULL, "{name} {request:?}");
+            // In a partition the credentials are those of the one it belongs to.
+            let request = headers(request);
+            let own = Presented { partitioned: true, ..asking(&Method::GET, &request, 0) };
+            assert_eq!(plan(&guessed, &own, &policy), FULL, "{name} {request:?}");
         }
         assert_eq!(get(&guessed, &[], 0, &policy), FULL, "{name}");
     }

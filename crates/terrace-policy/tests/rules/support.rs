@@ -128,5 +128,5 @@ pub(crate) fn get(stored: &StoredResponse, request: Lines<'_>, resident: u64, po
 }
 
 pub(crate) fn asking<'a>(method: &'a Method, headers: &'a HeaderMap, resident: u64) -> Presented<'a> {
-    Presented { method, headers, resident: secs(resident), expired: false, collapsed: false }
+    Presented { method, headers, resident: secs(resident), expired: false, collapsed: false, partitioned: false }
 }

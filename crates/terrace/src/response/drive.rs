@@ -4,6 +4,7 @@
 
 use super::answer::{from_stored, gateway_timeout};
 use super::body::ResponseBody;
+use super::extension::Partition;
 use super::fetch::Fetch;
 use super::key::variant;
 use super::rules::Rules;
@@ -278,6 +279,7 @@ impl<S, B> Job<S, B> {
             resident: found.entry.resident(self.now),
             expired: found.expired,
             collapsed,
+            partitioned: self.request.extensions().get::<Partition>().is_some(),
         }
     }
 

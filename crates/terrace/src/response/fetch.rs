@@ -9,7 +9,7 @@ use super::key::{Seen, variant};
 use super::rules::Rules;
 use super::select;
 use super::service::{Shared, Unsafe};
-use super::stored::{Cached, CachedResponse};
+use super::stored::{Cached, CachedResponse, Variant};
 use super::tee::Tee;
 use crate::clock::Instant;
 use crate::observe::PendingRequest;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use terrace_policy::{
     CacheStatus, Exchange, Forward, Policy, Presented, Storable, Stored, StoredResponse, Timing, Unstorable, Validated,
-    answer, freshen, storable, strip_preconditions,
+    Vary, answer, freshen, storable, strip_preconditions,
 };
 use tower_service::Service;
 
@@ -158,7 +158,8 @@ impl Trip {
 
     fn presented(&self, resident: Duration) -> Presented<'_> {
         let (method, headers) = (self.seen.method(), self.seen.headers());
-        Presented { method, headers, resident, expired: false, collapsed: true }
+        let partitioned = self.seen.is_partitioned();
+        Presented { method, headers, resident, expired: false, collapsed: true, partitioned }
     }
 
     /// Whether the stored response would answer the request, if only it were valid.
@@ -479,11 +480,37 @@ impl Trip {
         }
         let tiers = &self.shared.tiers;
         let mut tags = found.entry.tags().to_vec();
-        tags.extend(said.tags.iter().map(|name| tiers.mirror().tags().name(name)));
+        let named = said.tags.iter().map(|name| tiers.mirror().tags().name(name));
+        tags.extend(named.filter(|tag| !found.entry.tags().contains(tag)).collect::<Vec<_>>());
         let always_validates = served.facts().freshness().always_validates();
-        let ticket = self.ask.ticket.for_key(self.ask.ticket.key().clone());
+        let Some(ticket) = self.refiled(found, &served, &tags) else {
+            return self.land(Landing::Uncacheable);
+        };
         let entry = fill::store(tiers, ticket, served, tags, self.shared.namespace);
         self.land(if always_validates { Landing::Uncacheable } else { Landing::Entry(entry) });
+    }
+
+    /// The ticket for the key that a freshened response belongs under: another one if its `Vary` has changed, or requests
+    /// would find it whose fields were not compared. `None` if there are too many variants.
+    fn refiled(&self, found: &Found<Cached>, served: &CachedResponse, tags: &[Tag]) -> Option<Ticket> {
+        let (tiers, request) = (&self.shared.tiers, self.seen.headers());
+        let ticket = self.ask.ticket.for_key(self.ask.ticket.key().clone());
+        let (before, headers) = (response(found)?.headers(), served.headers());
+        let Vary::Fields(fields) = Vary::of(&headers) else {
+            return None;
+        };
+        if Vary::of(&before) == Vary::Fields(fields.clone()) {
+            return Some(ticket);
+        }
+        tiers.remove(ticket.key());
+        if fields.is_empty() {
+            return Some(ticket.for_key(self.primary.clone()));
+        }
+        let key = variant(self.primary.bytes(), &fields, request);
+        let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
+        let language = select::language(tiers, &self.primary, &fields, request, &headers, self.rules.policy());
+        let variant = Variant { fields: &fields, key: ticket.key(), language };
+        fill::list(tiers, &self.primary, &variant, &ticket, tags, self.shared.namespace).then_some(ticket)
     }
 
     /// A response to `HEAD` freshens the stored one, or shows that it is outdated (RFC 9111 section 4.3.5).

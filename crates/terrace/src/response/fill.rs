@@ -158,32 +158,42 @@ impl Fill {
 
     /// Lists a variant among the others of its URL. `false` if there are too many.
     fn is_listed(&self) -> bool {
-        let Some((primary, language)) = &self.primary else {
-            return true;
-        };
-        let (tiers, ticket) = (&self.tiers, &self.ticket);
-        let variant = Variant { fields: self.storable.vary(), key: ticket.key(), language: *language };
-        let known = tiers.peek(primary.hash(), primary.bytes());
-        let known = known.as_ref().and_then(|found| match found.entry.value() {
-            Cached::Variants(variants) => Some(variants),
-            _ => None,
-        });
-        if known.is_some_and(|variants| variants.contains(&variant)) {
-            return true;
-        }
-        let Some(variants) = known.cloned().unwrap_or_default().with(&variant, tiers.settings().max_variants()) else {
-            return false;
-        };
-        let fill = store::Fill {
-            bytes: variants.bytes(),
-            value: Cached::Variants(variants),
-            tags: self.tags.clone(),
-            life: Duration::MAX,
-            namespace: self.namespace,
-        };
-        drop(tiers.fill(ticket.for_key(primary.clone()), fill));
-        true
+        self.primary.as_ref().is_none_or(|(primary, language)| {
+            let variant = Variant { fields: self.storable.vary(), key: self.ticket.key(), language: *language };
+            list(&self.tiers, primary, &variant, &self.ticket, &self.tags, self.namespace)
+        })
     }
+}
+
+/// Lists a variant among the others of the URL with the key `primary`. `false` if there are too many.
+pub(super) fn list(
+    tiers: &Tiers<Cached>,
+    primary: &Key,
+    variant: &Variant<'_>,
+    ticket: &Ticket,
+    tags: &[Tag],
+    namespace: Namespace,
+) -> bool {
+    let known = tiers.peek(primary.hash(), primary.bytes());
+    let known = known.as_ref().and_then(|found| match found.entry.value() {
+        Cached::Variants(variants) => Some(variants),
+        _ => None,
+    });
+    if known.is_some_and(|variants| variants.contains(variant)) {
+        return true;
+    }
+    let Some(variants) = known.cloned().unwrap_or_default().with(variant, tiers.settings().max_variants()) else {
+        return false;
+    };
+    let fill = store::Fill {
+        bytes: variants.bytes(),
+        value: Cached::Variants(variants),
+        tags: tags.to_vec(),
+        life: Duration::MAX,
+        namespace,
+    };
+    drop(tiers.fill(ticket.for_key(primary.clone()), fill));
+    true
 }
 
 /// Stores a complete response.

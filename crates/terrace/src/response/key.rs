@@ -5,6 +5,7 @@ use crate::store::{Tag, Tags};
 use http::header::{HOST, RANGE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::ops::Deref;
 use terrace_policy::{selecting_values, selecting_values_in};
@@ -61,7 +62,7 @@ pub(super) struct Target<'a> {
     scheme: &'a str,
     host: Cow<'a, str>,
     path: &'a str,
-    query: Cow<'a, str>,
+    query: Option<Cow<'a, str>>,
     partition: Option<&'a Partition>,
 }
 
@@ -78,7 +79,7 @@ impl<'a> Target<'a> {
             scheme: uri.scheme_str().unwrap_or("http"),
             host: host(uri, request.headers())?,
             path: uri.path(),
-            query: significant(uri.query().unwrap_or_default(), rules.query_rule()),
+            query: significant(uri.query(), rules.query_rule()),
             partition: extensions.get(),
         })
     }
@@ -91,7 +92,7 @@ impl<'a> Target<'a> {
             Some(self.scheme.as_bytes()),
             Some(self.host.as_bytes()),
             Some(self.path.as_bytes()),
-            Some(self.query.as_bytes()),
+            self.query.as_deref().map(str::as_bytes),
             Some(rules.version_text().as_bytes()),
             self.keyed_by_body.map(BodyDigest::bytes),
             self.partition.map(|partition| partition.name().as_bytes()),
@@ -119,7 +120,7 @@ impl<'a> Target<'a> {
 
     /// The tags that the entry carries without being told.
     pub(super) fn tags(&self, tags: &Tags) -> Vec<Tag> {
-        let mut all = tags.implicit(&self.host, self.path, &self.query);
+        let mut all = tags.implicit(&self.host, self.path, self.query.as_deref().unwrap_or_default());
         all.extend(self.partition.map(|partition| tags.partition(partition.name())));
         all
     }
@@ -177,20 +178,21 @@ fn single_host(headers: &HeaderMap) -> Option<&str> {
     std::str::from_utf8(host.as_bytes()).ok().filter(|_| single)
 }
 
-/// The query as it counts for the key.
-fn significant<'a>(query: &'a str, rule: &Query) -> Cow<'a, str> {
+/// The query as it counts for the key. An empty one is not the same as none, where it counts exactly as it is.
+fn significant<'a>(query: Option<&'a str>, rule: &Query) -> Option<Cow<'a, str>> {
     let kept: &dyn Fn(&str) -> bool = match rule {
-        Query::Exact => return query.into(),
+        Query::Exact => return query.map(Cow::from),
         Query::Sorted => &|_| true,
         Query::Without(names) => &|name| !names.iter().any(|other| other == name),
         Query::Only(names) => &|name| names.iter().any(|other| other == name),
     };
     let name = |parameter: &'a str| parameter.split('=').next().unwrap_or_default();
-    let parameters = query.split('&').filter(|parameter| !parameter.is_empty() && kept(name(parameter)));
+    let parameters =
+        query.unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty() && kept(name(parameter)));
     let mut parameters: Vec<&str> = parameters.collect();
     // Stable: parameters of one name keep their order, which may mean something.
     parameters.sort_by_key(|parameter| name(parameter));
-    parameters.join("&").into()
+    Some(parameters.join("&").into())
 }
 
 /// What a rule adds to the key.
@@ -213,6 +215,8 @@ pub(super) fn variant_in(primary: &[u8], fields: &[HeaderName], request: &Header
     with_values(primary, fields, &selecting_values_in(fields, request, language))
 }
 
+/// A digest stands for values that may be secrets (`Cookie`, `Authorization`, `X-Api-Key`): keys are kept, and
+/// credentials must not be.
 fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
     let mut key = KeyBuf::new();
     key.push(primary);
@@ -221,8 +225,17 @@ fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
         key.push(field.as_str().as_bytes());
     }
     key.push(&[0xff; 4]);
-    key.push(values);
+    if fields.iter().all(is_negotiation) {
+        key.push(values);
+    } else {
+        key.push(&Sha256::digest(values));
+    }
     key
+}
+
+/// `Accept`, `Accept-Encoding` and the like, which tell nothing about who asks.
+fn is_negotiation(field: &HeaderName) -> bool {
+    field.as_str().starts_with("accept")
 }
 
 /// What a request was, after it has gone to the origin.

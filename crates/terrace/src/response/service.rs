@@ -1,7 +1,7 @@
 use super::answer::{from_head, from_stored};
 use super::body::ResponseBody;
 use super::drive::{Job, drive, post, refresh};
-use super::extension::Bypass;
+use super::extension::{Bypass, Partition};
 use super::future::ResponseFuture;
 use super::hot::Hot;
 use super::key::{Target, extra_part, original_uri};
@@ -283,6 +283,7 @@ fn look<B>(
         resident: found.entry.resident(now),
         expired: found.expired,
         collapsed: false,
+        partitioned: request.extensions().get::<Partition>().is_some(),
     };
     match plan(cached, &presented, rules.policy()) {
         Plan::Serve(answer) if cached.facts().freshness().is_fresh(presented.resident) => {
