@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 /// Empty if the method is safe or the response is an error: "a non-error response is one with a 2xx
 /// (Successful) or 3xx (Redirection) status code". A method that is not known to be safe counts as unsafe.
 pub fn invalidates(method: &Method, target: &Uri, status: StatusCode, response: &HeaderMap) -> Vec<Uri> {
-    if is_safe(method) || !(status.is_success() || status.is_redirection()) {
+    if is_safe(method) || !is_success(status) {
         return Vec::new();
     }
     let mut uris = vec![target.clone()];
@@ -20,6 +20,11 @@ pub fn invalidates(method: &Method, target: &Uri, status: StatusCode, response: 
         uris.extend(located.filter(|uri| !uris.contains(uri)));
     }
     uris
+}
+
+/// "a non-error response is one with a 2xx (Successful) or 3xx (Redirection) status code" (section 4.4).
+pub fn is_success(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
 }
 
 /// The safe methods of the IANA registry that an origin may be sent.

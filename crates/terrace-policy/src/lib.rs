@@ -35,7 +35,7 @@ mod vary;
 pub use demands::Demands;
 pub use directives::{Qualified, RequestDirectives, ResponseDirectives};
 pub use freshness::{Freshness, LifetimeSource, Timing};
-pub use invalidate::{invalidates, is_safe};
+pub use invalidate::{invalidates, is_safe, is_success};
 pub use policy::Policy;
 pub use range::{ByteRange, unsatisfied_range};
 pub use reuse::{Answer, Plan, Presented, Slice, answer, is_plain_hit, plan};

@@ -479,11 +479,16 @@ impl Trip {
             return self.land(Landing::Uncacheable);
         }
         let tiers = &self.shared.tiers;
-        let mut tags = found.entry.tags().to_vec();
-        let named = said.tags.iter().map(|name| tiers.mirror().tags().name(name));
-        tags.extend(named.filter(|tag| !found.entry.tags().contains(tag)).collect::<Vec<_>>());
+        let mut tags: Vec<Tag> = found.entry.tags().collect();
+        for tag in said.tags.iter().map(|name| tiers.mirror().tags().name(name)) {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
         let always_validates = served.facts().freshness().always_validates();
-        let Some(ticket) = self.refiled(found, &served, &tags) else {
+        let many = said.tags.len() as u64 > tiers.settings().max_tags();
+        let Some(ticket) = self.refiled(found, &served, &tags).filter(|_| !many) else {
+            tiers.remove(self.ask.ticket.key());
             return self.land(Landing::Uncacheable);
         };
         let entry = fill::store(tiers, ticket, served, tags, self.shared.namespace);

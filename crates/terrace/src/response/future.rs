@@ -86,9 +86,9 @@ where
         match self.project().inner.project() {
             InnerProj::Ready { response } => Poll::Ready(Ok(response.take().expect("polled after its end"))),
             InnerProj::Forward { call, after } => {
-                let mut response = ready!(call.poll(cx))?;
+                let response = ready!(call.poll(cx))?;
                 if let Some(after) = after.take() {
-                    after.finish(&mut response);
+                    after.apply(response.status(), response.headers());
                 }
                 Poll::Ready(Ok(response.map(ResponseBody::forward)))
             }

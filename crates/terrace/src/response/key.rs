@@ -98,13 +98,9 @@ impl<'a> Target<'a> {
             self.partition.map(|partition| partition.name().as_bytes()),
             extra.map(str::as_bytes),
         ];
-        let mut lengths = [[0xff; 4]; 8];
-        for (length, part) in lengths.iter_mut().zip(parts) {
-            if let Some(part) = part {
-                *length = len32(part);
-            }
-        }
-        key.push(lengths.as_flattened());
+        let mut lengths = Lengths::new();
+        parts.iter().for_each(|part| lengths.push(part.map(<[u8]>::len)));
+        key.push(lengths.bytes());
         for part in parts.into_iter().flatten() {
             if !part.is_empty() {
                 key.push(part);
@@ -124,24 +120,52 @@ impl<'a> Target<'a> {
         all.extend(self.partition.map(|partition| tags.partition(partition.name())));
         all
     }
-
-    /// The target URI in absolute form (RFC 9110 section 7.1), as far as it can be written as one.
-    pub(super) fn uri(&self, original: &Uri) -> Uri {
-        let absolute = || {
-            let mut parts = original.clone().into_parts();
-            parts.scheme = Some(Scheme::try_from(self.scheme).ok()?);
-            parts.authority = Some(Authority::try_from(&*self.host).ok()?);
-            parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
-            Uri::from_parts(parts).ok()
-        };
-        absolute().unwrap_or_else(|| original.clone())
-    }
 }
 
-/// A length; all ones stand for what is not there.
-#[inline]
-fn len32(part: &[u8]) -> [u8; 4] {
-    u32::try_from(part.len()).unwrap_or(u32::MAX - 1).to_be_bytes()
+/// A target URI in absolute form (RFC 9110 section 7.1), as far as it can be written as one.
+pub(super) fn absolute(uri: &Uri, host: &str) -> Uri {
+    let absolute = || {
+        let mut parts = uri.clone().into_parts();
+        parts.scheme.get_or_insert(Scheme::HTTP);
+        parts.authority = Some(Authority::try_from(host).ok()?);
+        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        Uri::from_parts(parts).ok()
+    };
+    absolute().unwrap_or_else(|| uri.clone())
+}
+
+/// The lengths of the parts of a key, seven bits to a byte. Zero stands for a part that is not there, and each length is
+/// one more than it is.
+struct Lengths {
+    bytes: [u8; 40],
+    len: usize,
+}
+
+impl Lengths {
+    fn new() -> Self {
+        Self { bytes: [0; 40], len: 0 }
+    }
+
+    #[inline]
+    fn push(&mut self, len: Option<usize>) {
+        // Nothing that is longer than a key may be is stored.
+        let mut rest = len.map_or(0, |len| u32::try_from(len).unwrap_or(u32::MAX).saturating_add(1));
+        while rest >= 0x80 {
+            self.push_byte(rest.to_be_bytes()[3] | 0x80);
+            rest >>= 7;
+        }
+        self.push_byte(rest.to_be_bytes()[3]);
+    }
+
+    #[inline]
+    fn push_byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 /// The URI that the client sent. A nested axum router has taken its prefix off the request's own, and two of them may
@@ -179,7 +203,7 @@ fn single_host(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The query as it counts for the key. An empty one is not the same as none, where it counts exactly as it is.
-fn significant<'a>(query: Option<&'a str>, rule: &Query) -> Option<Cow<'a, str>> {
+pub(super) fn significant<'a>(query: Option<&'a str>, rule: &Query) -> Option<Cow<'a, str>> {
     let kept: &dyn Fn(&str) -> bool = match rule {
         Query::Exact => return query.map(Cow::from),
         Query::Sorted => &|_| true,
@@ -221,10 +245,12 @@ fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
     let mut key = KeyBuf::new();
     key.push(primary);
     for field in fields {
-        key.push(&len32(field.as_str().as_bytes()));
+        let mut length = Lengths::new();
+        length.push(Some(field.as_str().len()));
+        key.push(length.bytes());
         key.push(field.as_str().as_bytes());
     }
-    key.push(&[0xff; 4]);
+    key.push(&[0]);
     if fields.iter().all(is_negotiation) {
         key.push(values);
     } else {
@@ -285,11 +311,11 @@ impl Seen {
     /// The target URI in absolute form.
     pub(super) fn uri(&self, rules: &Rules) -> Uri {
         let target = Target::of(&self.0, rules);
-        target.map_or_else(|| self.0.uri().clone(), |target| target.uri(self.0.uri()))
+        target.map_or_else(|| self.0.uri().clone(), |target| absolute(self.0.uri(), &target.host))
     }
 
     /// The tags that the entry carries without being told.
     pub(super) fn tags(&self, rules: &Rules, tags: &Tags) -> Vec<Tag> {
-        Target::of(&self.0, rules).map_or_else(|| vec![tags.everything()], |target| target.tags(tags))
+        Target::of(&self.0, rules).map_or_else(Vec::new, |target| target.tags(tags))
     }
 }

@@ -4,7 +4,7 @@ use super::drive::{Job, drive, post, refresh};
 use super::extension::{Bypass, Partition};
 use super::future::ResponseFuture;
 use super::hot::Hot;
-use super::key::{Target, extra_part, original_uri};
+use super::key::{Target, absolute, extra_part, original_uri, significant};
 use super::rules::Rules;
 use super::select;
 use super::stored::{Cached, CachedResponse};
@@ -14,14 +14,15 @@ use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found
 use crate::observe::{Namespace, Timing};
 use crate::store::{Entry, Key, Tag, Tiers};
 use bytes::Bytes;
-use http::header::{CACHE_STATUS, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_ENCODING};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use terrace_policy::{
-    Answer, CacheStatus, Demands, Plan, Presented, RequestDirectives, Stored, invalidates, is_safe, plan,
+    Answer, CacheStatus, Demands, Plan, Presented, RequestDirectives, Stored, invalidates, is_safe, is_success, plan,
 };
 use tower_service::Service;
 
@@ -87,7 +88,7 @@ where
             return self.forward(request, BypassReason::Disabled);
         }
         let rules = request.extensions().get::<Rules>().unwrap_or(&shared.rules);
-        let demands = Demands::of(request.headers());
+        let demands = if is_read(request.method()) { Demands::of(request.headers()) } else { Demands::default() };
         let interest = interest(&request, demands, rules);
         match interest {
             Interest::Lookup | Interest::StorePost => {}
@@ -221,7 +222,7 @@ enum Interest {
 
 fn interest<B>(request: &Request<B>, demands: Demands, rules: &Rules) -> Interest {
     let (method, headers) = (request.method(), request.headers());
-    let reads = method == Method::GET || method == Method::HEAD;
+    let reads = is_read(method);
     if !reads && !Target::is_question(request) {
         if method == Method::POST && rules.policy().store_post {
             return Interest::StorePost;
@@ -240,6 +241,10 @@ fn interest<B>(request: &Request<B>, demands: Demands, rules: &Rules) -> Interes
         return Interest::None(BypassReason::Request);
     }
     Interest::Lookup
+}
+
+fn is_read(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -323,53 +328,44 @@ fn is_due_early(entry: &Entry<Cached>, rules: &Rules, now: Instant) -> bool {
 /// What is left to do when the response to an unsafe request arrives.
 pub(super) struct Unsafe {
     shared: Arc<Shared>,
-    method: Method,
     uri: Uri,
     host: Option<HeaderValue>,
 }
 
 impl Unsafe {
     pub(super) fn new<B>(shared: &Arc<Shared>, request: &Request<B>) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            method: request.method().clone(),
-            uri: original_uri(request).clone(),
-            host: request.headers().get(http::header::HOST).cloned(),
-        }
-    }
-
-    pub(super) fn finish<R>(self, response: &mut Response<R>) {
-        const METHOD: HeaderValue = HeaderValue::from_static("terrace; fwd=method");
-        self.apply(response.status(), response.headers());
-        response.headers_mut().append(CACHE_STATUS, METHOD);
+        let (uri, headers) = (original_uri(request), request.headers());
+        Self { shared: Arc::clone(shared), uri: uri.clone(), host: headers.get(HOST).cloned() }
     }
 
     /// Invalidates what the response says. Within this process it has taken effect when this returns.
     pub(super) fn apply(&self, status: StatusCode, response: &HeaderMap) {
-        let tags = self.tags(status, response);
-        if !tags.is_empty() {
-            let _receipt = self.shared.tiers.invalidate(&tags, false);
+        if !is_success(status) {
+            return;
         }
+        let tiers = &self.shared.tiers;
+        let _receipt = if [LOCATION, CONTENT_LOCATION].iter().any(|name| response.contains_key(name)) {
+            tiers.invalidate(&self.tags(status, response), false)
+        } else {
+            tiers.invalidate(&[self.tag(self.host(), &self.uri)], false)
+        };
     }
 
     /// The tags of the URLs that the response invalidates.
     pub(super) fn tags(&self, status: StatusCode, response: &HeaderMap) -> Vec<Tag> {
-        let uris = invalidates(&self.method, &self.target(), status, response);
-        let tags = self.shared.tiers.mirror().tags();
-        let tag = |uri: &Uri| {
-            let host = uri.authority().map_or("", |authority| authority.as_str());
-            tags.url(host, uri.path(), uri.query().unwrap_or_default())
-        };
-        uris.iter().map(tag).collect()
+        let target = absolute(&self.uri, self.host());
+        let uris = invalidates(&Method::POST, &target, status, response);
+        let host = |uri: &Uri| uri.authority().map(Authority::to_string).unwrap_or_default();
+        uris.iter().map(|uri| self.tag(&host(uri), uri)).collect()
     }
 
-    /// The target URI in absolute form.
-    fn target(&self) -> Uri {
-        let mut request = Request::new(());
-        *request.uri_mut() = self.uri.clone();
-        if let Some(host) = &self.host {
-            request.headers_mut().insert(http::header::HOST, host.clone());
-        }
-        Target::of(&request, &self.shared.rules).map_or_else(|| self.uri.clone(), |target| target.uri(&self.uri))
+    fn host(&self) -> &str {
+        let own = self.host.as_ref().and_then(|host| host.to_str().ok());
+        self.uri.authority().map(Authority::as_str).or(own).unwrap_or_default()
+    }
+
+    fn tag(&self, host: &str, uri: &Uri) -> Tag {
+        let query = significant(uri.query(), self.shared.rules.query_rule());
+        self.shared.tiers.mirror().tags().url(host, uri.path(), query.as_deref().unwrap_or_default())
     }
 }

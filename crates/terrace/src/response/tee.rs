@@ -151,7 +151,7 @@ where
 
     fn took(&mut self, frame: Frame<Bytes>) {
         // Nothing follows trailers, and a server may not ask whether anything does.
-        let ends = frame.is_trailers() || self.source.as_ref().is_some_and(|source| source.is_end_stream());
+        let ends = frame.is_trailers() || self.source.as_ref().is_some_and(Body::is_end_stream);
         self.fill = self.fill.take().and_then(|fill| fill.with(&frame));
         if !self.client_is_gone {
             self.read.push_back(Ok(frame));

@@ -1,4 +1,5 @@
 use super::coherence::{Mirror, Position, Standing, Tag};
+use super::key::Key;
 use crate::clock::{Clock, Instant};
 use crate::observe::stats::EvictionReason;
 use crate::observe::{Namespace, Observe};
@@ -10,14 +11,15 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Entry<V> {
     value: V,
-    key: Box<[u8]>,
-    tags: Box<[Tag]>,
+    /// The tags, then the key: one allocation for both.
+    labels: Box<[u8]>,
     inserted: Instant,
     /// When nothing can be done with it any more.
     dead_at: Instant,
     /// The position up to which its tags were found uninvalidated; the lowest bit says that it was expired softly.
     checked: AtomicU64,
     bytes: u32,
+    tags: u32,
     namespace: Namespace,
     residence: AtomicU8,
     owner: Arc<Owner>,
@@ -47,8 +49,8 @@ enum Residence {
 pub(super) struct NewEntry<V> {
     pub(super) value: V,
     pub(super) value_bytes: usize,
-    pub(super) key: Box<[u8]>,
-    pub(super) tags: Box<[Tag]>,
+    pub(super) key: Key,
+    pub(super) tags: Vec<Tag>,
     pub(super) stamp: Position,
     pub(super) life: Duration,
     pub(super) namespace: Namespace,
@@ -61,15 +63,18 @@ impl<V> Entry<V> {
     pub(super) fn new(new: NewEntry<V>, owner: Arc<Owner>) -> Self {
         let NewEntry { value, value_bytes, key, tags, stamp, life, namespace } = new;
         let inserted = owner.clock.now();
-        let held = size_of::<Self>() + key.len() + size_of_val(&*tags) + Self::ENGINE_BYTES;
+        let mut labels = Vec::with_capacity(tags.len() * Tag::LEN + key.bytes().len());
+        labels.extend(tags.iter().flat_map(|tag| tag.to_bytes()));
+        labels.extend_from_slice(key.bytes());
+        let held = size_of::<Self>() + labels.len() + Self::ENGINE_BYTES;
         Self {
             value,
-            key,
-            tags,
+            labels: labels.into(),
             inserted,
             dead_at: inserted + life,
             checked: AtomicU64::new(stamp.get() << 1),
             bytes: u32::try_from(held + value_bytes).unwrap_or(u32::MAX),
+            tags: u32::try_from(tags.len()).unwrap_or(u32::MAX),
             namespace,
             residence: AtomicU8::new(Residence::Outside as u8),
             owner,
@@ -83,12 +88,12 @@ impl<V> Entry<V> {
 
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {
-        &self.key
+        &self.labels[self.tags as usize * Tag::LEN..]
     }
 
-    #[inline]
-    pub(crate) fn tags(&self) -> &[Tag] {
-        &self.tags
+    pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> + Clone {
+        let (tags, _) = self.labels.as_chunks();
+        tags.iter().take(self.tags as usize).copied().map(Tag::from_bytes)
     }
 
     /// How long it has been stored.
@@ -118,7 +123,7 @@ impl<V> Entry<V> {
 
     /// What was valid at one position needs to be checked against later ones only; what is dead is never raised.
     fn check(&self, mirror: &Mirror, position: Position, checked: u64) -> Standing {
-        let standing = mirror.standing(Position::at(checked >> 1), &self.tags);
+        let standing = mirror.standing(Position::at(checked >> 1), self.tags());
         if standing == Standing::Dead {
             return Standing::Dead;
         }

@@ -20,8 +20,4 @@ impl Key {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-
-    pub(super) fn into_bytes(self) -> Box<[u8]> {
-        self.bytes
-    }
 }

@@ -1,8 +1,9 @@
 //! This process's memory: the only file that knows the engine.
 
 use super::entry::Entry;
+use super::unhashed::Unhashed;
 use mini_moka::sync::Cache;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 /// Entries by the hash of their key, bounded by their bytes.
@@ -37,25 +38,5 @@ impl<V: Send + Sync + 'static> L1<V> {
 
     pub(super) fn remove(&self, hash: u64) {
         self.entries.invalidate(&hash);
-    }
-}
-
-/// Keys are hashes of a keyed hash function already; hashing them again would be all cost.
-#[derive(Default)]
-pub(crate) struct Unhashed(u64);
-
-impl Hasher for Unhashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }

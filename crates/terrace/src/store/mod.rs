@@ -9,6 +9,7 @@ mod purge;
 mod refresh;
 mod sync;
 mod tiers;
+mod unhashed;
 
 pub use coherence::Receipt;
 pub(crate) use coherence::{Tag, Tags, Ticket};

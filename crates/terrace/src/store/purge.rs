@@ -105,6 +105,6 @@ impl Store {
     ///
     /// None while everything is in this process's memory.
     pub fn purge_all(&self) -> Purge {
-        self.purge(Scope::All, Ok(self.inner.mirror.tags().everything()))
+        self.purge(Scope::All, Ok(Tag::EVERYTHING))
     }
 }

@@ -168,8 +168,8 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         let new = NewEntry {
             value: fill.value,
             value_bytes: fill.bytes,
-            key: key.into_bytes(),
-            tags: fill.tags.into(),
+            key,
+            tags: fill.tags,
             stamp,
             life: fill.life,
             namespace: fill.namespace,

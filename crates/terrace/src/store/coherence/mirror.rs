@@ -1,7 +1,9 @@
 use super::{Position, Receipt, Tag, Tags};
 use crate::store::sync::atomic::{AtomicU64, Ordering};
 use crate::store::sync::{Mutex, MutexGuard};
+use crate::store::unhashed::Unhashed;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::PoisonError;
 
 /// What is known about invalidations: for each tag the position of the last one.
@@ -26,11 +28,14 @@ const SLOTS: usize = 2;
 /// The latest invalidations by tag.
 #[derive(Debug, Default)]
 struct Markers {
-    hard: HashMap<Tag, Position>,
-    soft: HashMap<Tag, Position>,
+    hard: ByTag,
+    soft: ByTag,
     /// Invalidations up to here may be forgotten; what is older than it has to trust the slots.
     floor: Position,
 }
+
+/// Tags are digests already.
+type ByTag = HashMap<Tag, Position, BuildHasherDefault<Unhashed>>;
 
 /// More markers than this, and the older half is forgotten.
 const MAX_MARKERS: usize = 1 << 17;
@@ -75,7 +80,8 @@ impl Mirror {
     /// request that causes an invalidation may itself bring what is valid after it.
     pub(super) fn supersede(&self, tags: &[Tag], stamp: Position, held: &[Tag]) -> (Receipt, bool) {
         let mut markers = self.markers();
-        let current = !held.iter().any(|tag| self.is_marked(&markers, *tag, stamp, false));
+        let mut held = held.iter().chain([&Tag::EVERYTHING]);
+        let current = !held.any(|tag| self.is_marked(&markers, *tag, stamp, false));
         (self.write(&mut markers, tags, false), current)
     }
 
@@ -95,15 +101,17 @@ impl Mirror {
     }
 
     /// Checks an entry that was known to be valid at `since`.
-    pub(crate) fn standing(&self, since: Position, tags: &[Tag]) -> Standing {
-        let marked = |soft| {
-            let late = |tag: &&Tag| self.slots[slot(**tag, soft)].load(Ordering::Relaxed) > since.0;
-            tags.iter().filter(late).any(|tag| self.is_marked(&self.markers(), *tag, since, soft))
-        };
-        if marked(false) {
+    pub(crate) fn standing(&self, since: Position, tags: impl Iterator<Item = Tag> + Clone) -> Standing {
+        if self.any_marked(since, tags.clone(), false) {
             return Standing::Dead;
         }
-        if marked(true) { Standing::Expired } else { Standing::Current }
+        if self.any_marked(since, tags, true) { Standing::Expired } else { Standing::Current }
+    }
+
+    fn any_marked(&self, since: Position, tags: impl Iterator<Item = Tag>, soft: bool) -> bool {
+        let late = |tag: &Tag| self.slots[slot(*tag, soft)].load(Ordering::Relaxed) > since.0;
+        let mut late = std::iter::once(Tag::EVERYTHING).chain(tags).filter(late);
+        late.any(|tag| self.is_marked(&self.markers(), tag, since, soft))
     }
 
     fn is_marked(&self, markers: &Markers, tag: Tag, since: Position, soft: bool) -> bool {
@@ -114,14 +122,12 @@ impl Mirror {
 
 /// Hard and soft invalidations have slots of their own.
 fn slot(tag: Tag, soft: bool) -> usize {
-    let [.., high, low] = tag.0.to_be_bytes();
-    let half = usize::from(u16::from_be_bytes([high, low])) >> 1;
-    let half = half % (SLOTS / 2);
+    let half = usize::from(tag.place()) % (SLOTS / 2);
     if soft { SLOTS / 2 + half } else { half }
 }
 
 impl Markers {
-    fn of(&mut self, soft: bool) -> &mut HashMap<Tag, Position> {
+    fn of(&mut self, soft: bool) -> &mut ByTag {
         if soft { &mut self.soft } else { &mut self.hard }
     }
 
@@ -161,9 +167,9 @@ mod tests {
         let receipt = mirror.invalidate(&[tag], false);
         let after = mirror.position();
         assert_eq!(receipt.position(), after.get());
-        assert_eq!(mirror.standing(before, &[other, tag]), Standing::Dead);
-        assert_eq!(mirror.standing(after, &[tag]), Standing::Current);
-        assert_eq!(mirror.standing(before, &[other]), Standing::Current);
+        assert_eq!(mirror.standing(before, [other, tag].into_iter()), Standing::Dead);
+        assert_eq!(mirror.standing(after, [tag].into_iter()), Standing::Current);
+        assert_eq!(mirror.standing(before, [other].into_iter()), Standing::Current);
     }
 
     #[test]
@@ -172,19 +178,19 @@ mod tests {
         let tag = mirror.tags().name("a");
         let before = mirror.position();
         let _ = mirror.invalidate(&[tag], true);
-        assert_eq!(mirror.standing(before, &[tag]), Standing::Expired);
+        assert_eq!(mirror.standing(before, [tag].into_iter()), Standing::Expired);
         let _ = mirror.invalidate(&[tag], false);
-        assert_eq!(mirror.standing(before, &[tag]), Standing::Dead);
+        assert_eq!(mirror.standing(before, [tag].into_iter()), Standing::Dead);
     }
 
     #[test]
     fn tags_that_share_a_slot_do_not_fall_together() {
         let mirror = Mirror::new();
-        let (tag, other) = (Tag(0x1_0000), Tag(0x2_0000));
+        let [tag, other] = [1, 2].map(|high| Tag::from_bytes([0, 0, high, 0, 1]));
         assert_eq!(slot(tag, false), slot(other, false));
         let _ = mirror.invalidate(&[tag], false);
-        assert_eq!(mirror.standing(Position(0), &[tag]), Standing::Dead);
-        assert_eq!(mirror.standing(Position(0), &[other]), Standing::Current);
+        assert_eq!(mirror.standing(Position(0), [tag].into_iter()), Standing::Dead);
+        assert_eq!(mirror.standing(Position(0), [other].into_iter()), Standing::Current);
     }
 
     #[test]
@@ -196,9 +202,9 @@ mod tests {
             let _ = mirror.invalidate(&[mirror.tags().name(&number.to_string())], false);
         }
         assert!(mirror.markers().hard.len() <= MAX_MARKERS);
-        assert_eq!(mirror.standing(Position(0), &[first]), Standing::Dead);
+        assert_eq!(mirror.standing(Position(0), [first].into_iter()), Standing::Dead);
         let recent = Position(mirror.position().get() - 10);
-        assert_eq!(mirror.standing(recent, &[first, mirror.tags().name("other")]), Standing::Current);
+        assert_eq!(mirror.standing(recent, [first, mirror.tags().name("other")].into_iter()), Standing::Current);
     }
 }
 
@@ -212,7 +218,7 @@ mod loom_tests {
     fn who_sees_a_position_sees_what_it_invalidated() {
         loom::model(|| {
             let mirror = Arc::new(Mirror::new());
-            let (tag, other) = (Tag(1), Tag(2));
+            let [tag, other] = [1, 2].map(|low| Tag::from_bytes([0, 0, 0, 0, low]));
             let writers: Vec<_> = [tag, other]
                 .map(|tag| {
                     let mirror = Arc::clone(&mirror);
@@ -221,13 +227,13 @@ mod loom_tests {
                 .into();
             let before = Position(0);
             let seen = mirror.position();
-            let standing = mirror.standing(before, &[tag, other]);
+            let standing = mirror.standing(before, [tag, other].into_iter());
             assert!(seen == before || standing == Standing::Dead, "{seen:?} {standing:?}");
             for writer in writers {
                 let _ = writer.join().unwrap();
             }
-            assert_eq!(mirror.standing(before, &[tag]), Standing::Dead);
-            assert_eq!(mirror.standing(before, &[other]), Standing::Dead);
+            assert_eq!(mirror.standing(before, [tag].into_iter()), Standing::Dead);
+            assert_eq!(mirror.standing(before, [other].into_iter()), Standing::Dead);
         });
     }
 }

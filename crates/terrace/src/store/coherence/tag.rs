@@ -1,8 +1,38 @@
-use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 
-/// A tag as entries carry it: a digest keyed at random, so that nobody can choose tags that are alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Tag(pub(super) u64);
+/// A tag as entries carry it: forty bits of a digest keyed at random, so that nobody can choose tags that are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag(u64);
+
+impl Tag {
+    /// Carried by every entry, without being written down in each.
+    pub(crate) const EVERYTHING: Self = Self(0);
+
+    /// The bytes of a tag.
+    pub(crate) const LEN: usize = 5;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
+        let [_, _, _, bytes @ ..] = self.0.to_be_bytes();
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes.iter().fold(0, |digest, byte| digest << 8 | u64::from(*byte)))
+    }
+
+    /// A part of the digest that picks a place.
+    pub(super) fn place(self) -> u16 {
+        let [.., high, low] = self.0.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+}
+
+impl Hash for Tag {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // Forty bits, spread over all.
+        hasher.write_u64(self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    }
+}
 
 /// Makes tags. What is tagged has a kind, so that a tag given by name never means a path or a partition.
 #[derive(Clone, Debug)]
@@ -17,22 +47,16 @@ impl Tags {
     }
 
     fn tag(&self, kind: u8, host: &str, name: &str) -> Tag {
-        self.digest(|hash| {
-            hash.write_u8(kind);
-            write_host(hash, host);
-            hash.write(name.as_bytes());
-        })
+        let mut hash = self.begin(kind, host);
+        hash.write(name.as_bytes());
+        finish(&hash)
     }
 
-    fn digest(&self, write: impl FnOnce(&mut DefaultHasher)) -> Tag {
+    fn begin(&self, kind: u8, host: &str) -> DefaultHasher {
         let mut hash = self.0.build_hasher();
-        write(&mut hash);
-        Tag(hash.finish())
-    }
-
-    /// Carried by every entry.
-    pub(crate) fn everything(&self) -> Tag {
-        self.tag(b'*', "", "")
+        hash.write_u8(kind);
+        write_host(&mut hash, host);
+        hash
     }
 
     /// A tag given by name.
@@ -47,39 +71,48 @@ impl Tags {
 
     /// All entries of a URL. An empty host stands for every host.
     pub(crate) fn url(&self, host: &str, path: &str, query: &str) -> Tag {
-        self.digest(|hash| {
-            hash.write_u8(b'u');
-            write_host(hash, host);
-            hash.write(path.as_bytes());
-            hash.write_u8(b'?');
-            write_sorted(hash, query);
-        })
+        let mut hash = self.begin(b'u', host);
+        hash.write(path.as_bytes());
+        hash.write_u8(b'?');
+        write_sorted(&mut hash, query);
+        finish(&hash)
     }
 
     /// All URLs whose path begins with these segments. An empty host stands for every host.
     pub(crate) fn prefix(&self, host: &str, prefix: &str) -> Tag {
-        let segments: Vec<&str> = segments(prefix).take(Self::MAX_DEPTH).collect();
-        self.tag(b'/', host, &segments.join("/"))
+        let mut tag = Tag::EVERYTHING;
+        self.prefixes(host, prefix, |longer| tag = longer);
+        tag
     }
 
     /// The tags that an entry of this URL carries without being told, with and without its host.
     pub(crate) fn implicit(&self, host: &str, path: &str, query: &str) -> Vec<Tag> {
-        let mut tags = vec![self.everything()];
+        let mut tags = Vec::with_capacity(8);
         let hosts = [host, ""];
         for host in if host.is_empty() { &hosts[1..] } else { &hosts[..] } {
             tags.push(self.url(host, path, query));
-            let mut prefix = String::with_capacity(path.len());
-            tags.push(self.tag(b'/', host, &prefix));
-            for segment in segments(path).take(Self::MAX_DEPTH) {
-                if !prefix.is_empty() {
-                    prefix.push('/');
-                }
-                prefix.push_str(segment);
-                tags.push(self.tag(b'/', host, &prefix));
-            }
+            self.prefixes(host, path, |tag| tags.push(tag));
         }
         tags
     }
+
+    /// The tags of a path's prefixes, shortest first. That of no segment of any host is everything's, and left out.
+    fn prefixes(&self, host: &str, path: &str, mut each: impl FnMut(Tag)) {
+        let mut hash = self.begin(b'/', host);
+        if !host.is_empty() {
+            each(finish(&hash));
+        }
+        for segment in segments(path).take(Self::MAX_DEPTH) {
+            hash.write(segment.as_bytes());
+            hash.write_u8(b'/');
+            each(finish(&hash));
+        }
+    }
+}
+
+fn finish(hash: &DefaultHasher) -> Tag {
+    // Never that of everything.
+    Tag((hash.finish() >> 24).max(1))
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {
@@ -117,12 +150,10 @@ mod tests {
         let tags = Tags::new();
         let carried = tags.implicit("Example.com:443", "/a/b/c", "y=2&x=1");
         for tag in [
-            tags.everything(),
             tags.url("example.com", "/a/b/c", "x=1&y=2"),
             tags.url("", "/a/b/c", "y=2&x=1"),
             tags.prefix("example.com", "/a/b"),
             tags.prefix("", "/a/b/"),
-            tags.prefix("", "/"),
             tags.prefix("example.com", ""),
             tags.prefix("", "/a/b/c"),
         ] {
@@ -134,10 +165,18 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_survives_as_bytes() {
+        let tag = Tags::new().name("a");
+        assert_eq!(Tag::from_bytes(tag.to_bytes()), tag);
+        assert_ne!(tag, Tag::EVERYTHING);
+    }
+
+    #[test]
     fn paths_deeper_than_the_limit_are_found_by_their_beginning() {
         let tags = Tags::new();
         let path = "/a".repeat(30);
-        assert!(tags.implicit("h", &path, "").len() <= 2 * (Tags::MAX_DEPTH + 2) + 1);
+        assert!(tags.implicit("h", &path, "").len() <= 2 * (Tags::MAX_DEPTH + 1) + 1);
+        assert_eq!(tags.prefix("", "/"), Tag::EVERYTHING);
         assert!(tags.implicit("h", &path, "").contains(&tags.prefix("h", &path)));
     }
 }
