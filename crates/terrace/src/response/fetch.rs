@@ -131,6 +131,11 @@ fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
+/// Whether these header or trailer fields end a gRPC call with an error. The status code of HTTP is 200 all the same.
+pub(super) fn is_failed_call(fields: &HeaderMap) -> bool {
+    fields.get("grpc-status").is_some_and(|status| status != "0")
+}
+
 /// Says that the origin itself could not be reached, not that it failed.
 fn is_unreachable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 502..=504)
@@ -274,6 +279,9 @@ impl Trip {
         if self.ask.purpose == Purpose::Pass {
             return Err(Unstorable::Personal);
         }
+        if is_failed_call(&head.headers) {
+            return Err(Unstorable::Status);
+        }
         let target = self.seen.uri(&self.rules);
         storable(&self.exchange(head, said, timing, &target), &self.policy())
     }
@@ -303,7 +311,8 @@ impl Trip {
         }
         self.observe().stored(Tier::L1, fill::result(reason));
         self.land(Landing::Uncacheable);
-        let lasting = !is_failure(head.status) && head.status != StatusCode::NOT_MODIFIED;
+        let failure = is_failure(head.status) || is_failed_call(&head.headers);
+        let lasting = !failure && head.status != StatusCode::NOT_MODIFIED;
         let replaces = self.ask.stored.is_none() || reason != Unstorable::Personal;
         if let Some(mark) = self.mark().filter(|_| lasting && replaces) {
             fill::remember_uncacheable(&self.shared.tiers, mark, self.shared.namespace);

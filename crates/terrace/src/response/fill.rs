@@ -1,3 +1,4 @@
+use super::fetch::is_failed_call;
 use super::stored::{Cached, CachedResponse, Variant};
 use crate::observe::stats::{StoreResult, Tier};
 use crate::observe::{self, Namespace};
@@ -117,6 +118,9 @@ impl Fill {
         if self.content.declared.is_some() && !self.has_all_declared() {
             // RFC 9112 section 8: an incomplete message.
             return self.broken();
+        }
+        if self.content.trailers.as_ref().is_some_and(is_failed_call) {
+            return self.unstored(StoreResult::Uncacheable);
         }
         let (len, storable) = (self.content.len, self.storable.clone());
         let Ok(stored) = storable.received(len) else {
