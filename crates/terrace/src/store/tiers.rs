@@ -179,9 +179,10 @@ impl<V: Send + Sync + 'static> Tiers<V> {
             StoreResult::Skipped
         } else if entry.standing(&self.mirror) == Standing::Dead {
             StoreResult::Raced
-        } else {
-            self.l1.insert(hash, Arc::clone(&entry));
+        } else if self.l1.insert(hash, Arc::clone(&entry)) {
             StoreResult::Ok
+        } else {
+            StoreResult::TooLarge
         };
         self.observe().stored(Tier::L1, result);
         entry
