@@ -13,7 +13,7 @@ use super::stored::{Cached, CachedResponse, Variant};
 use super::tee::Tee;
 use crate::clock::Instant;
 use crate::observe::PendingRequest;
-use crate::observe::stats::{CacheStatus as Outcome, ForwardReason, OriginOutcome, StoreResult, Tier};
+use crate::observe::stats::{CacheStatus as Outcome, Feature, ForwardReason, OriginOutcome, StoreResult, Tier};
 use crate::store::{Found, Key, Landing, Tag, Ticket};
 use bytes::Bytes;
 use http::header::{CACHE_STATUS, SET_COOKIE};
@@ -379,7 +379,8 @@ impl Trip {
         mut head: response::Parts,
         body: ResponseBody<R>,
     ) -> Response<ResponseBody<R>> {
-        let status = CacheStatus { stored: true, ..CacheStatus::forwarded(self.ask.reason) };
+        let stored = self.shared.tiers.flags().is_on(Feature::L1);
+        let status = CacheStatus { stored, ..CacheStatus::forwarded(self.ask.reason) };
         head.headers.append(CACHE_STATUS, status.to_value());
         self.done(Outcome::Miss);
         Response::from_parts(head, body)
