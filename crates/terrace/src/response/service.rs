@@ -11,7 +11,7 @@ use super::stored::{Cached, CachedResponse};
 use crate::Store;
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed};
-use crate::observe::{Namespace, Timing};
+use crate::observe::{Namespace, PendingRequest, Timing};
 use crate::store::{Entry, Key, Tag, Tiers};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_ENCODING};
@@ -132,7 +132,8 @@ impl<S: Clone> Cache<S> {
         }
         let (now, hash) = (tiers.clock().now(), tiers.hash(&key));
         if interest == Interest::StorePost {
-            return ResponseFuture::drive(post(self.job(request, rules, Key::new(hash, &key), now)));
+            let job = self.job(request, rules, Key::new(hash, &key), now);
+            return ResponseFuture::drive(post(job, self.pending(now)));
         }
         let sampled = tiers.observe().sample();
         let hit = self.peek(rules, (hash, &key), &request, demands, now);
@@ -140,7 +141,8 @@ impl<S: Clone> Cache<S> {
             tiers.observe().l1_lookup_took(if hit.is_some() { Timed::Hit } else { Timed::Miss }, now);
         }
         let Some(Answered { entry, response }) = hit else {
-            return ResponseFuture::drive(drive(self.job(request, rules, Key::new(hash, &key), now)));
+            let job = self.job(request, rules, Key::new(hash, &key), now);
+            return ResponseFuture::drive(drive(job, self.pending(now)));
         };
         tiers.observe().l1_hit(self.shared.namespace, sampled.then_some(now));
         if is_due_early(&entry, rules, now) {
@@ -181,6 +183,10 @@ impl<S: Clone> Cache<S> {
 
     fn job<B>(&self, request: Request<B>, rules: &Rules, key: Key, now: Instant) -> Job<S, B> {
         Job { inner: self.inner(), request, shared: Arc::clone(&self.shared), rules: rules.clone(), key, now }
+    }
+
+    fn pending(&self, now: Instant) -> PendingRequest {
+        self.shared.tiers.observe().pending(self.shared.namespace, Timing::Since(now))
     }
 
     fn forward<B, R>(&self, request: Request<B>, reason: BypassReason) -> ResponseFuture<S, B, R>
