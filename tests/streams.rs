@@ -88,7 +88,7 @@ async fn a_gibibyte_streams_in_bounded_memory() {
     const PIECE: usize = 64 << 10;
     for hint in [SizeHint::default(), SizeHint::with_exact(1 << 30)] {
         let alive = Alive::default();
-        let body = pieces(&alive, (1 << 30) / PIECE, PIECE, hint.clone());
+        let body = pieces(&alive, (1 << 30) / PIECE, PIECE, hint);
         let service = cached(&once_each([respond(200, &[("cache-control", "max-age=60")], body)]));
         let mut body = head(&service, get("/")).await.into_body();
         let mut len = 0;

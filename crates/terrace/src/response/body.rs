@@ -85,12 +85,25 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Stored { content, .. } => SizeHint::with_exact(content.as_ref().map_or(0, |it| it.len() as u64)),
+            Inner::Stored { content, trailers } => {
+                let len = content.as_ref().map_or(0, |content| content.len() as u64);
+                match trailers {
+                    None => SizeHint::with_exact(len),
+                    // A server would make a Content-Length of it, and over HTTP/1 nothing can follow that.
+                    Some(_) => at_least(len),
+                }
+            }
             Inner::Pieces { left, .. } => SizeHint::with_exact(*left),
             Inner::Forward { body } => body.size_hint(),
             Inner::Tee { tee } => tee.size_hint(),
         }
     }
+}
+
+fn at_least(len: u64) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(len);
+    hint
 }
 
 impl<B: Body<Data = Bytes>> fmt::Debug for ResponseBody<B> {

@@ -12,7 +12,7 @@ use super::select;
 use super::service::Shared;
 use super::stored::{Cached, CachedResponse};
 use crate::clock::Instant;
-use crate::observe::Timing;
+use crate::observe::PendingRequest;
 use crate::observe::stats::{
     BypassReason, CacheStatus as Outcome, Feature, FlightJoin, LockKind, LockResult, LookupResult, Tier,
 };
@@ -93,8 +93,12 @@ pub(super) enum Purpose {
     Pass,
 }
 
-/// Answers a request that memory could not answer at once.
-pub(super) async fn drive<S, B, R>(mut job: Job<S, B>) -> Result<Response<ResponseBody<R>>, S::Error>
+/// Answers a request that memory could not answer at once. It is `pending` before it is first polled, so that it counts
+/// even if it never is.
+pub(super) async fn drive<S, B, R>(
+    mut job: Job<S, B>,
+    mut pending: PendingRequest,
+) -> Result<Response<ResponseBody<R>>, S::Error>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
@@ -104,7 +108,6 @@ where
     R::Error: Send,
 {
     let observe = job.shared.tiers.observe().clone();
-    let mut pending = observe.pending(job.shared.namespace, Timing::Since(job.now));
     let (look, lead) = job.seek().await;
     let ask = match look {
         Look::Answer(found, answer, served) => {
@@ -129,14 +132,16 @@ where
 }
 
 /// Forwards a `POST` whose response may be stored for later `GET`s.
-pub(super) async fn post<S, B, R>(job: Job<S, B>) -> Result<Response<ResponseBody<R>>, S::Error>
+pub(super) async fn post<S, B, R>(
+    job: Job<S, B>,
+    pending: PendingRequest,
+) -> Result<Response<ResponseBody<R>>, S::Error>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Send,
 {
     let tiers = &job.shared.tiers;
-    let pending = tiers.observe().pending(job.shared.namespace, Timing::Since(job.now));
     let (_, ticket) = tiers.lookup(job.key.clone(), job.now);
     let ask = Ask { ticket, reason: Forward::Method, stored: None, purpose: Purpose::Alone };
     Fetch::new(job, ask, None, Some(pending)).run().await

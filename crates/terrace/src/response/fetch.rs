@@ -13,7 +13,7 @@ use super::stored::{Cached, CachedResponse, Variant};
 use super::tee::Tee;
 use crate::clock::Instant;
 use crate::observe::PendingRequest;
-use crate::observe::stats::{CacheStatus as Outcome, ForwardReason, OriginOutcome, StoreResult, Tier};
+use crate::observe::stats::{CacheStatus as Outcome, Feature, ForwardReason, OriginOutcome, StoreResult, Tier};
 use crate::store::{Found, Key, Landing, Tag, Ticket};
 use bytes::Bytes;
 use http::header::{CACHE_STATUS, SET_COOKIE};
@@ -129,6 +129,11 @@ fn forward_reason(reason: Forward) -> ForwardReason {
 /// RFC 5861 section 4: "any situation that would result in a 500, 502, 503, or 504".
 fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// Whether these header or trailer fields end a gRPC call with an error. The status code of HTTP is 200 all the same.
+pub(super) fn is_failed_call(fields: &HeaderMap) -> bool {
+    fields.get("grpc-status").is_some_and(|status| status != "0")
 }
 
 /// Says that the origin itself could not be reached, not that it failed.
@@ -274,6 +279,9 @@ impl Trip {
         if self.ask.purpose == Purpose::Pass {
             return Err(Unstorable::Personal);
         }
+        if is_failed_call(&head.headers) {
+            return Err(Unstorable::Status);
+        }
         let target = self.seen.uri(&self.rules);
         storable(&self.exchange(head, said, timing, &target), &self.policy())
     }
@@ -303,7 +311,8 @@ impl Trip {
         }
         self.observe().stored(Tier::L1, fill::result(reason));
         self.land(Landing::Uncacheable);
-        let lasting = !is_failure(head.status) && head.status != StatusCode::NOT_MODIFIED;
+        let failure = is_failure(head.status) || is_failed_call(&head.headers);
+        let lasting = !failure && head.status != StatusCode::NOT_MODIFIED;
         let replaces = self.ask.stored.is_none() || reason != Unstorable::Personal;
         if let Some(mark) = self.mark().filter(|_| lasting && replaces) {
             fill::remember_uncacheable(&self.shared.tiers, mark, self.shared.namespace);
@@ -370,7 +379,8 @@ impl Trip {
         mut head: response::Parts,
         body: ResponseBody<R>,
     ) -> Response<ResponseBody<R>> {
-        let status = CacheStatus { stored: true, ..CacheStatus::forwarded(self.ask.reason) };
+        let stored = self.shared.tiers.flags().is_on(Feature::L1);
+        let status = CacheStatus { stored, ..CacheStatus::forwarded(self.ask.reason) };
         head.headers.append(CACHE_STATUS, status.to_value());
         self.done(Outcome::Miss);
         Response::from_parts(head, body)

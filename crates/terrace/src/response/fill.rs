@@ -1,4 +1,6 @@
+use super::fetch::is_failed_call;
 use super::stored::{Cached, CachedResponse, Variant};
+use crate::clock::Instant;
 use crate::observe::stats::{StoreResult, Tier};
 use crate::observe::{self, Namespace};
 use crate::store::{self, Entry, Key, Landing, Lead, Stream, Tag, Ticket, Tiers, Waiters};
@@ -118,6 +120,9 @@ impl Fill {
             // RFC 9112 section 8: an incomplete message.
             return self.broken();
         }
+        if self.content.trailers.as_ref().is_some_and(is_failed_call) {
+            return self.unstored(StoreResult::Uncacheable);
+        }
         let (len, storable) = (self.content.len, self.storable.clone());
         let Ok(stored) = storable.received(len) else {
             return self.unstored(StoreResult::Uncacheable);
@@ -182,7 +187,12 @@ pub(super) fn list(
     if known.is_some_and(|variants| variants.contains(variant)) {
         return true;
     }
-    let Some(variants) = known.cloned().unwrap_or_default().with(variant, tiers.settings().max_variants()) else {
+    let (known, max) = (known.cloned().unwrap_or_default(), tiers.settings().max_variants());
+    let without_gone = || {
+        let now = tiers.clock().now();
+        known.only(|hash| tiers.keep_if(hash, |entry| is_of_use(entry, now))).with(variant, max)
+    };
+    let Some(variants) = known.with(variant, max).or_else(without_gone) else {
         return false;
     };
     let fill = store::Fill {
@@ -194,6 +204,16 @@ pub(super) fn list(
     };
     drop(tiers.fill(ticket.for_key(primary.clone()), fill));
     true
+}
+
+/// Whether a variant still answers without the origin, so that its place is taken.
+fn is_of_use(entry: &Entry<Cached>, now: Instant) -> bool {
+    let Cached::Response(cached) = entry.value() else {
+        return false;
+    };
+    let (freshness, resident) = (cached.facts().freshness(), entry.resident(now));
+    let window = freshness.stale_while_revalidate().max(freshness.stale_if_error());
+    freshness.is_fresh(resident) || freshness.staleness(resident) < window
 }
 
 /// Stores a complete response.

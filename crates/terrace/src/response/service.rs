@@ -11,7 +11,7 @@ use super::stored::{Cached, CachedResponse};
 use crate::Store;
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed};
-use crate::observe::{Namespace, Timing};
+use crate::observe::{Namespace, PendingRequest, Timing};
 use crate::store::{Entry, Glance, Key, Tag, Tiers};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_ENCODING};
@@ -85,7 +85,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let shared = &self.shared;
         if !shared.tiers.flags().is_on(Feature::Cache) {
-            return self.forward(request, BypassReason::Disabled);
+            // What changes meanwhile must not be there when the cache is switched on again.
+            if is_safe(request.method()) || Target::is_question(&request) {
+                return self.forward(request, BypassReason::Disabled);
+            }
+            return self.forward_unsafe(request, BypassReason::Disabled);
         }
         let rules = request.extensions().get::<Rules>().unwrap_or(&shared.rules);
         let demands = if is_read(request.method()) { Demands::of(request.headers()) } else { Demands::default() };
@@ -93,7 +97,7 @@ where
         match interest {
             Interest::Lookup | Interest::StorePost => {}
             Interest::None(reason) => return self.forward(request, reason),
-            Interest::Invalidate => return self.forward_unsafe(request),
+            Interest::Invalidate => return self.forward_unsafe(request, BypassReason::Method),
         }
         let special = rules.key_part().is_some() || !std::ptr::eq(rules, &raw const shared.rules);
         if special {
@@ -132,7 +136,8 @@ impl<S: Clone> Cache<S> {
         }
         let (now, hash) = (tiers.clock().now(), tiers.hash(&key));
         if interest == Interest::StorePost {
-            return ResponseFuture::drive(post(self.job(request, rules, Key::new(hash, &key), now)));
+            let job = self.job(request, rules, Key::new(hash, &key), now);
+            return ResponseFuture::drive(post(job, self.pending(now)));
         }
         let sampled = tiers.observe().sample();
         let before = tiers.before(hash);
@@ -151,7 +156,7 @@ impl<S: Clone> Cache<S> {
             Err(unanswered) => {
                 let mut job = self.job(request, rules, Key::new(hash, &key), now);
                 job.absent = (unanswered == Unanswered::Absent).then_some(before);
-                ResponseFuture::drive(drive(job))
+                ResponseFuture::drive(drive(job, self.pending(now)))
             }
         }
     }
@@ -198,6 +203,10 @@ impl<S: Clone> Cache<S> {
         }
     }
 
+    fn pending(&self, now: Instant) -> PendingRequest {
+        self.shared.tiers.observe().pending(self.shared.namespace, Timing::Since(now))
+    }
+
     fn forward<B, R>(&self, request: Request<B>, reason: BypassReason) -> ResponseFuture<S, B, R>
     where
         S: Service<Request<B>>,
@@ -209,13 +218,13 @@ impl<S: Clone> Cache<S> {
         ResponseFuture::forward(self.inner(), request, None)
     }
 
-    fn forward_unsafe<B, R>(&self, request: Request<B>) -> ResponseFuture<S, B, R>
+    fn forward_unsafe<B, R>(&self, request: Request<B>, reason: BypassReason) -> ResponseFuture<S, B, R>
     where
         S: Service<Request<B>>,
         R: Body<Data = Bytes>,
     {
         let observe = self.shared.tiers.observe();
-        observe.bypass(BypassReason::Method);
+        observe.bypass(reason);
         observe.request(self.shared.namespace, Outcome::Bypass, Timing::Untimed);
         let after = Unsafe::new(&self.shared, &request);
         ResponseFuture::forward(self.inner(), request, Some(after))

@@ -117,6 +117,14 @@ impl Variants {
         Some(variants)
     }
 
+    /// Without those that are gone.
+    pub(super) fn only(&self, is_there: impl Fn(u64) -> bool) -> Self {
+        let mut variants = self.clone();
+        variants.keys.retain(|key| is_there(*key));
+        variants.languages.retain(|(_, key)| variants.keys.contains(&key.hash()));
+        variants
+    }
+
     /// Whether this variant is known already, so that nothing has to be written.
     pub(super) fn contains(&self, variant: &Variant<'_>) -> bool {
         self.fields.first().is_some_and(|latest| latest == variant.fields)

@@ -11,6 +11,7 @@ use std::sync::Arc;
 /// The engine evicts by recency and frequency (`TinyLFU`). It knows no lifetimes: those are in the entries.
 pub(crate) struct L1<V> {
     entries: Cache<u64, Arc<Entry<V>>, BuildHasherDefault<Unhashed>>,
+    max_bytes: u64,
 }
 
 impl<V: Send + Sync + 'static> L1<V> {
@@ -19,7 +20,7 @@ impl<V: Send + Sync + 'static> L1<V> {
             .max_capacity(max_bytes)
             .weigher(|_, entry: &Arc<Entry<V>>| entry.bytes())
             .build_with_hasher(BuildHasherDefault::default());
-        Self { entries }
+        Self { entries, max_bytes }
     }
 
     #[inline]
@@ -27,16 +28,23 @@ impl<V: Send + Sync + 'static> L1<V> {
         self.entries.get(&hash)
     }
 
-    /// Stores an entry, which the engine may drop at once if those it holds are asked for more often.
-    pub(super) fn insert(&self, hash: u64, entry: Arc<Entry<V>>) {
+    /// Stores an entry, which the engine may drop at once if those it holds are asked for more often. `false` if it
+    /// alone is over the limit: the engine would keep it until it next looks, and what it replaces is gone all the same.
+    pub(super) fn insert(&self, hash: u64, entry: Arc<Entry<V>>) -> bool {
         // Asking whether it is there costs less than getting it, and it mostly is not.
         if self.entries.contains_key(&hash)
             && let Some(old) = self.entries.get(&hash)
         {
             old.is_replaced();
         }
-        entry.enters();
-        self.entries.insert(hash, entry);
+        let fits = u64::from(entry.bytes()) <= self.max_bytes;
+        if fits {
+            entry.enters();
+            self.entries.insert(hash, entry);
+        } else {
+            self.entries.invalidate(&hash);
+        }
+        fits
     }
 
     pub(super) fn remove(&self, hash: u64) {

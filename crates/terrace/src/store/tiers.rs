@@ -224,12 +224,30 @@ impl<V: Send + Sync + 'static> Tiers<V> {
             StoreResult::Skipped
         } else if entry.standing(&self.mirror) == Standing::Dead {
             StoreResult::Raced
-        } else {
-            self.l1.insert(hash, Arc::clone(&entry));
+        } else if self.l1.insert(hash, Arc::clone(&entry)) {
             StoreResult::Ok
+        } else {
+            StoreResult::TooLarge
         };
         self.observe().stored(Tier::L1, result);
         entry
+    }
+
+    /// Whether an entry is in memory, may be used and is worth `keeping`; it is forgotten if not.
+    pub(crate) fn keep_if(&self, hash: u64, keeping: impl Fn(&Entry<V>) -> bool) -> bool {
+        let Some(entry) = self.l1.get(hash) else {
+            return false;
+        };
+        let dead = entry.standing(&self.mirror) == Standing::Dead;
+        if !dead && keeping(&entry) {
+            return true;
+        }
+        if dead {
+            entry.is_invalidated();
+        }
+        entry.is_removed();
+        self.l1.remove(hash);
+        false
     }
 
     /// Forgets one entry.
