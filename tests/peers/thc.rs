@@ -335,8 +335,8 @@ async fn flood() {
     let origin = tower::service_fn(async |_: http::Request<Body>| Ok::<_, Infallible>(reply(&[], "page")));
     let mut cache = CacheLayer::new(store.clone()).rules(rules).layer(origin);
     let mut before = 0;
-    for n in 0..300_000 {
-        if n == 100_000 {
+    for n in 0..60_000 {
+        if n == 20_000 {
             before = resident_pages();
         }
         let path = format!("/?{n}");
@@ -347,7 +347,8 @@ async fn flood() {
         }
     }
     let grown = resident_pages().saturating_sub(before) * 4096;
-    assert!(grown < 3 << 20, "{grown} bytes for 200,000 URLs, a limit of 1 MiB that was reached before");
+    println!("grew by {grown} bytes");
+    assert!(grown < 1 << 20, "{grown} bytes for 40,000 URLs, a limit of 1 MiB that was reached before");
 }
 
 /// THC-18, with a leader that fails: the others do not go all at once.
