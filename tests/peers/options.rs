@@ -1,6 +1,6 @@
 //! HCTS-4: every documented option does what it says. Here are those of the rules, then those of the environment.
 
-use crate::harness::{Site, eager, get, is_pending, reply, secs, status, until};
+use crate::harness::{Patience, Site, eager, get, is_pending, reply, secs, status, until};
 use axum::body::Body;
 use http::{HeaderName, StatusCode};
 use std::io::Write;
@@ -319,8 +319,9 @@ async fn waits(name: &str) {
         let (mut first, mut second) = (ask(), ask());
         assert!(is_pending(first.as_mut()).await && is_pending(second.as_mut()).await);
         // No time to wait is over when the timer is first looked at.
+        let patience = Patience::new();
         while together && site.calls() - before < 2 {
-            tokio::task::yield_now().await;
+            patience.yields().await;
             assert!(is_pending(second.as_mut()).await);
         }
         assert_eq!(site.calls() - before, if together { 2 } else { 1 }, "{name}={value}");

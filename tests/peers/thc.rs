@@ -1,7 +1,7 @@
 //! tower-http-cache 0.6.1.
 
 use crate::harness::{
-    Answer, Origin, Pieces, Site, Source, eager, fetch, get, reply, secs, sent, serve, status, until, with,
+    Answer, Origin, Patience, Pieces, Site, Source, eager, fetch, get, reply, secs, sent, serve, status, until, with,
 };
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -220,8 +220,9 @@ async fn background_work_goes_on_when_the_layer_and_the_service_are_dropped() {
     assert_eq!(ask(&cache).await.text(), "version 1");
     drop((layer.clone(), layer, cache));
     opened.add_permits(1);
+    let patience = Patience::new();
     while site.get("/").await.text() != "version 2" {
-        tokio::task::yield_now().await;
+        patience.yields().await;
     }
     assert_eq!(site.calls(), 2);
 }
