@@ -322,9 +322,25 @@ pub(crate) async fn is_pending<F: Future>(mut future: Pin<&mut F>) -> bool {
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
-/// Lets other tasks run until `reached`.
+/// Lets other tasks run until `reached`, which has to be soon.
 pub(crate) async fn until(mut reached: impl FnMut() -> bool) {
+    let patience = Patience::new();
     while !reached() {
+        patience.yields().await;
+    }
+}
+
+/// Bounds how long a test may turn round for what never comes. Read from the machine, for tokio's time may be paused.
+pub(crate) struct Patience(std::time::Instant);
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Lets other tasks run.
+    pub(crate) async fn yields(&self) {
+        assert!(self.0.elapsed() < secs(20), "it never came to that");
         tokio::task::yield_now().await;
     }
 }

@@ -1,7 +1,7 @@
 //! tower-http-cache 0.6.1.
 
 use crate::harness::{
-    Answer, Origin, Pieces, Site, Source, eager, fetch, get, reply, secs, sent, serve, status, until, with,
+    Answer, Origin, Patience, Pieces, Site, Source, eager, fetch, get, reply, secs, sent, serve, status, until, with,
 };
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -220,8 +220,9 @@ async fn background_work_goes_on_when_the_layer_and_the_service_are_dropped() {
     assert_eq!(ask(&cache).await.text(), "version 1");
     drop((layer.clone(), layer, cache));
     opened.add_permits(1);
+    let patience = Patience::new();
     while site.get("/").await.text() != "version 2" {
-        tokio::task::yield_now().await;
+        patience.yields().await;
     }
     assert_eq!(site.calls(), 2);
 }
@@ -335,8 +336,8 @@ async fn flood() {
     let origin = tower::service_fn(async |_: http::Request<Body>| Ok::<_, Infallible>(reply(&[], "page")));
     let mut cache = CacheLayer::new(store.clone()).rules(rules).layer(origin);
     let mut before = 0;
-    for n in 0..300_000 {
-        if n == 100_000 {
+    for n in 0..60_000 {
+        if n == 20_000 {
             before = resident_pages();
         }
         let path = format!("/?{n}");
@@ -347,7 +348,8 @@ async fn flood() {
         }
     }
     let grown = resident_pages().saturating_sub(before) * 4096;
-    assert!(grown < 3 << 20, "{grown} bytes for 200,000 URLs, a limit of 1 MiB that was reached before");
+    println!("grew by {grown} bytes");
+    assert!(grown < 1 << 20, "{grown} bytes for 40,000 URLs, a limit of 1 MiB that was reached before");
 }
 
 /// THC-18, with a leader that fails: the others do not go all at once.
