@@ -11,7 +11,7 @@ use crate::validate::{Validators, same_strong_validator, update};
 use crate::vary::Vary;
 use http::header::{
     AGE, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, COOKIE, DATE, HeaderName,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    SET_COOKIE,
 };
 use http::{HeaderMap, Method, StatusCode, Uri};
 use std::time::Duration;
@@ -220,11 +220,15 @@ fn worth_storing(
 /// The fields to store: all but those of section 3.1, those that `private` or `no-cache` name, and
 /// `Age`, which becomes part of the freshness. A response without a `Date` gets one (RFC 9110 section 6.6.1).
 fn stored_fields(response: &HeaderMap, directives: &ResponseDirectives, timing: Timing) -> HeaderMap {
-    let mut headers = response.clone();
-    remove_connection_fields(&mut headers);
-    headers.remove(AGE);
-    for name in directives.private.fields().iter().chain(directives.no_cache.fields()) {
-        headers.remove(name);
+    let named = named_in_connection(response);
+    let limited = directives.private.fields().iter().chain(directives.no_cache.fields());
+    let excepted: Vec<&HeaderName> = named.iter().chain(limited).chain([&AGE]).collect();
+    // With room for a Date.
+    let mut headers = HeaderMap::with_capacity(response.len() + 1);
+    for (name, value) in response {
+        if !belongs_to_connection(name) && !excepted.contains(&name) {
+            headers.append(name, value.clone());
+        }
     }
     let dated = headers.get(DATE).and_then(|value| parse_date(value, timing.received)).is_some();
     if !dated {
@@ -236,21 +240,32 @@ fn stored_fields(response: &HeaderMap, directives: &ResponseDirectives, timing: 
 /// Removes the fields that belong to one connection, those named in `Connection` included (RFC 9110
 /// section 7.6.1), and those of a proxy (RFC 9111 section 3.1).
 pub(crate) fn remove_connection_fields(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in named {
+    let named = named_in_connection(headers);
+    let own: Vec<HeaderName> = headers.keys().filter(|name| belongs_to_connection(name)).cloned().collect();
+    for name in named.into_iter().chain(own) {
         headers.remove(name);
     }
-    for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection", "proxy-authentication-info"] {
-        headers.remove(name);
-    }
+}
+
+fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+}
+
+fn belongs_to_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 impl Storable {

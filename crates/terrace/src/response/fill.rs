@@ -232,7 +232,7 @@ pub(super) fn store(
 /// How long something can be done with a response: without end if it can be validated.
 fn life(cached: &CachedResponse) -> Duration {
     let freshness = cached.facts().freshness();
-    if freshness.may_be_stale() || cached.response().validators().is_some() {
+    if freshness.may_be_stale() || cached.has_validators() {
         return Duration::MAX;
     }
     let window = freshness.stale_while_revalidate().max(freshness.stale_if_error());

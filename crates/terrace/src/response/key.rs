@@ -310,8 +310,11 @@ impl Seen {
         Target::is_question(&self.0)
     }
 
-    /// The target URI in absolute form.
+    /// The target URI: in absolute form if something will be compared with it.
     pub(super) fn uri(&self, rules: &Rules) -> Uri {
+        if self.reads() {
+            return self.0.uri().clone();
+        }
         let target = Target::of(&self.0, rules);
         target.map_or_else(|| self.0.uri().clone(), |target| absolute(self.0.uri(), &target.host))
     }

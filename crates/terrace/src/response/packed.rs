@@ -28,8 +28,9 @@ impl Packed {
         let mut bytes = BytesMut::with_capacity(fields + len);
         let mut names = Vec::new();
         for (name, value) in headers.iter().chain(trailers) {
-            bytes.put_u8(number(name));
-            if number(name) == UNKNOWN {
+            let number = number(name);
+            bytes.put_u8(number);
+            if number == UNKNOWN {
                 names.push(name.clone());
             }
             bytes.put_u32(u32::try_from(value.len()).ok()?);
@@ -94,8 +95,8 @@ impl Packed {
 /// Stands for a name that is not in [`KNOWN`].
 const UNKNOWN: u8 = u8::MAX;
 
-/// Field names that responses have often, by number.
-const KNOWN: [HeaderName; 40] = [
+/// Field names that responses have often, by number and in order.
+static KNOWN: [HeaderName; 40] = [
     header::ACCEPT_RANGES,
     header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
     header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -139,8 +140,8 @@ const KNOWN: [HeaderName; 40] = [
 ];
 
 fn number(name: &HeaderName) -> u8 {
-    let known = KNOWN.iter().position(|known| known == name);
-    known.and_then(|at| u8::try_from(at).ok()).unwrap_or(UNKNOWN)
+    let known = KNOWN.binary_search_by(|known| known.as_str().cmp(name.as_str()));
+    known.ok().and_then(|at| u8::try_from(at).ok()).unwrap_or(UNKNOWN)
 }
 
 #[cfg(test)]

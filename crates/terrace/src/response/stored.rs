@@ -1,6 +1,7 @@
 use super::packed::Packed;
 use crate::store::Key;
 use bytes::Bytes;
+use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(super) struct CachedResponse {
     packed: Packed,
     /// How long the origin took, in milliseconds.
     cost_ms: u32,
+    has_validators: bool,
 }
 
 impl CachedResponse {
@@ -36,11 +38,17 @@ impl CachedResponse {
     ) -> Option<Self> {
         let (facts, headers) = stored.into_parts();
         let packed = Packed::new(&headers, trailers, content)?;
-        Some(Self { facts, packed, cost_ms: u32::try_from(cost.as_millis()).unwrap_or(u32::MAX) })
+        let has_validators = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
+        Some(Self { facts, packed, cost_ms: u32::try_from(cost.as_millis()).unwrap_or(u32::MAX), has_validators })
     }
 
     pub(super) fn packed(&self) -> &Packed {
         &self.packed
+    }
+
+    /// Whether the origin can be asked if it still holds.
+    pub(super) fn has_validators(&self) -> bool {
+        self.has_validators
     }
 
     /// How long the origin took to answer.
