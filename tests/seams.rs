@@ -233,9 +233,11 @@ where
     .await
 }
 
+type Answering<B> = dyn Fn(&Request<hyper::body::Incoming>) -> Response<B> + Send + Sync;
+
 /// A plain tower service over hyper's own request bodies.
 struct Tap<B> {
-    answer: Arc<dyn Fn(&Request<hyper::body::Incoming>) -> Response<B> + Send + Sync>,
+    answer: Arc<Answering<B>>,
     calls: Arc<AtomicUsize>,
 }
 
