@@ -7,7 +7,7 @@ use std::rc::Rc;
 use terrace::stats::Feature;
 use terrace::{CacheLayer, Config, Store};
 use terrace_benches::app::{BROWSER, request, router};
-use terrace_benches::measure::{Contender, Plan, Spread, Table, Times, nanoseconds, runtime};
+use terrace_benches::measure::{Contender, Plan, Spread, Table, Times, alone, nanoseconds, runtime};
 use tokio::runtime::Runtime;
 use tower::Layer;
 
@@ -33,8 +33,7 @@ fn main() {
     let _metrics = terrace::prometheus::install().expect("the first recorder of this process");
     let mut contenders = contenders(&runtime());
     if let Some(only) = options.only {
-        let contender = contenders.iter_mut().find(|contender| contender.name == only);
-        contender.unwrap_or_else(|| panic!("none is called {only:?}")).run(options.iterations, nanoseconds);
+        alone(&mut contenders, &only, options.iterations, options.batch);
         return;
     }
     added(&mut contenders, Plan { rounds: options.rounds, batch: options.batch });
@@ -60,7 +59,9 @@ fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
         Contender::service("miss, memory full, layer", runtime, full.layer(router()), next()),
     ];
     // Until what has to be full is full.
-    all.iter_mut().for_each(|contender| _ = contender.run(10_000, nanoseconds));
+    for contender in &mut all {
+        contender.run(10_000, nanoseconds);
+    }
     all
 }
 

@@ -23,7 +23,7 @@ pub const BARE: &str = "axum, no cache";
 /// The layer around the application, with its defaults.
 pub const TERRACE: &str = "terrace around axum";
 
-const LIFE: Duration = Duration::from_secs(3600);
+const LIFE: Duration = Duration::from_hours(1);
 const ENTRIES: u64 = 10_000;
 
 /// All of them, each ready to answer the same request, with `fields`, from its cache.

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use terrace_benches::gets::all;
-use terrace_benches::measure::{Plan, Spread, Table, Times, nanoseconds};
+use terrace_benches::measure::{Plan, Spread, Table, Times, alone};
 
 /// Measures gets of entries that are there.
 #[derive(Parser)]
@@ -25,8 +25,7 @@ fn main() {
     let options = Options::parse();
     let mut engines = all();
     if let Some(only) = options.only {
-        let engine = engines.iter_mut().find(|engine| engine.name == only);
-        engine.unwrap_or_else(|| panic!("no engine is called {only:?}")).run(options.iterations, nanoseconds);
+        alone(&mut engines, &only, options.iterations, options.batch);
         return;
     }
     let times = Times::measure(&mut engines, Plan { rounds: options.rounds, batch: options.batch });

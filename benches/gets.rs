@@ -50,7 +50,7 @@ pub fn all() -> Vec<Contender> {
         quick.insert(key, Arc::clone(value));
     });
     vec![
-        gets("no engine", |key| Some(key)),
+        gets("no engine", Some),
         gets("mini-moka, SipHash", move |key| siphash.get(&key)),
         gets("mini-moka, the key as its hash", move |key| as_is.get(&key)),
         gets("quick_cache, the key as its hash", move |key| quick.get(&key)),

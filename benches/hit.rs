@@ -4,7 +4,7 @@ use clap::{Parser, ValueEnum};
 use std::rc::Rc;
 use terrace_benches::app::{BROWSER, HOST};
 use terrace_benches::contenders::{BARE, TERRACE, all};
-use terrace_benches::measure::{Contender, Plan, Spread, Table, Times, nanoseconds, runtime};
+use terrace_benches::measure::{Contender, Plan, Spread, Table, Times, alone, runtime};
 use tokio::runtime::Runtime;
 
 /// Measures a cached GET of 1 KiB.
@@ -55,8 +55,7 @@ fn main() {
     if let Some(only) = &options.only {
         let fields = options.fields.unwrap_or(Fields::Browser);
         let mut contenders = all(&runtime, fields.text(), |name| name == only);
-        let contender = contenders.first_mut().unwrap_or_else(|| panic!("no contender is called {only:?}"));
-        contender.run(options.iterations, nanoseconds);
+        alone(&mut contenders, only, options.iterations, options.batch);
         return;
     }
     for fields in options.fields.map_or(vec![Fields::Browser, Fields::Host], |fields| vec![fields]) {

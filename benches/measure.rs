@@ -70,6 +70,17 @@ impl Contender {
     }
 }
 
+/// Runs one contender alone, in batches, for a profiler.
+///
+/// # Panics
+///
+/// When there is none of that name.
+pub fn alone(contenders: &mut [Contender], name: &str, times: u32, batch: u32) {
+    let found = contenders.iter_mut().find(|contender| contender.name == name);
+    let contender = found.unwrap_or_else(|| panic!("nobody is called {name:?}"));
+    (0..times.div_ceil(batch)).for_each(|_| _ = contender.run(batch, nanoseconds));
+}
+
 /// By how much the meter rises while the service answers the requests. Never inlined, so that callgrind can be told to
 /// look at nothing else.
 #[inline(never)]
@@ -142,10 +153,10 @@ impl Times {
     }
 }
 
-/// A share of a count.
-#[expect(clippy::cast_precision_loss, reason = "counts of measurements are far below 2^52")]
-pub fn per(total: u64, count: u32) -> f64 {
-    total as f64 / f64::from(count)
+/// A total for each of so many.
+#[expect(clippy::cast_precision_loss, reason = "what is measured here is far below 2^52")]
+pub fn per(total: u64, count: impl Into<u64>) -> f64 {
+    total as f64 / count.into() as f64
 }
 
 /// The middle half of what was measured.

@@ -1,19 +1,16 @@
 //! What entries cost in memory, and whether the limit holds. Each measurement in a process of its own.
 
 use axum::body::Body;
-use axum::http::Method;
+use axum::http::{HeaderName, Method};
 use clap::{Parser, Subcommand};
 use mini_moka::sync::Cache;
 use std::process::Command;
-use std::rc::Rc;
 use std::sync::Arc;
-use terrace::stats::EvictionReason;
 use terrace::{CacheLayer, Config, Store};
 use terrace_benches::app::{BROWSER, CONTENT_LEN, PRODUCT_HEAD, answer, product, products, request};
 use terrace_benches::gets::{Unhashed, key};
 use terrace_benches::measure::{Table, per, runtime};
 use terrace_benches::process::resident;
-use tokio::runtime::Runtime;
 use tower::Layer;
 
 /// Measures memory: all three parts if none is named.
@@ -48,63 +45,58 @@ fn alone(part: &str) {
     assert!(status.success(), "{part}: {status}");
 }
 
-/// A cached application, and those who ask it.
-struct Shop<S> {
+/// A cached application, and how to ask it for a product.
+struct Shop {
     store: Store,
-    service: S,
-    runtime: Rc<Runtime>,
+    ask: Box<dyn FnMut(u32)>,
 }
 
-fn shop(
-    max_bytes: u64,
-) -> Shop<
-    impl tower::Service<
-        axum::http::Request<Body>,
-        Response = axum::http::Response<impl axum::body::HttpBody<Data = bytes::Bytes>>,
-    >,
-> {
-    let store = Store::new(Config::default().l1_max_bytes(max_bytes));
-    Shop { service: CacheLayer::new(store.clone()).layer(products()), store, runtime: runtime() }
-}
-
-impl<S, P> Shop<S>
-where
-    S: tower::Service<axum::http::Request<Body>, Response = axum::http::Response<P>>,
-    P: axum::body::HttpBody<Data = bytes::Bytes>,
-{
-    fn ask(&mut self, number: u32) {
-        let request = request(Method::GET, &product(number), BROWSER).map(|()| Body::empty());
-        let (len, _) = self.runtime.block_on(answer(&mut self.service, request));
-        assert_eq!(len, CONTENT_LEN);
+impl Shop {
+    fn new(max_bytes: u64) -> Self {
+        let store = Store::new(Config::default().l1_max_bytes(max_bytes));
+        let (runtime, mut service) = (runtime(), CacheLayer::new(store.clone()).layer(products()));
+        let mut ask = move |number: u32| {
+            let request = request(Method::GET, &product(number), BROWSER).map(|()| Body::empty());
+            assert_eq!(runtime.block_on(answer(&mut service, request)), CONTENT_LEN);
+        };
+        // What the first request makes stays.
+        ask(0);
+        Self { store, ask: Box::new(ask) }
     }
 }
 
 const ENTRIES: u32 = 100_000;
 
 fn fill() {
-    let mut shop = shop(1 << 40);
-    shop.ask(0);
-    let before = resident();
-    (1..=ENTRIES).for_each(|number| shop.ask(number));
-    let (stored, accounted) = (resident() - before, shop.store.stats().size_bytes());
-    (1..=ENTRIES).for_each(|number| shop.ask(number));
+    let Shop { store, mut ask } = Shop::new(1 << 40);
+    let (before, counted_before) = (resident(), store.stats().size_bytes());
+    (1..=ENTRIES).for_each(&mut ask);
+    let (stored, counted) = (resident() - before, store.stats().size_bytes() - counted_before);
+    (1..=ENTRIES).for_each(&mut ask);
     let read = resident() - before;
-    assert_eq!(shop.store.stats().entries(), u64::from(ENTRIES) + 1, "everything is there");
+    assert_eq!(store.stats().entries(), u64::from(ENTRIES) + 1, "everything is there");
 
-    let head: usize = PRODUCT_HEAD.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
-    let key = "shop.example.com".len() + product(0).len();
-    let (body, whole) = (CONTENT_LEN, CONTENT_LEN + key + head);
+    let body = CONTENT_LEN as u64;
+    let payload = body + key_and_head();
     let mut table = Table::new(&["100,000 entries of 1 KiB", "bytes an entry", "÷ body", "÷ body, key and head"]);
-    let mut row = |what: &str, bytes: f64| {
-        let by = |payload: usize| format!("{:.2}", bytes / payload as f64);
-        table.row(&[what.to_owned(), format!("{bytes:.0}"), by(body), by(whole)]);
-    };
-    row("body", body as f64);
-    row("body, key and head as text", whole as f64);
-    row("resident, stored", per(stored, ENTRIES));
-    row("resident, then each read once", per(read, ENTRIES));
-    row("counted by the store", per(accounted, ENTRIES + 1));
+    for (what, bytes) in [
+        ("body", body * u64::from(ENTRIES)),
+        ("body, key and head as text", payload * u64::from(ENTRIES)),
+        ("resident, stored", stored),
+        ("resident, then each read once", read),
+        ("counted by the store", counted),
+    ] {
+        let of = |payload: u64| format!("{:.2}", per(bytes, payload * u64::from(ENTRIES)));
+        table.row(&[what.to_owned(), format!("{:.0}", per(bytes, ENTRIES)), of(body), of(payload)]);
+    }
     table.print();
+}
+
+/// What an entry has to keep beside the body, as HTTP/1.1 writes it.
+fn key_and_head() -> u64 {
+    let line = |(name, value): &(HeaderName, &str)| name.as_str().len() + value.len() + ": \r\n".len();
+    let head: usize = PRODUCT_HEAD.iter().map(line).sum();
+    (head + "shop.example.com".len() + product(0).len()) as u64
 }
 
 /// The greatest and the last of a row of values.
@@ -116,56 +108,51 @@ struct Level {
 
 impl Level {
     fn note(&mut self, value: u64) {
-        self.most = self.most.max(value);
-        self.last = value;
+        (self.most, self.last) = (self.most.max(value), value);
+    }
+
+    /// Both as shares of the limit.
+    fn row(&self, what: &str) -> [String; 3] {
+        let share = |bytes| format!("{:.3}", per(bytes, LIMIT));
+        [what.to_owned(), share(self.most), share(self.last)]
     }
 }
 
 const LIMIT: u64 = 64 << 20;
+/// Ten times as many as the limit has room for, if each is as small as its body.
+const DIFFERENT: u32 = 10 * (64 << 10);
 
 fn churn() {
-    let mut shop = shop(LIMIT);
-    shop.ask(0);
+    let Shop { store, mut ask } = Shop::new(LIMIT);
     let before = resident();
-    let (mut counted, mut held, mut entries) = (Level::default(), Level::default(), 0);
-    let mut last = 1;
-    // A tenth of the requests are for the latest, a tenth for a small set that stays popular.
-    while entries == 0 || last < 10 * entries {
-        last += 1;
-        shop.ask(last);
-        match last % 8 {
-            0 => shop.ask(last - 3),
-            4 => shop.ask(last % 500),
+    let (mut counted, mut held) = (Level::default(), Level::default());
+    for number in 1..=DIFFERENT {
+        ask(number);
+        // One in eight asks for the latest once more, one for what stays popular.
+        match number % 8 {
+            0 => ask(number - 3),
+            4 => ask(number % 500),
             _ => {}
         }
-        if last % 16 == 0 {
-            let stats = shop.store.stats();
-            counted.note(stats.size_bytes());
+        if number % 16 == 0 {
+            counted.note(store.stats().size_bytes());
             held.note(resident() - before);
-            if entries == 0 && stats.evictions(EvictionReason::Size) > 0 {
-                entries = u32::try_from(stats.entries()).expect("a few ten thousand");
-            }
         }
     }
-    let of_limit = |bytes: u64| format!("{:.3}", bytes as f64 / LIMIT as f64);
-    let mut table = Table::new(&["churn: bytes ÷ limit of 64 MiB", "most", "at the end"]);
-    table.row(&["counted by the store".to_owned(), of_limit(counted.most), of_limit(counted.last)]);
-    table.row(&["resident".to_owned(), of_limit(held.most), of_limit(held.last)]);
+    let title = format!("{DIFFERENT} entries of 1 KiB through 64 MiB");
+    let mut table = Table::new(&[&title, "most, ÷ limit", "at the end, ÷ limit"]);
+    table.row(&counted.row("counted by the store"));
+    table.row(&held.row("resident"));
     table.print();
-    println!("{} entries fit; {last} different ones were stored.\n", entries);
 }
 
 fn engine() {
     let value = Arc::new(());
-    let mut table = Table::new(&["mini-moka beside its values, entries", "bytes an entry"]);
-    for entries in [10_000, 20_000, 50_000, 100_000, 200_000] {
-        let before = resident();
-        let cache: Cache<u64, Arc<()>, Unhashed> =
-            Cache::builder().max_capacity(u64::MAX).weigher(|_, _| 1000).build_with_hasher(Unhashed::default());
-        (0..entries).for_each(|number| cache.insert(key(number), Arc::clone(&value)));
-        table.row(&[entries.to_string(), format!("{:.0}", per(resident() - before, entries))]);
-        // Kept, so that the next one's memory is new.
-        std::mem::forget(cache);
-    }
+    let before = resident();
+    let cache: Cache<u64, Arc<()>, Unhashed> =
+        Cache::builder().max_capacity(u64::MAX).weigher(|_, _| 1000).build_with_hasher(Unhashed::default());
+    (0..ENTRIES).for_each(|number| cache.insert(key(number), Arc::clone(&value)));
+    let mut table = Table::new(&["beside its value, 100,000 entries", "bytes an entry"]);
+    table.row(&["mini-moka".to_owned(), format!("{:.0}", per(resident() - before, ENTRIES))]);
     table.print();
 }

@@ -233,11 +233,11 @@ where
     .await
 }
 
-type Answering<B> = dyn Fn(&Request<hyper::body::Incoming>) -> Response<B> + Send + Sync;
+type Respond<B> = dyn Fn(&Request<hyper::body::Incoming>) -> Response<B> + Send + Sync;
 
 /// A plain tower service over hyper's own request bodies.
 struct Tap<B> {
-    answer: Arc<Answering<B>>,
+    answer: Arc<Respond<B>>,
     calls: Arc<AtomicUsize>,
 }
 

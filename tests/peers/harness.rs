@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -322,9 +323,25 @@ pub(crate) async fn is_pending<F: Future>(mut future: Pin<&mut F>) -> bool {
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
-/// Lets other tasks run until `reached`.
+/// Lets other tasks run until `reached`, which has to be soon.
 pub(crate) async fn until(mut reached: impl FnMut() -> bool) {
+    let patience = Patience::new();
     while !reached() {
+        patience.yields().await;
+    }
+}
+
+/// Bounds how long a test may turn round for what never comes. Read from the machine, for tokio's time may be paused.
+pub(crate) struct Patience(std::time::Instant);
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Lets other tasks run.
+    pub(crate) async fn yields(&self) {
+        assert!(self.0.elapsed() < secs(20), "it never came to that");
         tokio::task::yield_now().await;
     }
 }
@@ -343,4 +360,18 @@ impl http_body::Body for Unknown {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.0).poll_frame(cx)
     }
+}
+
+const ALONE: &str = "TERRACE_TEST_ALONE";
+
+/// Runs one test in a process of its own, where it finds itself [alone](is_alone).
+pub(crate) fn alone(test: &str) {
+    let program = std::env::current_exe().unwrap();
+    let child = Command::new(program).args(["--exact", test]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+}
+
+pub(crate) fn is_alone() -> bool {
+    std::env::var_os(ALONE).is_some()
 }

@@ -1,6 +1,6 @@
 //! hitbox 0.2 and its crates.
 
-use crate::harness::{Answer, Origin, Site, eager, get, is_pending, reply, secs, status, until, with};
+use crate::harness::{Answer, Origin, Patience, Site, eager, get, is_pending, reply, secs, status, until, with};
 use axum::body::Body;
 use http::Method;
 use std::sync::Arc;
@@ -149,8 +149,9 @@ async fn a_stale_page_is_fetched_once_however_many_ask() {
         gate.add_permits(1);
         assert!(all.join_all().await.iter().all(|page| page == stale));
         // A refresh ends behind the answers.
+        let patience = Patience::new();
         while site.get("/").await.text() != "2" {
-            tokio::task::yield_now().await;
+            patience.yields().await;
         }
         assert_eq!(site.calls(), 2);
     }

@@ -37,7 +37,7 @@ async fn what_must_be_revalidated_is_never_served_because_the_origin_fails() {
 async fn a_stale_response_stands_in_for_a_failure_within_its_window() {
     let site = Site::new(Rules::new(), async |n, _| {
         let page = reply(&[("cache-control", "max-age=1, stale-if-error=60"), ("etag", "\"1\"")], "page");
-        if n == 1 { page } else { status(500 + n as u16, reply(&[], "failed")) }
+        if n == 1 { page } else { status(502, reply(&[], "failed")) }
     });
     site.get("/").await;
     site.time.advance(secs(61));
@@ -76,9 +76,8 @@ async fn a_304_about_the_clients_copy_does_not_freshen_the_stored_one() {
             let fields = |etag| [("cache-control", "max-age=1"), ("etag", etag)];
             match (n, sent(&request, "if-none-match")) {
                 (1, _) => reply(&fields("\"v1\""), "old"),
-                // It has v2 by now, and answers whoever shows any entity tag as if it was that one.
-                (2, _) => status(304, reply(&fields("\"v2\""), "")),
-                (_, "\"v2\"") => status(304, reply(&fields("\"v2\""), "")),
+                // It has v2 by now, and once answers an entity tag as if it was that one.
+                (2, _) | (_, "\"v2\"") => status(304, reply(&fields("\"v2\""), "")),
                 (..) => reply(&fields("\"v2\""), "new"),
             }
         });
@@ -193,15 +192,15 @@ async fn a_hit_sends_the_stored_bytes_themselves() {
     for len in [1 << 10, 1 << 20] {
         let site = Site::new(eager(), move |_, _| async move { reply(&[], vec![b'x'; len]) });
         site.get("/").await;
-        let address = async |request| {
+        let ask = async |request| {
             let response = site.cache.clone().oneshot(request).await.unwrap();
-            let frame = response.into_body().frame().await.unwrap().unwrap();
-            frame.into_data().unwrap().as_ptr().addr()
+            response.into_body().frame().await.unwrap().unwrap().into_data().unwrap()
         };
-        let whole = async || address(get("/").body(Body::empty()).unwrap()).await;
-        let (first, second) = (whole().await, whole().await);
-        assert_eq!(first, second);
-        let range = get("/").header("range", "bytes=100-").body(Body::empty()).unwrap();
-        assert_eq!(address(range).await, first + 100);
+        // All are held until the end, so that no two of them can be in the same place one after the other.
+        let first = ask(get("/").body(Body::empty()).unwrap()).await;
+        let second = ask(get("/").body(Body::empty()).unwrap()).await;
+        let part = ask(get("/").header("range", "bytes=100-").body(Body::empty()).unwrap()).await;
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        assert_eq!(first[100..].as_ptr(), part.as_ptr());
     }
 }

@@ -57,3 +57,8 @@ pub use response::{
     ResponseFuture, ResponseOverride, Rules,
 };
 pub use store::{Purge, Receipt, Store};
+
+/// Compiles the program in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -16,7 +16,7 @@ use crate::observe::PendingRequest;
 use crate::observe::stats::{
     BypassReason, CacheStatus as Outcome, Feature, FlightJoin, LockKind, LockResult, LookupResult, Tier,
 };
-use crate::store::{Entry, Found, Join, Key, Landing, Lead, Ticket, Wait};
+use crate::store::{Before, Entry, Found, Join, Key, Landing, Lead, Ticket, Wait};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, IF_RANGE, RANGE};
 use http::{Method, Request, Response};
@@ -38,6 +38,8 @@ pub(super) struct Job<S, B> {
     pub(super) key: Key,
     /// When the request came.
     pub(super) now: Instant,
+    /// How things stood before memory was looked into and had nothing under the key.
+    pub(super) absent: Option<Before>,
 }
 
 /// The right to fetch for all that wait.
@@ -188,6 +190,8 @@ impl<S, B> Job<S, B> {
         let mut lead = None;
         let mut left = self.shared.tiers.settings().fill_wait();
         loop {
+            let hash = self.key.hash();
+            let before = self.absent.unwrap_or_else(|| self.shared.tiers.before(hash));
             let mut ask = match self.look() {
                 Look::Ask(ask) => ask,
                 answer @ Look::Answer(..) => return (answer, None),
@@ -199,6 +203,10 @@ impl<S, B> Job<S, B> {
             match self.shared.tiers.flights().join(ask.ticket.key().hash()) {
                 Join::Lead(leading) => {
                     self.shared.tiers.observe().lock(LockKind::Local, LockResult::Acquired);
+                    let same = ask.ticket.key().hash() == hash;
+                    if same && !self.shared.tiers.has_landed_since(before, hash) {
+                        return (Look::Ask(ask), Some(leading));
+                    }
                     // Somebody may have landed between the look and the join: look again.
                     lead = Some(leading);
                 }
@@ -229,8 +237,11 @@ impl<S, B> Job<S, B> {
     }
 
     /// Finds what is stored for the request, and takes the ticket for what is missing.
-    fn find(&self) -> (Option<Found<Cached>>, Ticket, Forward) {
+    fn find(&mut self) -> (Option<Found<Cached>>, Ticket, Forward) {
         let tiers = &self.shared.tiers;
+        if let Some(before) = self.absent.take() {
+            return (None, tiers.ticket_for_absent(self.key.clone(), before), Forward::UriMiss);
+        }
         let (found, ticket) = tiers.lookup(self.key.clone(), self.now);
         let Some(Cached::Variants(variants)) = found.as_ref().map(|found| found.entry.value()) else {
             return (found, ticket, Forward::UriMiss);
@@ -248,7 +259,7 @@ impl<S, B> Job<S, B> {
         (found, first.unwrap_or(ticket), Forward::VaryMiss)
     }
 
-    fn look(&self) -> Look {
+    fn look(&mut self) -> Look {
         let (found, ticket, miss) = self.find();
         let tiers = &self.shared.tiers;
         let ask = |reason, stored, purpose| Look::Ask(Ask { ticket, reason, stored, purpose });

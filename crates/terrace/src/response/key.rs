@@ -99,7 +99,9 @@ impl<'a> Target<'a> {
             extra.map(str::as_bytes),
         ];
         let mut lengths = Lengths::new();
-        parts.iter().for_each(|part| lengths.push(part.map(<[u8]>::len)));
+        for part in parts {
+            lengths.push(part.map(<[u8]>::len));
+        }
         key.push(lengths.bytes());
         for part in parts.into_iter().flatten() {
             if !part.is_empty() {

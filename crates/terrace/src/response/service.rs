@@ -12,7 +12,7 @@ use crate::Store;
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed};
 use crate::observe::{Namespace, PendingRequest, Timing};
-use crate::store::{Entry, Key, Tag, Tiers};
+use crate::store::{Entry, Glance, Key, Tag, Tiers};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_ENCODING};
 use http::uri::Authority;
@@ -140,19 +140,25 @@ impl<S: Clone> Cache<S> {
             return ResponseFuture::drive(post(job, self.pending(now)));
         }
         let sampled = tiers.observe().sample();
+        let before = tiers.before(hash);
         let hit = self.peek(rules, (hash, &key), &request, demands, now);
         if sampled {
-            tiers.observe().l1_lookup_took(if hit.is_some() { Timed::Hit } else { Timed::Miss }, now);
+            tiers.observe().l1_lookup_took(if hit.is_ok() { Timed::Hit } else { Timed::Miss }, now);
         }
-        let Some(Answered { entry, response }) = hit else {
-            let job = self.job(request, rules, Key::new(hash, &key), now);
-            return ResponseFuture::drive(drive(job, self.pending(now)));
-        };
-        tiers.observe().l1_hit(self.shared.namespace, sampled.then_some(now));
-        if is_due_early(&entry, rules, now) {
-            refresh(self.job(request, rules, Key::new(hash, &key), now));
+        match hit {
+            Ok(Answered { entry, response }) => {
+                tiers.observe().l1_hit(self.shared.namespace, sampled.then_some(now));
+                if is_due_early(&entry, rules, now) {
+                    refresh(self.job(request, rules, Key::new(hash, &key), now));
+                }
+                ResponseFuture::ready(response)
+            }
+            Err(unanswered) => {
+                let mut job = self.job(request, rules, Key::new(hash, &key), now);
+                job.absent = (unanswered == Unanswered::Absent).then_some(before);
+                ResponseFuture::drive(drive(job, self.pending(now)))
+            }
         }
-        ResponseFuture::ready(response)
     }
 
     /// The fast path: looks into memory and decides, without waiting for anything.
@@ -164,12 +170,12 @@ impl<S: Clone> Cache<S> {
         request: &Request<B>,
         demands: Demands,
         now: Instant,
-    ) -> Option<Answered<R>> {
+    ) -> Result<Answered<R>, Unanswered> {
         let (hot, tiers) = (&self.shared.hot, &self.shared.tiers);
         let plain = request.method() == Method::GET && demands.is_plain();
         if plain && let Some((entry, head)) = hot.get(tiers, rules.policy(), key, demands, now) {
             let response = from_head(cached(&entry), head);
-            return Some(Answered { entry, response });
+            return Ok(Answered { entry, response });
         }
         let hit = look(tiers, rules, key, request, now)?;
         let response = hit.response(request.method(), now);
@@ -177,7 +183,7 @@ impl<S: Clone> Cache<S> {
         if plain && own && hit.answer == Answer::Full {
             hot.note(hash, &hit.entry, now, response.headers());
         }
-        Some(Answered { entry: hit.entry, response })
+        Ok(Answered { entry: hit.entry, response })
     }
 
     /// A clone of the inner service, which has to be made ready before it is called.
@@ -186,7 +192,15 @@ impl<S: Clone> Cache<S> {
     }
 
     fn job<B>(&self, request: Request<B>, rules: &Rules, key: Key, now: Instant) -> Job<S, B> {
-        Job { inner: self.inner(), request, shared: Arc::clone(&self.shared), rules: rules.clone(), key, now }
+        Job {
+            inner: self.inner(),
+            request,
+            shared: Arc::clone(&self.shared),
+            rules: rules.clone(),
+            key,
+            now,
+            absent: None,
+        }
     }
 
     fn pending(&self, now: Instant) -> PendingRequest {
@@ -267,6 +281,15 @@ struct Answered<R: Body<Data = Bytes>> {
     response: Response<ResponseBody<R>>,
 }
 
+/// Why memory did not answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unanswered {
+    /// There is nothing under the key.
+    Absent,
+    /// What is there does not answer the request, or not at once.
+    Unusable,
+}
+
 /// A fresh response in memory that answers a request.
 struct Hit {
     entry: Arc<Entry<Cached>>,
@@ -279,18 +302,23 @@ fn look<B>(
     (hash, key): (u64, &[u8]),
     request: &Request<B>,
     now: Instant,
-) -> Option<Hit> {
-    let found = tiers.peek(hash, key)?;
+) -> Result<Hit, Unanswered> {
+    let found = match tiers.glance(hash, key) {
+        Glance::Found(found) => found,
+        Glance::Unusable => return Err(Unanswered::Unusable),
+        Glance::Absent => return Err(Unanswered::Absent),
+    };
     let found = match found.entry.value() {
         Cached::Variants(variants) => {
             let exact =
                 select::keys(variants, key, request.headers()).find_map(|key| tiers.peek(tiers.hash(&key), &key));
-            exact.or_else(|| select::in_language(tiers, variants, key, request.headers(), rules.policy()))?
+            let found = exact.or_else(|| select::in_language(tiers, variants, key, request.headers(), rules.policy()));
+            found.ok_or(Unanswered::Unusable)?
         }
         _ => found,
     };
     let Cached::Response(cached) = found.entry.value() else {
-        return None;
+        return Err(Unanswered::Unusable);
     };
     let presented = Presented {
         method: request.method(),
@@ -302,9 +330,9 @@ fn look<B>(
     };
     match plan(cached, &presented, rules.policy()) {
         Plan::Serve(answer) if cached.facts().freshness().is_fresh(presented.resident) => {
-            Some(Hit { entry: found.entry, answer })
+            Ok(Hit { entry: found.entry, answer })
         }
-        _ => None,
+        _ => Err(Unanswered::Unusable),
     }
 }
 

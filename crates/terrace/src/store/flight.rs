@@ -5,18 +5,27 @@
 //! the leader's response streams to its client, waiters help to read it: a client that is slow or leaves does not stop
 //! the fetch that others wait for.
 
+use super::sync::atomic::{AtomicU64, Ordering};
 use super::sync::{Mutex, MutexGuard};
+use super::unhashed::Unhashed;
 use std::collections::HashMap;
 use std::future::Future;
+use std::hash::BuildHasherDefault;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// The fetches under way, by the hash of their key. Two keys of one hash share a flight, and each finds out that what
 /// landed is not its own.
-pub(crate) struct Flights<T>(Arc<[Mutex<Shard<T>>]>);
+pub(crate) struct Flights<T>(Arc<[Shard<T>]>);
 
-type Shard<T> = HashMap<u64, Arc<Flight<T>>>;
+struct Shard<T> {
+    /// How many flights have ended here.
+    landings: AtomicU64,
+    flights: Mutex<ByKey<T>>,
+}
+
+type ByKey<T> = HashMap<u64, Arc<Flight<T>>, BuildHasherDefault<Unhashed>>;
 
 const SHARDS: usize = 16;
 
@@ -85,13 +94,20 @@ pub(crate) enum Join<T> {
 
 impl<T> Flights<T> {
     pub(super) fn new() -> Self {
-        Self((0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect())
+        let shard = |_| Shard { landings: AtomicU64::new(0), flights: Mutex::new(HashMap::default()) };
+        Self((0..SHARDS).map(shard).collect())
     }
 
-    fn shard(&self, key: u64) -> MutexGuard<'_, Shard<T>> {
+    /// Changes whenever a flight of this key ends. Whoever looks for an entry in vain, leads, and sees no change knows that
+    /// nothing has landed since the look.
+    pub(crate) fn landings(&self, key: u64) -> u64 {
+        self.shard(key).landings.load(Ordering::Acquire)
+    }
+
+    fn shard(&self, key: u64) -> &Shard<T> {
         // The low bits pick the place inside the map.
         let [.., byte, _, _, _, _] = key.to_be_bytes();
-        lock(&self.0[usize::from(byte) % SHARDS])
+        &self.0[usize::from(byte) % SHARDS]
     }
 
     /// Starts the flight of `key`; `None` if it is under way.
@@ -104,8 +120,8 @@ impl<T> Flights<T> {
 
     /// Joins the flight of `key`, or starts it.
     pub(crate) fn join(&self, key: u64) -> Join<T> {
-        let mut shard = self.shard(key);
-        if let Some(flight) = shard.get(&key) {
+        let mut flights = lock(&self.shard(key).flights);
+        if let Some(flight) = flights.get(&key) {
             let flight = Arc::clone(flight);
             let mut state = flight.state();
             let waiter = state.next_waiter;
@@ -116,14 +132,16 @@ impl<T> Flights<T> {
         }
         let state = State { landing: None, stream: None, waiters: HashMap::new(), next_waiter: 0 };
         let flight = Arc::new(Flight { state: Mutex::new(state) });
-        shard.insert(key, Arc::clone(&flight));
+        flights.insert(key, Arc::clone(&flight));
         Join::Lead(Lead { flights: self.clone(), flight, key })
     }
 
     fn remove(&self, key: u64, flight: &Arc<Flight<T>>) {
-        let mut shard = self.shard(key);
-        if shard.get(&key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
-            shard.remove(&key);
+        let shard = self.shard(key);
+        let mut flights = lock(&shard.flights);
+        shard.landings.fetch_add(1, Ordering::Release);
+        if flights.get(&key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            flights.remove(&key);
         }
     }
 }
@@ -252,7 +270,7 @@ impl<T> Drop for Wait<T> {
 #[cfg(all(test, terrace_loom))]
 mod loom_tests {
     use super::*;
-    use crate::store::sync::atomic::{AtomicUsize, Ordering};
+    use crate::store::sync::atomic::AtomicUsize;
     use loom::future::block_on;
     use loom::thread;
 
@@ -279,7 +297,7 @@ mod loom_tests {
             };
             assert_eq!(fetch(&flights, &fetches), Landing::Entry(1));
             assert_eq!(other.join().unwrap(), Landing::Entry(1));
-            assert!(fetches.load(Ordering::Relaxed) >= 1);
+            assert_eq!(flights.landings(7), fetches.load(Ordering::Relaxed) as u64);
             assert!(matches!(flights.join(7), Join::Lead(_)), "nothing is left behind");
         });
     }

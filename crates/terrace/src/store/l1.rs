@@ -31,7 +31,10 @@ impl<V: Send + Sync + 'static> L1<V> {
     /// Stores an entry, which the engine may drop at once if those it holds are asked for more often. `false` if it
     /// alone is over the limit: the engine would keep it until it next looks, and what it replaces is gone all the same.
     pub(super) fn insert(&self, hash: u64, entry: Arc<Entry<V>>) -> bool {
-        if let Some(old) = self.entries.get(&hash) {
+        // Asking whether it is there costs less than getting it, and it mostly is not.
+        if self.entries.contains_key(&hash)
+            && let Some(old) = self.entries.get(&hash)
+        {
             old.is_replaced();
         }
         let fits = u64::from(entry.bytes()) <= self.max_bytes;

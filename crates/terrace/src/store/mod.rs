@@ -17,7 +17,7 @@ pub(crate) use entry::Entry;
 pub(crate) use flight::{Join, Landing, Lead, Stream, Wait, Waiters};
 pub(crate) use key::Key;
 pub use purge::Purge;
-pub(crate) use tiers::{Fill, Found, Tiers};
+pub(crate) use tiers::{Before, Fill, Found, Glance, Tiers};
 
 use crate::Error;
 use crate::clock::Clock;

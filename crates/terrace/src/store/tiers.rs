@@ -1,4 +1,4 @@
-use super::coherence::{Mirror, Receipt, Standing, Tag, Ticket};
+use super::coherence::{Mirror, Position, Receipt, Standing, Tag, Ticket};
 use super::entry::{Entry, NewEntry, Owner};
 use super::flight::Flights;
 use super::key::Key;
@@ -34,6 +34,23 @@ impl<V> Clone for Found<V> {
     fn clone(&self) -> Self {
         Self { entry: Arc::clone(&self.entry), expired: self.expired }
     }
+}
+
+/// How things stood before a look: first this, then the look, or what happens between is missed.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    stamp: Position,
+    landings: u64,
+}
+
+/// What a glance into memory found.
+pub(crate) enum Glance<V> {
+    /// Something that may be used.
+    Found(Found<V>),
+    /// Something that may not.
+    Unusable,
+    /// Nothing.
+    Absent,
 }
 
 /// A value to be stored.
@@ -80,6 +97,17 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         &self.mirror
     }
 
+    /// How things stand before a look for the key of this hash.
+    #[inline]
+    pub(crate) fn before(&self, hash: u64) -> Before {
+        Before { stamp: self.mirror.position(), landings: self.flights.landings(hash) }
+    }
+
+    /// Whether a flight of the key of this hash has landed since.
+    pub(crate) fn has_landed_since(&self, before: Before, hash: u64) -> bool {
+        self.flights.landings(hash) != before.landings
+    }
+
     pub(crate) fn flights(&self) -> &Flights<Arc<Entry<V>>> {
         &self.flights
     }
@@ -90,21 +118,38 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         self.hasher.hash_one(key)
     }
 
-    /// Looks into memory without waiting, counting or logging anything. `None` is a miss of whatever kind.
+    /// Looks into memory without waiting, counting or logging anything.
     #[inline]
-    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<Found<V>> {
+    pub(crate) fn glance(&self, hash: u64, key: &[u8]) -> Glance<V> {
         if !self.flags.is_on(Feature::L1) {
-            return None;
+            return Glance::Unusable;
         }
-        let entry = self.l1.get(hash)?;
+        let Some(entry) = self.l1.get(hash) else {
+            return Glance::Absent;
+        };
         if entry.key() != key {
-            return None;
+            return Glance::Unusable;
         }
         match entry.standing(&self.mirror) {
-            Standing::Current => Some(Found { entry, expired: false }),
-            Standing::Expired => Some(Found { entry, expired: true }),
-            Standing::Dead => None,
+            Standing::Current => Glance::Found(Found { entry, expired: false }),
+            Standing::Expired => Glance::Found(Found { entry, expired: true }),
+            Standing::Dead => Glance::Unusable,
         }
+    }
+
+    /// As [`glance`](Self::glance), where it does not matter why there is nothing.
+    #[inline]
+    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<Found<V>> {
+        match self.glance(hash, key) {
+            Glance::Found(found) => Some(found),
+            Glance::Unusable | Glance::Absent => None,
+        }
+    }
+
+    /// The ticket for a key that a glance found absent, with how things stood before it.
+    pub(crate) fn ticket_for_absent(&self, key: Key, before: Before) -> Ticket {
+        self.observe().lookup(Tier::L1, LookupResult::Miss);
+        Ticket { key, stamp: before.stamp }
     }
 
     /// Whether an entry that was found before would be found again, and is current.

@@ -1,1 +1,0 @@
-//! Internal: Terrace's examples.
