@@ -588,8 +588,10 @@ async fn a_body_that_stands_still_does_not_hold_those_who_wait_for_longer() {
 
 // Purges during a fetch
 
-fn purges() -> Vec<(&'static str, fn(&Store) -> Purge)> {
-    vec![
+type NamedPurge = (&'static str, fn(&Store) -> Purge);
+
+fn purges() -> [NamedPurge; 5] {
+    [
         ("url", |store| store.purge_url("http://example.com/dir/page?q=1")),
         ("url on any host", |store| store.purge_url("/dir/page?q=1")),
         ("tag", |store| store.purge_tag("red")),
@@ -963,4 +965,62 @@ async fn no_mixture_of_cancelling_failing_and_purging_leaves_anybody_hanging() {
         task.unwrap();
     }
     assert_eq!(store.stats().inflight_fills(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn after_a_purge_returned_no_thread_is_answered_with_what_was_fetched_before_it() {
+    // The origin's answer is the version that was current when it was asked; a purge follows each change.
+    let version = Arc::new(AtomicUsize::new(0));
+    let current = Arc::clone(&version);
+    let origin = Origin::new(move |_| {
+        let version = current.load(SeqCst);
+        async move {
+            tokio::task::yield_now().await;
+            let control = "max-age=60, stale-while-revalidate=60";
+            Ok(text(&[("cache-control", control), ("cache-tag", "t"), ("vary", "x-v")], version.to_string()))
+        }
+    });
+    let store = Store::memory();
+    let service = CacheLayer::new(store.clone()).rules(Rules::new().early_refresh(1.0)).layer(origin);
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    // What the purges have promised so far.
+    let promised = Arc::new(AtomicUsize::new(0));
+    let reads = Arc::new(AtomicUsize::new(0));
+    let readers: Vec<_> = (0..8)
+        .map(|n| {
+            let (service, done, promised) = (service.clone(), Arc::clone(&done), Arc::clone(&promised));
+            let reads = Arc::clone(&reads);
+            tokio::spawn(async move {
+                while !done.load(SeqCst) {
+                    let at_least = promised.load(SeqCst);
+                    let answer = call(&service, get_with("/", &[("x-v", if n % 2 == 0 { "a" } else { "b" })])).await;
+                    let seen: usize = answer.text().parse().unwrap();
+                    assert!(seen >= at_least, "version {seen} after {at_least} was promised");
+                    reads.fetch_add(1, SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for change in 1.. {
+        let failed = readers.iter().any(JoinHandle::is_finished);
+        if failed || (change > 2000 && reads.load(SeqCst) > 2000) {
+            break;
+        }
+        version.store(change, SeqCst);
+        let _ = match change % 3 {
+            0 => store.purge_tag("t").await,
+            1 => store.purge_url("/").await,
+            _ => store.purge_all().await,
+        }
+        .unwrap();
+        promised.store(change, SeqCst);
+        for _ in 0..change % 5 {
+            tokio::task::yield_now().await;
+        }
+    }
+    done.store(true, SeqCst);
+    for reader in readers {
+        reader.await.unwrap();
+    }
 }

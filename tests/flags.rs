@@ -333,7 +333,8 @@ fn hits_are_logged_as_often_as_is_set() {
 
 #[test]
 fn errors_name_the_variable_its_value_and_what_is_accepted() {
-    let table: [(&[(&str, &str)], &[&str]); 13] = [
+    type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+    let table: [Case; 13] = [
         (&[("CACHE_ENABLED", "maybe")], &["CACHE_ENABLED", "\"maybe\"", "`1 0 true false yes no on off`"]),
         (&[("CACHE_ENABLED", "")], &["CACHE_ENABLED", "\"\""]),
         (&[("CACHE_MAX_BODY_BYTES", "2Mib")], &["CACHE_MAX_BODY_BYTES", "\"2Mib\"", "0 to 1GiB"]),

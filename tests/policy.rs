@@ -1309,6 +1309,46 @@ async fn purges_reach_what_they_name_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_again_and_again_obeys_as_what_is_asked_for_once() {
+    let asked_often = async |rules: Rules, fields: Fields| {
+        let world = World::counting(rules, fields);
+        for _ in 0..10 {
+            assert_eq!(world.get("/").await.text(), "1");
+        }
+        world
+    };
+    let swr: Fields = &[("cache-control", "max-age=60, stale-while-revalidate=60")];
+    let world = asked_often(Rules::new(), swr).await;
+    let _ = world.store.purge_all().soft().await.unwrap();
+    let stale = world.get("/").await;
+    assert_eq!((stale.text(), world.store.stats().requests(CacheStatus::Stale)), ("1", 1), "softly purged");
+    let world = asked_often(Rules::new(), swr).await;
+    let _ = world.store.purge_url("/").await.unwrap();
+    assert_eq!(world.get("/").await.text(), "2", "purged");
+    let world = asked_often(Rules::new(), &[FRESH]).await;
+    world.ask(ask(Method::POST, "/", &[])).await;
+    assert_eq!(world.get("/").await.text(), "3", "changed");
+    let world = asked_often(Rules::new(), &[FRESH]).await;
+    world.clock.advance(Duration::from_millis(59_999));
+    assert_eq!(world.get("/").await.text(), "1");
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(world.get("/").await.text(), "2", "stale to the millisecond");
+    let world = asked_often(Rules::new(), &[FRESH]).await;
+    world.clock.advance(secs(7));
+    assert_eq!(world.get("/").await.age(), Some(7));
+    for flag in [terrace::stats::Feature::L1, terrace::stats::Feature::Cache] {
+        let world = asked_often(Rules::new(), &[FRESH]).await;
+        world.store.flags().set(flag, false);
+        assert_eq!(world.get("/").await.text(), "2", "{flag:?} off");
+    }
+    let world = asked_often(Rules::new().default_ttl(secs(60)), &[]).await;
+    assert_eq!(world.ask(get_with("/", &[("cookie", "a=b")])).await.text(), "2", "with credentials");
+    assert_eq!(world.ask(in_partition("p", get("/"))).await.text(), "3", "in a partition");
+    assert_eq!(world.ask(get_with("/", &[("range", "bytes=0-0")])).await.status, 206);
+    assert_eq!(world.ask(ask(Method::HEAD, "/", &[])).await.text(), "");
+}
+
+#[tokio::test]
 async fn malformed_purges_name_what_they_got() {
     let store = Store::memory();
     for url in ["", "example.com/a", "a"] {
