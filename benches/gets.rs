@@ -43,7 +43,7 @@ pub fn key(number: u32) -> u64 {
 /// The engines, filled.
 pub fn all() -> Vec<Contender> {
     let (siphash, as_is) = (MiniMoka::new(u64::from(2 * ENTRIES)), mini_moka());
-    let quick = quick_cache();
+    let quick = quick_cache(2 * ENTRIES);
     fill(|key, value| {
         siphash.insert(key, Arc::clone(value));
         as_is.insert(key, Arc::clone(value));
@@ -61,10 +61,10 @@ fn mini_moka() -> MiniMoka<u64, Value, Unhashed> {
     MiniMoka::builder().max_capacity(u64::from(2 * ENTRIES)).build_with_hasher(Unhashed::default())
 }
 
-fn quick_cache() -> QuickCache<u64, Value, UnitWeighter, Unhashed> {
-    let capacity = 2 * ENTRIES;
-    let lifecycle = DefaultLifecycle::default();
-    QuickCache::with(capacity as usize, capacity.into(), UnitWeighter, Unhashed::default(), lifecycle)
+/// The other engine, with room for so many entries.
+pub fn quick_cache<V: Clone>(room: u32) -> QuickCache<u64, V, UnitWeighter, Unhashed> {
+    let (estimate, lifecycle) = (room as usize, DefaultLifecycle::default());
+    QuickCache::with(estimate, room.into(), UnitWeighter, Unhashed::default(), lifecycle)
 }
 
 fn fill(insert: impl Fn(u64, &Value)) {

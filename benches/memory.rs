@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use terrace::{CacheLayer, Config, Store};
 use terrace_benches::app::{BROWSER, CONTENT_LEN, PRODUCT_HEAD, answer, product, products, request};
-use terrace_benches::gets::{Unhashed, key};
+use terrace_benches::gets::{Unhashed, key, quick_cache};
 use terrace_benches::measure::{Table, per, runtime};
 use terrace_benches::process::resident;
 use tower::Layer;
@@ -147,12 +147,17 @@ fn churn() {
 }
 
 fn engine() {
-    let value = Arc::new(());
-    let before = resident();
-    let cache: Cache<u64, Arc<()>, Unhashed> =
-        Cache::builder().max_capacity(u64::MAX).weigher(|_, _| 1000).build_with_hasher(Unhashed::default());
-    (0..ENTRIES).for_each(|number| cache.insert(key(number), Arc::clone(&value)));
     let mut table = Table::new(&["beside its value, 100,000 entries", "bytes an entry"]);
-    table.row(&["mini-moka".to_owned(), format!("{:.0}", per(resident() - before, ENTRIES))]);
+    let mini_moka = Cache::builder().max_capacity(u64::MAX).weigher(|_, _| 1000);
+    let mini_moka = mini_moka.build_with_hasher(Unhashed::default());
+    table.row(&["mini-moka".to_owned(), kept(|key, value| mini_moka.insert(key, value))]);
+    let quick_cache = quick_cache(ENTRIES);
+    table.row(&["quick_cache".to_owned(), kept(|key, value| quick_cache.insert(key, value))]);
     table.print();
+}
+
+fn kept(insert: impl Fn(u64, Arc<()>)) -> String {
+    let (value, before) = (Arc::new(()), resident());
+    (0..ENTRIES).for_each(|number| insert(key(number), Arc::clone(&value)));
+    format!("{:.0}", per(resident() - before, ENTRIES))
 }
