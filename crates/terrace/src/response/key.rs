@@ -64,6 +64,8 @@ pub(super) struct Target<'a> {
     path: &'a str,
     query: Option<Cow<'a, str>>,
     partition: Option<&'a Partition>,
+    /// What the handler will see instead, if something on the way has rewritten the URI that the client sent.
+    rewritten: Option<&'a str>,
 }
 
 impl<'a> Target<'a> {
@@ -81,6 +83,7 @@ impl<'a> Target<'a> {
             path: uri.path(),
             query: significant(uri.query(), rules.query_rule()),
             partition: extensions.get(),
+            rewritten: rewritten(request.uri(), uri),
         })
     }
 
@@ -97,6 +100,7 @@ impl<'a> Target<'a> {
             self.keyed_by_body.map(BodyDigest::bytes),
             self.partition.map(|partition| partition.name().as_bytes()),
             extra.map(str::as_bytes),
+            self.rewritten.map(str::as_bytes),
         ];
         let mut lengths = Lengths::new();
         for part in parts {
@@ -139,13 +143,13 @@ pub(super) fn absolute(uri: &Uri, host: &str) -> Uri {
 /// The lengths of the parts of a key, seven bits to a byte. Zero stands for a part that is not there, and each length is
 /// one more than it is.
 struct Lengths {
-    bytes: [u8; 40],
+    bytes: [u8; 48],
     len: usize,
 }
 
 impl Lengths {
     fn new() -> Self {
-        Self { bytes: [0; 40], len: 0 }
+        Self { bytes: [0; 48], len: 0 }
     }
 
     #[inline]
@@ -182,6 +186,13 @@ pub(super) fn original_uri<B>(request: &Request<B>) -> &Uri {
 #[cfg(not(feature = "axum"))]
 pub(super) fn original_uri<B>(request: &Request<B>) -> &Uri {
     request.uri()
+}
+
+/// The path and query of the request's own URI, if they are not those that the client sent.
+#[inline]
+fn rewritten<'a>(own: &'a Uri, original: &Uri) -> Option<&'a str> {
+    let differs = !std::ptr::eq(own, original) && own.path_and_query() != original.path_and_query();
+    own.path_and_query().filter(|_| differs).map(PathAndQuery::as_str)
 }
 
 /// The host in lower case: from the URI if it is absolute, else from the one `Host` line (RFC 9112 section 3.2.2).
