@@ -131,6 +131,28 @@ async fn two_nested_routers_over_one_store_never_answer_for_each_other() {
     assert_eq!(fetch_path(&app, "/v1/me").await.text(), "one");
 }
 
+/// A layer inside the router may rewrite the URI before the cache sees it.
+#[tokio::test]
+async fn a_uri_rewritten_on_the_way_counts_too() {
+    let rewrite = tower::util::MapRequestLayer::new(|mut request: Request<axum::body::Body>| {
+        if request.headers().contains_key("x-beta") {
+            *request.uri_mut() = Uri::from_static("/beta");
+        }
+        request
+    });
+    let echo = async |uri: Uri| ([FRESH], uri.path().to_owned());
+    let app: Router = Router::new().route("/page", routing::get(echo)).layer(layer()).layer(rewrite);
+    let request = |beta: bool| {
+        let request = Request::get("/page").header("host", "example.com");
+        let request = if beta { request.header("x-beta", "1") } else { request };
+        request.body(axum::body::Body::empty()).unwrap()
+    };
+    for _ in 0..2 {
+        assert_eq!(fetch(&app, request(false)).await.text(), "/page");
+        assert_eq!(fetch(&app, request(true)).await.text(), "/beta");
+    }
+}
+
 #[tokio::test]
 async fn a_purge_by_url_and_prefix_reaches_what_a_nested_router_stored() {
     let store = Store::memory();
