@@ -21,20 +21,20 @@ use tower_layer::Layer;
 /// `original-uri`, to know the whole URI: without it two nested routers that share a store share their keys.
 #[derive(Clone, Debug)]
 pub struct CacheLayer {
-    store: Store,
-    rules: Rules,
+    /// Made here and not in `layer`, which axum calls for every request.
+    shared: Arc<Shared>,
 }
 
 impl CacheLayer {
     /// Caches in `store`, with [`Rules::new`].
     pub fn new(store: Store) -> Self {
-        Self { store, rules: Rules::new() }
+        Self { shared: Arc::new(Shared::new(store, Rules::new())) }
     }
 
     /// Replaces the rules.
     #[must_use]
     pub fn rules(self, rules: Rules) -> Self {
-        Self { rules, ..self }
+        Self { shared: Arc::new(Shared::new(self.shared.store.clone(), rules)) }
     }
 }
 
@@ -42,6 +42,6 @@ impl<S> Layer<S> for CacheLayer {
     type Service = Cache<S>;
 
     fn layer(&self, inner: S) -> Cache<S> {
-        Cache::new(inner, Arc::new(Shared::new(self.store.clone(), self.rules.clone())))
+        Cache::new(inner, Arc::clone(&self.shared))
     }
 }
