@@ -82,8 +82,11 @@ impl Unstorable {
 /// Only [`storable`] and [`freshen`] make one, and nothing else makes a [`StoredResponse`]: what
 /// nobody judged cannot be stored.
 ///
-/// ```compile_fail
-/// let forged = terrace_policy::Storable { ..unimplemented!() };
+/// ```compile_fail,E0451
+/// # use terrace_policy::Storable;
+/// fn forge(judged: Storable) -> Storable {
+///     Storable { ..judged }
+/// }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Storable {

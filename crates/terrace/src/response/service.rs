@@ -86,18 +86,20 @@ where
         let shared = &self.shared;
         if !shared.tiers.flags().is_on(Feature::Cache) {
             // What changes meanwhile must not be there when the cache is switched on again.
-            if is_safe(request.method()) || Target::is_question(&request) {
-                return self.forward(request, BypassReason::Disabled);
-            }
-            return self.forward_unsafe(request, BypassReason::Disabled);
+            let changes = !is_safe(request.method()) && !Target::is_question(&request);
+            let after = changes.then(|| Unsafe::new(shared, &request));
+            return self.forward(request, BypassReason::Disabled, after);
         }
         let rules = request.extensions().get::<Rules>().unwrap_or(&shared.rules);
         let demands = if is_read(request.method()) { Demands::of(request.headers()) } else { Demands::default() };
         let interest = interest(&request, demands, rules);
         match interest {
             Interest::Lookup | Interest::StorePost => {}
-            Interest::None(reason) => return self.forward(request, reason),
-            Interest::Invalidate => return self.forward_unsafe(request, BypassReason::Method),
+            Interest::None(reason) => return self.forward(request, reason, None),
+            Interest::Invalidate => {
+                let after = Unsafe::new(shared, &request);
+                return self.forward(request, BypassReason::Method, Some(after));
+            }
         }
         let special = rules.key_part().is_some() || !std::ptr::eq(rules, &raw const shared.rules);
         if special {
@@ -128,11 +130,11 @@ impl<S: Clone> Cache<S> {
         let tiers = &*self.shared.tiers;
         let (request, extra) = extra_part(request, rules);
         let Some(target) = Target::of(&request, rules) else {
-            return self.forward(request, BypassReason::Request);
+            return self.forward(request, BypassReason::Request, None);
         };
         let key = target.encode(rules, extra.as_deref());
         if key.len() as u64 > tiers.settings().max_key_bytes() {
-            return self.forward(request, BypassReason::Request);
+            return self.forward(request, BypassReason::Request, None);
         }
         let (now, hash) = (tiers.clock().now(), tiers.hash(&key));
         if interest == Interest::StorePost {
@@ -207,7 +209,7 @@ impl<S: Clone> Cache<S> {
         self.shared.tiers.observe().pending(self.shared.namespace, Timing::Since(now))
     }
 
-    fn forward<B, R>(&self, request: Request<B>, reason: BypassReason) -> ResponseFuture<S, B, R>
+    fn forward<B, R>(&self, request: Request<B>, reason: BypassReason, after: Option<Unsafe>) -> ResponseFuture<S, B, R>
     where
         S: Service<Request<B>>,
         R: Body<Data = Bytes>,
@@ -215,19 +217,7 @@ impl<S: Clone> Cache<S> {
         let observe = self.shared.tiers.observe();
         observe.bypass(reason);
         observe.request(self.shared.namespace, Outcome::Bypass, Timing::Untimed);
-        ResponseFuture::forward(self.inner(), request, None)
-    }
-
-    fn forward_unsafe<B, R>(&self, request: Request<B>, reason: BypassReason) -> ResponseFuture<S, B, R>
-    where
-        S: Service<Request<B>>,
-        R: Body<Data = Bytes>,
-    {
-        let observe = self.shared.tiers.observe();
-        observe.bypass(reason);
-        observe.request(self.shared.namespace, Outcome::Bypass, Timing::Untimed);
-        let after = Unsafe::new(&self.shared, &request);
-        ResponseFuture::forward(self.inner(), request, Some(after))
+        ResponseFuture::forward(self.inner(), request, after)
     }
 }
 
