@@ -49,26 +49,35 @@ impl LifetimeSource {
 ///
 /// There is one per entry, so it is small: milliseconds and seconds instead of [`Duration`]s.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about one response")]
 pub struct Freshness {
     /// `corrected_initial_age` (section 4.2.3): how old it already was when it arrived.
     initial_age_ms: u64,
     /// `freshness_lifetime` (section 4.2.1).
     lifetime_ms: u64,
     /// Wall clock at arrival, in seconds since 1970.
-    received_s: u64,
+    received_s: u32,
     stale_while_revalidate_s: u32,
     stale_if_error_s: u32,
     source: LifetimeSource,
-    /// Stale use is prohibited by a directive (section 4.2.4).
-    never_stale: bool,
+    stale_use: StaleUse,
     /// `no-cache`: each use needs a successful validation.
     always_validate: bool,
     immutable: bool,
-    /// Nothing in the response speaks against a stale answer to a client that accepts one.
-    stale_if_accepted: bool,
-    /// Stale use is fine while the origin cannot be reached.
-    when_disconnected: bool,
+}
+
+const _: () = assert!(size_of::<Freshness>() == 32);
+
+/// When a stale response may be used (section 4.2.4). Each allows what those before it allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum StaleUse {
+    /// A directive prohibits it.
+    Never,
+    /// Within the windows of RFC 5861, if the response has any.
+    InWindows,
+    /// If the client accepts it.
+    IfAccepted,
+    /// While the origin cannot be reached.
+    WhenDisconnected,
 }
 
 impl Freshness {
@@ -82,29 +91,25 @@ impl Freshness {
         let directives = &stated.directives;
         let (lifetime, source) = lifetime(status, headers, stated, timing, policy);
         let initial_age = initial_age(headers, timing);
-        let never_stale = directives.must_revalidate
-            || directives.proxy_revalidate
-            || (directives.s_maxage.is_some() && policy.s_maxage_forbids_stale);
+        let stale_use = StaleUse::of(directives, policy);
         let window = |own: Option<Duration>, default: Duration| match own {
-            _ if never_stale => 0,
+            _ if stale_use == StaleUse::Never => 0,
             Some(window) => seconds(window),
             // s-maxage alone prohibits stale answers (5.2.2.10); only an explicit window lifts that.
             None if directives.s_maxage.is_some() => 0,
             None => seconds(default),
         };
-        let stale_if_accepted = !never_stale && directives.s_maxage.is_none();
+        let received = timing.received.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             initial_age_ms: milliseconds(initial_age.unwrap_or_default()),
             lifetime_ms: if initial_age.is_some() { milliseconds(lifetime) } else { 0 },
-            received_s: timing.received.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            received_s: seconds(received),
             stale_while_revalidate_s: window(directives.stale_while_revalidate, policy.stale_while_revalidate),
             stale_if_error_s: window(directives.stale_if_error, policy.stale_if_error),
             source,
-            never_stale,
+            stale_use,
             always_validate: directives.no_cache == Qualified::Whole,
             immutable: directives.immutable,
-            stale_if_accepted,
-            when_disconnected: policy.stale_when_disconnected && stale_if_accepted,
         }
     }
 
@@ -154,7 +159,7 @@ impl Freshness {
 
     /// When the response arrived, in whole seconds of the wall clock.
     pub fn received(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(self.received_s)
+        UNIX_EPOCH + Duration::from_secs(self.received_s.into())
     }
 
     /// `no-cache` (section 5.2.2.4): each use needs a successful validation.
@@ -173,12 +178,12 @@ impl Freshness {
 
     /// Whether it may be served stale to a client that accepts it (`max-stale`, section 5.2.1.2).
     pub(crate) fn is_stale_if_accepted(&self) -> bool {
-        self.stale_if_accepted
+        self.stale_use >= StaleUse::IfAccepted
     }
 
     /// Whether it may be served however stale it is, while the origin cannot be reached.
     pub fn may_be_stale(&self) -> bool {
-        self.when_disconnected
+        self.stale_use == StaleUse::WhenDisconnected
     }
 
     /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.
@@ -194,12 +199,28 @@ impl Freshness {
     /// May it be served stale because its origin failed (RFC 5861 section 4) or, if `disconnected`,
     /// did not answer at all (RFC 9111 section 4.2.4)?
     pub fn may_serve_on_error(&self, resident: Duration, disconnected: bool) -> bool {
-        if self.always_validate || self.never_stale {
+        if self.always_validate || self.stale_use == StaleUse::Never {
             return false;
         }
         let window = self.stale_if_error();
         let within = self.staleness(resident) <= window && !window.is_zero();
-        within || (disconnected && self.when_disconnected)
+        within || (disconnected && self.may_be_stale())
+    }
+}
+
+impl StaleUse {
+    fn of(directives: &ResponseDirectives, policy: &Policy) -> Self {
+        let s_maxage = directives.s_maxage.is_some();
+        if directives.must_revalidate || directives.proxy_revalidate || (s_maxage && policy.s_maxage_forbids_stale) {
+            Self::Never
+        } else if s_maxage {
+            // "also incorporates the semantics of the proxy-revalidate response directive" (section 5.2.2.10).
+            Self::InWindows
+        } else if policy.stale_when_disconnected {
+            Self::WhenDisconnected
+        } else {
+            Self::IfAccepted
+        }
     }
 }
 

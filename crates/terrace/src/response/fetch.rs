@@ -496,7 +496,8 @@ impl Trip {
             }
         }
         let always_validates = served.facts().freshness().always_validates();
-        let many = said.tags.len() as u64 > tiers.settings().max_tags();
+        let implicit = self.seen.tags(&self.rules, tiers.mirror().tags()).len();
+        let many = (tags.len() as u64).saturating_sub(implicit as u64) > tiers.settings().max_tags();
         let Some(ticket) = self.refiled(found, &served, &tags).filter(|_| !many) else {
             tiers.remove(self.ask.ticket.key());
             return self.land(Landing::Uncacheable);

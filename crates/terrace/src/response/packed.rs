@@ -11,19 +11,20 @@ use http::{HeaderMap, HeaderValue};
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     bytes: Bytes,
-    /// Names that are in no table, in the order of their use.
-    names: Box<[HeaderName]>,
+    /// Names that are in no table, in the order of their use. Boxed twice, for most entries have none.
+    names: Option<Box<Box<[HeaderName]>>>,
     fields: u16,
     trailers: u16,
     content: u32,
 }
 
 impl Packed {
-    /// Packs the parts of a response whose content comes in pieces. `None` if the fields alone are beyond 4 GiB.
+    /// Packs the parts of a response whose content comes in pieces. `None` if a field is beyond 64 KiB, or all of them
+    /// beyond 4 GiB.
     pub(super) fn new(headers: &HeaderMap, trailers: Option<&HeaderMap>, content: &[Bytes]) -> Option<Self> {
         let empty = HeaderMap::new();
         let trailers = trailers.unwrap_or(&empty);
-        let fields = headers.iter().chain(trailers).map(|(_, value)| 5 + value.len()).sum::<usize>();
+        let fields = headers.iter().chain(trailers).map(|(_, value)| PREFIX + value.len()).sum::<usize>();
         let len: usize = content.iter().map(Bytes::len).sum();
         let mut bytes = BytesMut::with_capacity(fields + len);
         let mut names = Vec::new();
@@ -33,7 +34,7 @@ impl Packed {
             if number == UNKNOWN {
                 names.push(name.clone());
             }
-            bytes.put_u32(u32::try_from(value.len()).ok()?);
+            bytes.put_u16(u16::try_from(value.len()).ok()?);
             bytes.put_slice(value.as_bytes());
         }
         let start = u32::try_from(bytes.len()).ok()?;
@@ -42,7 +43,7 @@ impl Packed {
         }
         Some(Self {
             bytes: bytes.freeze(),
-            names: names.into(),
+            names: (!names.is_empty()).then(|| Box::new(names.into())),
             fields: u16::try_from(headers.len()).ok()?,
             trailers: u16::try_from(trailers.len()).ok()?,
             content: start,
@@ -51,7 +52,7 @@ impl Packed {
 
     /// What it holds, in bytes.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() + self.names.len() * 64
+        self.bytes.len() + self.names().len() * 64
     }
 
     /// The header fields, with room for `more`.
@@ -76,21 +77,27 @@ impl Packed {
         self.bytes.slice(self.content as usize..)
     }
 
+    fn names(&self) -> &[HeaderName] {
+        self.names.as_deref().map_or(&[], |names| names)
+    }
+
     fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let (mut at, mut names) = (0, self.names.iter());
+        let (mut at, mut names) = (0, self.names().iter());
         (0..self.fields + self.trailers).map(move |_| {
             let name = match self.bytes[at] {
                 UNKNOWN => names.next().expect("each unknown name was kept").clone(),
                 number => KNOWN[usize::from(number)].clone(),
             };
-            let len = self.bytes[at + 1..at + 5].try_into().expect("four bytes");
-            let start = at + 5;
-            at = start + u32::from_be_bytes(len) as usize;
+            let start = at + PREFIX;
+            at = start + usize::from(u16::from_be_bytes([self.bytes[at + 1], self.bytes[at + 2]]));
             let value = HeaderValue::from_maybe_shared(self.bytes.slice(start..at));
             (name, value.expect("it was a field value when it was packed"))
         })
     }
 }
+
+/// Before each value: the number of its name, and its length.
+const PREFIX: usize = 3;
 
 /// Stands for a name that is not in [`KNOWN`].
 const UNKNOWN: u8 = u8::MAX;

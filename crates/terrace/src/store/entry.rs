@@ -19,7 +19,7 @@ pub(crate) struct Entry<V> {
     /// The position up to which its tags were found uninvalidated; the lowest bit says that it was expired softly.
     checked: AtomicU64,
     bytes: u32,
-    tags: u32,
+    tags: u16,
     namespace: Namespace,
     residence: AtomicU8,
     owner: Arc<Owner>,
@@ -63,6 +63,8 @@ impl<V> Entry<V> {
     pub(super) fn new(new: NewEntry<V>, owner: Arc<Owner>) -> Self {
         let NewEntry { value, value_bytes, key, tags, stamp, life, namespace } = new;
         let inserted = owner.clock.now();
+        // At most 1,024 tags are named (`CACHE_MAX_TAGS`), and a few are implicit.
+        let count = u16::try_from(tags.len()).expect("tags are limited");
         let mut labels = Vec::with_capacity(tags.len() * Tag::LEN + key.bytes().len());
         labels.extend(tags.iter().flat_map(|tag| tag.to_bytes()));
         labels.extend_from_slice(key.bytes());
@@ -74,7 +76,7 @@ impl<V> Entry<V> {
             dead_at: inserted + life,
             checked: AtomicU64::new(stamp.get() << 1),
             bytes: u32::try_from(held + value_bytes).unwrap_or(u32::MAX),
-            tags: u32::try_from(tags.len()).unwrap_or(u32::MAX),
+            tags: count,
             namespace,
             residence: AtomicU8::new(Residence::Outside as u8),
             owner,
@@ -88,12 +90,12 @@ impl<V> Entry<V> {
 
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {
-        &self.labels[self.tags as usize * Tag::LEN..]
+        &self.labels[usize::from(self.tags) * Tag::LEN..]
     }
 
     pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> + Clone {
         let (tags, _) = self.labels.as_chunks();
-        tags.iter().take(self.tags as usize).copied().map(Tag::from_bytes)
+        tags.iter().take(usize::from(self.tags)).copied().map(Tag::from_bytes)
     }
 
     /// How long it has been stored.

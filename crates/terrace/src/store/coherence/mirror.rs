@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn tags_that_share_a_slot_do_not_fall_together() {
         let mirror = Mirror::new();
-        let [tag, other] = [1, 2].map(|high| Tag::from_bytes([0, 0, high, 0, 1]));
+        let [tag, other] = [1, 2].map(|high| Tag::from_bytes([0, high, 0, 1]));
         assert_eq!(slot(tag, false), slot(other, false));
         let _ = mirror.invalidate(&[tag], false);
         assert_eq!(mirror.standing(Position(0), [tag].into_iter()), Standing::Dead);
@@ -218,7 +218,7 @@ mod loom_tests {
     fn who_sees_a_position_sees_what_it_invalidated() {
         loom::model(|| {
             let mirror = Arc::new(Mirror::new());
-            let [tag, other] = [1, 2].map(|low| Tag::from_bytes([0, 0, 0, 0, low]));
+            let [tag, other] = [1, 2].map(|low| Tag::from_bytes([0, 0, 0, low]));
             let writers: Vec<_> = [tag, other]
                 .map(|tag| {
                     let mirror = Arc::clone(&mirror);
