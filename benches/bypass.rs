@@ -36,6 +36,8 @@ fn main() {
         alone(&mut contenders, &only, options.iterations, options.batch);
         return;
     }
+    // Until what has to be full is full.
+    contenders.iter_mut().for_each(|contender| _ = contender.run(10_000, nanoseconds));
     added(&mut contenders, Plan { rounds: options.rounds, batch: options.batch });
 }
 
@@ -46,7 +48,7 @@ fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
     off.flags().set(Feature::Cache, false);
     let off = CacheLayer::new(off);
     let (room, full) = (layer(1 << 40), layer(4 << 20));
-    let mut all = vec![
+    vec![
         Contender::service("POST that succeeds", runtime, router(), post(1)),
         Contender::service("POST that succeeds, layer", runtime, layer(1 << 26).layer(router()), post(1)),
         Contender::service("POST that fails", runtime, router(), post(0)),
@@ -57,12 +59,7 @@ fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
         Contender::service("miss, room left, layer", runtime, room.layer(router()), next()),
         Contender::service("miss, memory full", runtime, router(), next()),
         Contender::service("miss, memory full, layer", runtime, full.layer(router()), next()),
-    ];
-    // Until what has to be full is full.
-    for contender in &mut all {
-        contender.run(10_000, nanoseconds);
-    }
-    all
+    ]
 }
 
 fn get(path: &str) -> impl FnMut() -> Request<Body> + use<> {

@@ -703,6 +703,23 @@ async fn a_stale_response_is_replaced_by_a_new_one() {
 }
 
 #[tokio::test]
+async fn tags_that_validations_add_count_towards_the_limit() {
+    let number = Arc::new(AtomicUsize::new(0));
+    let origin = Origin::answering(move |request| {
+        let tag = number.fetch_add(1, SeqCst).to_string();
+        let fields = [("cache-control", "max-age=60"), ("etag", "\"1\""), ("cache-tag", tag.as_str())];
+        if request.headers.contains_key("if-none-match") { respond(304, &fields, empty()) } else { text(&fields, "x") }
+    });
+    let world = World::new(Rules::new(), origin);
+    world.store.settings().set("CACHE_MAX_TAGS", "2").unwrap();
+    for stored in [true, true, false] {
+        world.get("/").await;
+        assert_eq!(world.get("/").await.is_hit(), stored);
+        world.clock.advance(secs(61));
+    }
+}
+
+#[tokio::test]
 async fn a_304_about_another_representation_never_puts_its_head_over_the_stored_content() {
     let origin = Origin::answering(|request| {
         if request.headers.contains_key("if-none-match") {

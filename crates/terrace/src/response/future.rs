@@ -5,8 +5,9 @@ use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::future::Future;
+use std::mem::replace;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tower_service::Service;
 
 type Result<R, E> = std::result::Result<Response<ResponseBody<R>>, E>;
@@ -36,7 +37,7 @@ pin_project! {
         R: Body<Data = Bytes>,
     {
         // A hit in memory: nothing to wait for, nothing boxed.
-        Ready { response: Option<Response<ResponseBody<R>>> },
+        Ready { result: Option<Result<R, S::Error>> },
         // A request that the cache has nothing to do with, until its response.
         Forward { #[pin] call: Call<S, B>, after: Option<Unsafe> },
         // Everything else.
@@ -62,11 +63,25 @@ where
     R: Body<Data = Bytes>,
 {
     pub(super) fn ready(response: Response<ResponseBody<R>>) -> Self {
-        Self { inner: Inner::Ready { response: Some(response) } }
+        Self { inner: Inner::Ready { result: Some(Ok(response)) } }
     }
 
-    pub(super) fn forward(inner: S, request: Request<B>, after: Option<Unsafe>) -> Self {
-        let call = Call::Waiting { inner, request: Some(request) };
+    /// Calls `inner`, or what it was until now once that is ready.
+    ///
+    /// A service that is not ready may have been promised a place in a queue, so it is that one which waits, and its
+    /// clone takes its place.
+    pub(super) fn forward(inner: &mut S, request: Request<B>, after: Option<Unsafe>) -> Self
+    where
+        S: Clone,
+    {
+        let call = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Call::Called { future: inner.call(request) },
+            Poll::Ready(Err(error)) => return Self { inner: Inner::Ready { result: Some(Err(error)) } },
+            Poll::Pending => {
+                let clone = inner.clone();
+                Call::Waiting { inner: replace(inner, clone), request: Some(request) }
+            }
+        };
         Self { inner: Inner::Forward { call, after } }
     }
 
@@ -84,7 +99,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().inner.project() {
-            InnerProj::Ready { response } => Poll::Ready(Ok(response.take().expect("polled after its end"))),
+            InnerProj::Ready { result } => Poll::Ready(result.take().expect("polled after its end")),
             InnerProj::Forward { call, after } => {
                 let response = ready!(call.poll(cx))?;
                 if let Some(after) = after.take() {

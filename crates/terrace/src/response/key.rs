@@ -1,7 +1,7 @@
 use super::digest::BodyDigest;
 use super::extension::Partition;
 use super::rules::{Query, Rules};
-use crate::store::{Tag, Tags};
+use crate::store::{Tag, Tags, lower_case};
 use http::header::{HOST, RANGE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
@@ -201,18 +201,20 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Cow<'a, str>> {
         Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default(),
         None => single_host(headers)?,
     };
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Some(host.to_ascii_lowercase().into());
-    }
-    Some(host.into())
+    Some(lower_case(host))
 }
 
 fn single_host(headers: &HeaderMap) -> Option<&str> {
-    let Some(host) = headers.get(HOST) else {
+    let mut hosts = hosts(headers);
+    let Some(host) = hosts.next() else {
         return Some("");
     };
-    let single = headers.get_all(HOST).iter().nth(1).is_none();
-    std::str::from_utf8(host.as_bytes()).ok().filter(|_| single)
+    std::str::from_utf8(host.as_bytes()).ok().filter(|_| hosts.next().is_none())
+}
+
+/// The `Host` lines. Looking through few fields costs less than hashing the name.
+pub(super) fn hosts(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
+    headers.iter().filter(|(name, _)| *name == HOST).map(|(_, value)| value)
 }
 
 /// The query as it counts for the key. An empty one is not the same as none, where it counts exactly as it is.

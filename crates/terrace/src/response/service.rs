@@ -4,7 +4,7 @@ use super::drive::{Job, drive, post, refresh};
 use super::extension::{Bypass, Partition};
 use super::future::ResponseFuture;
 use super::hot::Hot;
-use super::key::{Target, absolute, extra_part, original_uri, significant};
+use super::key::{Target, absolute, extra_part, hosts, original_uri, significant};
 use super::rules::Rules;
 use super::select;
 use super::stored::{Cached, CachedResponse};
@@ -14,7 +14,7 @@ use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found
 use crate::observe::{Namespace, PendingRequest, Timing};
 use crate::store::{Entry, Glance, Key, Tag, Tiers};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
@@ -28,8 +28,8 @@ use tower_service::Service;
 
 /// The middleware: answers from the store what it may, and forwards the rest.
 ///
-/// It is always ready, so that a hit never waits for a busy inner service. A request that must be forwarded takes a
-/// clone of the inner service, waits until that clone is ready, and calls it.
+/// It is always ready, so that a hit never waits for a busy inner service. A request that must be forwarded waits itself
+/// until the inner service, or a clone of it, is ready.
 #[derive(Clone, Debug)]
 pub struct Cache<S> {
     inner: S,
@@ -101,21 +101,18 @@ where
                 return self.forward(request, BypassReason::Method, Some(after));
             }
         }
-        let special = rules.key_part().is_some() || !std::ptr::eq(rules, &raw const shared.rules);
-        if special {
-            let rules = rules.clone();
-            return self.answer(request, &rules, demands, interest);
-        }
-        self.answer(request, &shared.rules, demands, interest)
+        let own = (!std::ptr::eq(rules, &raw const shared.rules)).then(|| rules.clone());
+        self.answer(request, own.as_ref(), demands, interest)
     }
 }
 
 impl<S: Clone> Cache<S> {
-    /// Answers from memory, if that can be done at once, or takes the slow path.
+    /// Answers from memory, if that can be done at once, or takes the slow path. The rules are the request's own, or the
+    /// layer's.
     fn answer<B, R>(
-        &self,
+        &mut self,
         request: Request<B>,
-        rules: &Rules,
+        own: Option<&Rules>,
         demands: Demands,
         interest: Interest,
     ) -> ResponseFuture<S, B, R>
@@ -127,7 +124,7 @@ impl<S: Clone> Cache<S> {
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Send,
     {
-        let tiers = &*self.shared.tiers;
+        let (tiers, rules) = (&*self.shared.tiers, own.unwrap_or(&self.shared.rules));
         let (request, extra) = extra_part(request, rules);
         let Some(target) = Target::of(&request, rules) else {
             return self.forward(request, BypassReason::Request, None);
@@ -209,7 +206,12 @@ impl<S: Clone> Cache<S> {
         self.shared.tiers.observe().pending(self.shared.namespace, Timing::Since(now))
     }
 
-    fn forward<B, R>(&self, request: Request<B>, reason: BypassReason, after: Option<Unsafe>) -> ResponseFuture<S, B, R>
+    fn forward<B, R>(
+        &mut self,
+        request: Request<B>,
+        reason: BypassReason,
+        after: Option<Unsafe>,
+    ) -> ResponseFuture<S, B, R>
     where
         S: Service<Request<B>>,
         R: Body<Data = Bytes>,
@@ -217,7 +219,7 @@ impl<S: Clone> Cache<S> {
         let observe = self.shared.tiers.observe();
         observe.bypass(reason);
         observe.request(self.shared.namespace, Outcome::Bypass, Timing::Untimed);
-        ResponseFuture::forward(self.inner(), request, after)
+        ResponseFuture::forward(&mut self.inner, request, after)
     }
 }
 
@@ -363,7 +365,7 @@ pub(super) struct Unsafe {
 impl Unsafe {
     pub(super) fn new<B>(shared: &Arc<Shared>, request: &Request<B>) -> Self {
         let (uri, headers) = (original_uri(request), request.headers());
-        Self { shared: Arc::clone(shared), uri: uri.clone(), host: headers.get(HOST).cloned() }
+        Self { shared: Arc::clone(shared), uri: uri.clone(), host: hosts(headers).next().cloned() }
     }
 
     /// Invalidates what the response says. Within this process it has taken effect when this returns.
@@ -372,7 +374,7 @@ impl Unsafe {
             return;
         }
         let tiers = &self.shared.tiers;
-        let _receipt = if [LOCATION, CONTENT_LOCATION].iter().any(|name| response.contains_key(name)) {
+        let _receipt = if response.keys().any(|name| name == LOCATION || name == CONTENT_LOCATION) {
             tiers.invalidate(&self.tags(status, response), false)
         } else {
             tiers.invalidate(&[self.tag(self.host(), &self.uri)], false)

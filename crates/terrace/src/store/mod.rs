@@ -12,7 +12,7 @@ mod tiers;
 mod unhashed;
 
 pub use coherence::Receipt;
-pub(crate) use coherence::{Tag, Tags, Ticket};
+pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
 pub(crate) use flight::{Join, Landing, Lead, Stream, Wait, Waiters};
 pub(crate) use key::Key;

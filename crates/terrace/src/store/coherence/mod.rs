@@ -15,5 +15,5 @@ mod ticket;
 pub(crate) use mirror::{Mirror, Standing};
 pub(crate) use position::Position;
 pub use position::Receipt;
-pub(crate) use tag::{Tag, Tags};
+pub(crate) use tag::{Tag, Tags, lower_case};
 pub(crate) use ticket::Ticket;

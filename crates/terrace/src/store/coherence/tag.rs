@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 
 /// A tag as entries carry it: a digest keyed at random, so that nobody can choose tags that are alike. Two that are alike
@@ -18,6 +19,13 @@ impl Tag {
 
     pub(crate) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(u32::from_be_bytes(bytes))
+    }
+
+    /// A digest, or those of a host and of what is there with exclusive or between them: each is as good as random.
+    fn of(digest: u64) -> Self {
+        let [a, b, c, d, ..] = digest.to_be_bytes();
+        // Only that of everything is zero.
+        Self(u32::from_be_bytes([a, b, c, d]).max(u32::from(digest != 0)))
     }
 
     /// A part of the digest that picks a place.
@@ -46,89 +54,89 @@ impl Tags {
         Self(RandomState::new())
     }
 
-    fn tag(&self, kind: u8, host: &str, name: &str) -> Tag {
-        let mut hash = self.begin(kind, host);
-        hash.write(name.as_bytes());
-        finish(&hash)
-    }
-
-    fn begin(&self, kind: u8, host: &str) -> DefaultHasher {
-        let mut hash = self.0.build_hasher();
-        hash.write_u8(kind);
-        write_host(&mut hash, host);
-        hash
-    }
-
     /// A tag given by name.
     pub(crate) fn name(&self, name: &str) -> Tag {
-        self.tag(b't', "", name)
+        Tag::of(self.digest(name, b't'))
     }
 
     /// All entries of a partition.
     pub(crate) fn partition(&self, name: &str) -> Tag {
-        self.tag(b'p', "", name)
+        Tag::of(self.digest(name, b'p'))
     }
 
     /// All entries of a URL. An empty host stands for every host.
     pub(crate) fn url(&self, host: &str, path: &str, query: &str) -> Tag {
-        let mut hash = self.begin(b'u', host);
+        let mut hash = self.0.build_hasher();
+        hash.write(canonical(host).as_bytes());
         hash.write(path.as_bytes());
-        hash.write_u8(b'?');
-        write_sorted(&mut hash, query);
-        finish(&hash)
+        if !query.is_empty() {
+            hash.write_u8(b'?');
+            write_sorted(&mut hash, query);
+        }
+        hash.write_u8(b'u');
+        Tag::of(hash.finish())
     }
 
     /// All URLs whose path begins with these segments. An empty host stands for every host.
     pub(crate) fn prefix(&self, host: &str, prefix: &str) -> Tag {
-        let mut tag = Tag::EVERYTHING;
-        self.prefixes(host, prefix, |longer| tag = longer);
-        tag
+        Tag::of(self.host(host) ^ self.prefixes(prefix).last().unwrap_or_default())
     }
 
     /// The tags that an entry of this URL carries without being told, with and without its host.
     pub(crate) fn implicit(&self, host: &str, path: &str, query: &str) -> Vec<Tag> {
-        let mut tags = Vec::with_capacity(8);
-        let hosts = [host, ""];
-        for host in if host.is_empty() { &hosts[1..] } else { &hosts[..] } {
-            tags.push(self.url(host, path, query));
-            self.prefixes(host, path, |tag| tags.push(tag));
+        let mut tags = Vec::with_capacity(16);
+        tags.push(self.url("", path, query));
+        let digest = self.host(host);
+        if digest != 0 {
+            tags.extend([self.url(host, path, query), Tag::of(digest)]);
+        }
+        for prefix in self.prefixes(path) {
+            tags.push(Tag::of(prefix));
+            if digest != 0 {
+                tags.push(Tag::of(digest ^ prefix));
+            }
         }
         tags
     }
 
-    /// The tags of a path's prefixes, shortest first. That of no segment of any host is everything's, and left out.
-    fn prefixes(&self, host: &str, path: &str, mut each: impl FnMut(Tag)) {
-        let mut hash = self.begin(b'/', host);
-        if !host.is_empty() {
-            each(finish(&hash));
-        }
-        for segment in segments(path).take(Self::MAX_DEPTH) {
+    /// What kind of name it is comes last: no name of one kind can be written as one of another.
+    fn digest(&self, name: &str, kind: u8) -> u64 {
+        let mut hash = self.0.build_hasher();
+        hash.write(name.as_bytes());
+        hash.write_u8(kind);
+        hash.finish()
+    }
+
+    /// Of a host; zero if it is empty.
+    fn host(&self, host: &str) -> u64 {
+        let mut hash = self.0.build_hasher();
+        hash.write(canonical(host).as_bytes());
+        hash.write_u8(b'h');
+        if host.is_empty() { 0 } else { hash.finish() }
+    }
+
+    /// Of the beginnings of a path, shortest first, without that of no segment: its digest is zero.
+    fn prefixes(&self, path: &str) -> impl Iterator<Item = u64> {
+        let mut hash = self.0.build_hasher();
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        segments.take(Self::MAX_DEPTH).map(move |segment| {
             hash.write(segment.as_bytes());
             hash.write_u8(b'/');
-            each(finish(&hash));
-        }
+            hash.finish()
+        })
     }
 }
 
-fn finish(hash: &DefaultHasher) -> Tag {
-    // Never that of everything.
-    let [a, b, c, d, ..] = hash.finish().to_be_bytes();
-    Tag(u32::from_be_bytes([a, b, c, d]).max(1))
+/// A host in lower case and without a default port.
+fn canonical(host: &str) -> Cow<'_, str> {
+    lower_case(host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host))
 }
 
-fn segments(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|segment| !segment.is_empty())
-}
-
-/// In lower case and without a default port, ended so that it cannot run into what follows.
-fn write_host(hash: &mut DefaultHasher, host: &str) {
-    let host = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host);
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        hash.write(host.to_ascii_lowercase().as_bytes());
-    } else {
-        hash.write(host.as_bytes());
-    }
-    hash.write_u8(b'/');
+/// A host in lower case, which it mostly is.
+pub(crate) fn lower_case(host: &str) -> Cow<'_, str> {
+    // Not `any`: the compiler looks at many bytes at a time if it may look at all of them.
+    let upper = host.bytes().fold(false, |upper, byte| upper | byte.is_ascii_uppercase());
+    if upper { host.to_ascii_lowercase().into() } else { host.into() }
 }
 
 /// Parameters in one order, whatever order they are in.
