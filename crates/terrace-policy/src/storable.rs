@@ -223,15 +223,13 @@ fn worth_storing(
 /// The fields to store: all but those of section 3.1, those that `private` or `no-cache` name, and
 /// `Age`, which becomes part of the freshness. A response without a `Date` gets one (RFC 9110 section 6.6.1).
 fn stored_fields(response: &HeaderMap, directives: &ResponseDirectives, timing: Timing) -> HeaderMap {
-    let named = named_in_connection(response);
-    let limited = directives.private.fields().iter().chain(directives.no_cache.fields());
-    let excepted: Vec<&HeaderName> = named.iter().chain(limited).chain([&AGE]).collect();
-    // With room for a Date.
-    let mut headers = HeaderMap::with_capacity(response.len() + 1);
-    for (name, value) in response {
-        if !belongs_to_connection(name) && !excepted.contains(&name) {
-            headers.append(name, value.clone());
-        }
+    let mut headers = response.clone();
+    if headers.keys().any(|name| name == AGE || belongs_to_connection(name)) {
+        remove_connection_fields(&mut headers);
+        headers.remove(AGE);
+    }
+    for name in directives.private.fields().iter().chain(directives.no_cache.fields()) {
+        headers.remove(name);
     }
     let dated = headers.get(DATE).and_then(|value| parse_date(value, timing.received)).is_some();
     if !dated {

@@ -1,6 +1,8 @@
 //! Dates and delta-seconds (RFC 9110 section 5.6.7, RFC 9111 section 1.2.2).
 
 use http::HeaderValue;
+use httpdate::HttpDate;
+use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The largest delta-seconds kept: "2147483648 (2^31)" (RFC 9111 section 1.2.2).
@@ -81,8 +83,10 @@ fn since(later: SystemTime, earlier: SystemTime) -> Duration {
 pub fn format_date(time: SystemTime) -> HeaderValue {
     const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let text = httpdate::fmt_http_date(UNIX_EPOCH + since_epoch.min(YEAR_9999));
-    HeaderValue::try_from(text).expect("an IMF-fixdate is visible ASCII")
+    let date = HttpDate::from(UNIX_EPOCH + since_epoch.min(YEAR_9999));
+    let mut text = [0; 29];
+    write!(&mut text[..], "{date}").expect("an IMF-fixdate has 29 bytes");
+    HeaderValue::from_bytes(&text).expect("an IMF-fixdate is visible ASCII")
 }
 
 /// Cuts a time to whole seconds, the resolution of every HTTP date.

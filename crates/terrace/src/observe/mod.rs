@@ -36,6 +36,7 @@ use stats::{
 };
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where one store counts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -222,7 +223,8 @@ impl Drop for PendingRequest {
 impl Observe {
     /// A call of the origin begins; `cancelled` unless it is finished.
     pub(crate) fn origin_call(&self) -> OriginCall {
-        OriginCall { observe: self.clone(), started: self.0.clock.now(), outcome: OriginOutcome::Cancelled }
+        let started = self.0.clock.now();
+        OriginCall { observe: self.clone(), started, took: None, outcome: OriginOutcome::Cancelled }
     }
 
     /// A fill begins; it ends when the returned guard is dropped.
@@ -247,20 +249,26 @@ impl Observe {
 pub(crate) struct OriginCall {
     observe: Observe,
     started: Instant,
+    took: Option<Duration>,
     outcome: OriginOutcome,
 }
 
 impl OriginCall {
-    /// Counts the call now.
-    pub(crate) fn finish(mut self, outcome: OriginOutcome) {
+    /// Counts the call now, and says how long it took.
+    pub(crate) fn finish(mut self, outcome: OriginOutcome) -> Duration {
         self.outcome = outcome;
+        *self.took.insert(self.until_now())
+    }
+
+    fn until_now(&self) -> Duration {
+        self.observe.0.clock.now().duration_since(self.started)
     }
 }
 
 impl Drop for OriginCall {
     fn drop(&mut self) {
-        let since = Timing::Since(self.started);
-        self.observe.record(Id::OriginDuration, [0, self.outcome as usize], since);
+        let took = self.took.unwrap_or_else(|| self.until_now());
+        histogram::record(&self.observe.0.cells, Id::OriginDuration, [0, self.outcome as usize], took, 1);
     }
 }
 

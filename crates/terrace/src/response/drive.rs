@@ -107,7 +107,6 @@ where
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Send,
 {
-    let observe = job.shared.tiers.observe().clone();
     let (look, lead) = job.seek().await;
     let ask = match look {
         Look::Answer(found, answer, served) => {
@@ -126,9 +125,9 @@ where
     };
     if ask.purpose == Purpose::Pass {
         pending.status(Outcome::Bypass);
-        observe.bypass(BypassReason::Request);
+        job.shared.tiers.observe().bypass(BypassReason::Request);
     }
-    Fetch::new(job, ask, lead, Some(pending)).run().await
+    Box::pin(Fetch::new(job, ask, lead, Some(pending))).await
 }
 
 /// Forwards a `POST` whose response may be stored for later `GET`s.
@@ -137,14 +136,14 @@ pub(super) async fn post<S, B, R>(
     pending: PendingRequest,
 ) -> Result<Response<ResponseBody<R>>, S::Error>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Send,
 {
     let tiers = &job.shared.tiers;
     let (_, ticket) = tiers.lookup(job.key.clone(), job.now);
     let ask = Ask { ticket, reason: Forward::Method, stored: None, purpose: Purpose::Alone };
-    Fetch::new(job, ask, None, Some(pending)).run().await
+    Box::pin(Fetch::new(job, ask, None, Some(pending))).await
 }
 
 /// Revalidates in the background, unless somebody does already or too many are at it.
@@ -177,7 +176,7 @@ where
     let reason = if stored.is_some() { Forward::Stale } else { reason };
     let ask = Ask { ticket, reason, stored, purpose: Purpose::Fill };
     place.run(async move {
-        if let Ok(response) = Fetch::new(job, ask, Some(lead), None).run().await {
+        if let Ok(response) = Fetch::new(job, ask, Some(lead), None).await {
             let mut body = pin!(response.into_body());
             while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
         }

@@ -2,26 +2,30 @@
 
 use super::answer::from_stored;
 use super::body::ResponseBody;
+use super::call::Call;
 use super::drive::{Ask, Job, Leading, Purpose, response};
 use super::extension::{CacheTags, ResponseOverride};
-use super::fill::{self, Content, Fill};
+use super::fill::{self, Content, Fill, Listing};
 use super::key::{Seen, variant};
 use super::rules::Rules;
 use super::select;
 use super::service::{Shared, Unsafe};
-use super::stored::{Cached, CachedResponse, Variant};
+use super::stored::{Cached, CachedResponse};
 use super::tee::Tee;
-use crate::clock::Instant;
-use crate::observe::PendingRequest;
 use crate::observe::stats::{CacheStatus as Outcome, Feature, ForwardReason, OriginOutcome, StoreResult, Tier};
+use crate::observe::{OriginCall, PendingRequest};
 use crate::store::{Found, Key, Landing, Tag, Ticket};
 use bytes::Bytes;
 use http::header::{CACHE_STATUS, SET_COOKIE};
-use http::{HeaderMap, Method, Request, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, response};
 use http_body::Body;
+use pin_project_lite::pin_project;
 use std::borrow::Cow;
-use std::future::poll_fn;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use terrace_policy::{
     CacheStatus, Exchange, Forward, Policy, Presented, Storable, Stored, StoredResponse, Timing, Unstorable, Validated,
@@ -29,11 +33,21 @@ use terrace_policy::{
 };
 use tower_service::Service;
 
-/// A trip to the origin that is about to begin.
-pub(super) struct Fetch<S, B> {
-    inner: S,
-    request: Request<B>,
-    trip: Trip,
+pin_project! {
+    /// A trip to the origin: asks it and answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while the origin is asked, it lets one of those who wait ask instead.
+    pub(super) struct Fetch<S, B, R>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        call: Call<S, B>,
+        trip: Option<(Trip, OriginCall)>,
+        answers: PhantomData<fn() -> R>,
+    }
 }
 
 /// What has to be known when the response arrives.
@@ -50,58 +64,48 @@ struct Trip {
     validating: bool,
     /// What the request invalidates, if it is unsafe.
     invalidates: Option<Unsafe>,
-    started: Instant,
 }
 
-impl<S, B> Fetch<S, B> {
+impl<S, B, R> Fetch<S, B, R>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+{
+    /// Asks the origin at once if it is ready.
     pub(super) fn new(job: Job<S, B>, ask: Ask, lead: Option<Leading>, pending: Option<PendingRequest>) -> Self {
-        let Job { inner, request, shared, rules, key, now, .. } = job;
+        let Job { mut inner, request, shared, rules, key, .. } = job;
         let seen = Seen::of(&request);
         let invalidates = (!seen.reads()).then(|| Unsafe::new(&shared, &request));
         let (mut parts, body) = request.into_parts();
         let tags = if ask.purpose == Purpose::Pass { Vec::new() } else { rules.tags(&parts) };
-        let mut trip = Trip {
-            shared,
-            rules,
-            primary: key,
-            seen,
-            ask,
-            lead,
-            pending,
-            tags,
-            validating: false,
-            invalidates,
-            started: now,
-        };
+        let observe = shared.tiers.observe();
+        observe.forward(forward_reason(ask.reason));
+        let origin = observe.origin_call();
+        let mut trip =
+            Trip { shared, rules, primary: key, seen, ask, lead, pending, tags, validating: false, invalidates };
         trip.prepare(&mut parts.headers);
-        Self { inner, request: Request::from_parts(parts, body), trip }
+        let call = Call::new(&mut inner, Request::from_parts(parts, body));
+        Self { call, trip: Some((trip, origin)), answers: PhantomData }
     }
+}
 
-    /// Asks the origin and answers.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped while the origin is asked, it lets one of those who wait ask instead.
-    pub(super) async fn run<R>(self) -> Result<Response<ResponseBody<R>>, S::Error>
-    where
-        S: Service<Request<B>, Response = Response<R>>,
-        R: Body<Data = Bytes> + Send + 'static,
-        R::Error: Send,
-    {
-        let Self { mut inner, request, mut trip } = self;
-        let observe = trip.shared.tiers.observe().clone();
-        observe.forward(forward_reason(trip.ask.reason));
-        let call = observe.origin_call();
-        trip.started = trip.shared.tiers.clock().now();
-        let called = match poll_fn(|cx| inner.poll_ready(cx)).await {
-            Ok(()) => inner.call(request).await,
-            Err(error) => Err(error),
-        };
-        call.finish(called.as_ref().map_or(OriginOutcome::ServerError, |response| outcome(response.status())));
-        match called {
-            Ok(response) => Ok(trip.arrived(response)),
+impl<S, B, R> Future for Fetch<S, B, R>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Send,
+{
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let called = ready!(this.call.poll(cx));
+        let (mut trip, origin) = this.trip.take().expect("polled after its end");
+        let took =
+            origin.finish(called.as_ref().map_or(OriginOutcome::ServerError, |response| outcome(response.status())));
+        Poll::Ready(match called {
+            Ok(response) => Ok(trip.arrived(response, took)),
             Err(error) => trip.failed(None).ok_or(error),
-        }
+        })
     }
 }
 
@@ -212,13 +216,12 @@ impl Trip {
         Some(response)
     }
 
-    fn arrived<R>(mut self, response: Response<R>) -> Response<ResponseBody<R>>
+    fn arrived<R>(mut self, response: Response<R>, took: Duration) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Send,
     {
-        let (clock, started) = (self.shared.tiers.clock(), self.started);
-        let timing = Timing { received: clock.wall(), delay: clock.now().duration_since(started) };
+        let timing = Timing { received: self.shared.tiers.clock().wall(), delay: took };
         if response.status() == StatusCode::NOT_MODIFIED && self.validating {
             return self.validated(response, timing);
         }
@@ -234,7 +237,7 @@ impl Trip {
             return self.forward(head, body, false);
         }
         match self.judge(&head, &said, timing) {
-            Ok(storable) => self.store(head, body, storable, &said),
+            Ok(storable) => self.store(head, body, storable, &said, took),
             Err(reason) => {
                 self.unstorable(&head, reason);
                 self.forward(head, body, false)
@@ -332,6 +335,7 @@ impl Trip {
         body: R,
         mut storable: Storable,
         said: &Said,
+        took: Duration,
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes> + Send + 'static,
@@ -357,8 +361,8 @@ impl Trip {
         let fill = Fill {
             lead: self.lead.take(),
             under_way: tiers.observe().fill(),
-            cost: tiers.clock().now().duration_since(self.started),
-            primary: self.variants(&storable),
+            cost: took,
+            listing: self.listing(&storable),
             earlier: self.ask.stored.as_ref().filter(|_| storable.is_partial()).map(|found| Arc::clone(&found.entry)),
             mark: self.mark(),
             namespace: self.shared.namespace,
@@ -400,13 +404,16 @@ impl Trip {
         Some(ticket.for_key(Key::new(self.shared.tiers.hash(&key), &key)))
     }
 
-    /// Where the variants of the URL are listed, if the response is one.
-    fn variants(&self, storable: &Storable) -> Option<(Key, Option<u64>)> {
-        let (fields, request) = (storable.vary(), self.seen.headers());
-        let policy = self.rules.policy();
-        let language =
-            || select::language(&self.shared.tiers, &self.primary, fields, request, storable.headers(), policy);
-        (!fields.is_empty()).then(|| (self.primary.clone(), language()))
+    /// Where the response is listed, if it varies.
+    fn listing(&self, storable: &Storable) -> Option<Listing> {
+        let (fields, headers) = (storable.vary(), storable.headers());
+        (!fields.is_empty()).then(|| self.listing_of(fields.to_vec(), headers))
+    }
+
+    fn listing_of(&self, fields: Vec<HeaderName>, headers: &HeaderMap) -> Listing {
+        let (request, policy) = (self.seen.headers(), self.rules.policy());
+        let language = select::language(&self.shared.tiers, &self.primary, &fields, request, headers, policy);
+        Listing { primary: self.primary.clone(), fields, language }
     }
 
     /// All tags of the entry; `None` if there are too many.
@@ -524,9 +531,8 @@ impl Trip {
         }
         let key = variant(self.primary.bytes(), &fields, request);
         let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
-        let language = select::language(tiers, &self.primary, &fields, request, &headers, self.rules.policy());
-        let variant = Variant { fields: &fields, key: ticket.key(), language };
-        fill::list(tiers, &self.primary, &variant, &ticket, tags, self.shared.namespace).then_some(ticket)
+        let listing = self.listing_of(fields, &headers);
+        fill::list(tiers, &listing, &ticket, tags, self.shared.namespace).then_some(ticket)
     }
 
     /// A response to `HEAD` freshens the stored one, or shows that it is outdated (RFC 9111 section 4.3.5).

@@ -5,8 +5,8 @@ use crate::observe::stats::{StoreResult, Tier};
 use crate::observe::{self, Namespace};
 use crate::store::{self, Entry, Key, Landing, Lead, Stream, Tag, Ticket, Tiers, Waiters};
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName};
 use http_body::Frame;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,23 @@ pub(super) struct Fill {
     pub(super) namespace: Namespace,
     /// How long the origin took to answer.
     pub(super) cost: Duration,
-    /// Under which key the variants are found, if the response varies, and the hash of this one's for its language.
-    pub(super) primary: Option<(Key, Option<u64>)>,
+    /// Where it is listed if the response varies.
+    pub(super) listing: Option<Listing>,
     /// Where it is remembered if the content turns out too large.
     pub(super) mark: Option<Ticket>,
     /// A part that is stored already and may combine with this one.
     pub(super) earlier: Option<Arc<Entry<Cached>>>,
     pub(super) content: Content,
     pub(super) under_way: observe::Fill,
+}
+
+/// A variant's place among the others of its URL.
+pub(super) struct Listing {
+    /// Under which key the variants are found.
+    pub(super) primary: Key,
+    pub(super) fields: Vec<HeaderName>,
+    /// The hash of the key that it would have for its language alone.
+    pub(super) language: Option<u64>,
 }
 
 /// The content so far.
@@ -58,8 +67,8 @@ impl Fill {
         self.tiers.settings().max_body_bytes()
     }
 
-    /// Takes a frame. `None` if the response is not to be stored after all.
-    pub(super) fn with(mut self, frame: &Frame<Bytes>) -> Option<Self> {
+    /// Takes a frame. `false` if there is more now than may be stored.
+    pub(super) fn take(&mut self, frame: &Frame<Bytes>) -> bool {
         if let Some(trailers) = frame.trailers_ref() {
             self.content.trailers = Some(trailers.clone());
         }
@@ -67,11 +76,7 @@ impl Fill {
             self.content.len += data.len() as u64;
             self.content.pieces.push(data.clone());
         }
-        if self.content.len > self.limit() {
-            self.too_large();
-            return None;
-        }
-        Some(self)
+        self.content.len <= self.limit()
     }
 
     /// Whether all that `Content-Length` promised is here. Trailers may still follow where nothing was promised.
@@ -123,62 +128,69 @@ impl Fill {
         if self.content.trailers.as_ref().is_some_and(is_failed_call) {
             return self.unstored(StoreResult::Uncacheable);
         }
-        let (len, storable) = (self.content.len, self.storable.clone());
-        let Ok(stored) = storable.received(len) else {
-            return self.unstored(StoreResult::Uncacheable);
-        };
-        let (stored, pieces) = self.combined(stored);
-        let Some(cached) = CachedResponse::new(stored, self.content.trailers.as_ref(), &pieces, self.cost) else {
-            return self.too_large();
-        };
-        if !self.is_listed() {
-            // Not remembered: a flood of variants would fill the memory with what is remembered of it.
-            return self.unstored(StoreResult::TooLarge);
+        let Self { lead, tiers, ticket, storable, tags, namespace, cost, listing, mark, earlier, content, under_way } =
+            self;
+        let Content { pieces, len, trailers, .. } = content;
+        let packed = storable.received(len).map_err(|_| StoreResult::Uncacheable).and_then(|stored| {
+            let (stored, pieces) = combined(earlier.as_deref(), stored, pieces);
+            CachedResponse::new(stored, trailers.as_ref(), &pieces, cost).ok_or(StoreResult::TooLarge)
+        });
+        if packed.as_ref().is_err_and(|result| *result == StoreResult::TooLarge)
+            && let Some(mark) = mark
+        {
+            remember_uncacheable(&tiers, mark, namespace);
         }
-        let entry = store(&self.tiers, self.ticket, cached, self.tags, self.namespace);
-        if let Some(lead) = self.lead {
-            lead.land(Landing::Entry(entry));
+        // Too many variants are not remembered: a flood of them would fill the memory with what is remembered.
+        let listed = |listing: &Listing| list(&tiers, listing, &ticket, &tags, namespace);
+        let landing = match packed {
+            Ok(cached) if listing.as_ref().is_none_or(listed) => {
+                let entry = store(&tiers, ticket, cached, tags, namespace);
+                under_way.stored();
+                Landing::Entry(entry)
+            }
+            other => {
+                tiers.observe().stored(Tier::L1, other.err().unwrap_or(StoreResult::TooLarge));
+                Landing::Uncacheable
+            }
+        };
+        if let Some(lead) = lead {
+            lead.land(landing);
         }
-        self.under_way.stored();
-    }
-
-    /// Puts a part together with the one that is stored already, if they belong together (RFC 9111 section 3.4).
-    fn combined(&self, stored: StoredResponse) -> (StoredResponse, Vec<Bytes>) {
-        let newer = &self.content.pieces;
-        let Some(Cached::Response(earlier)) = self.earlier.as_ref().map(|entry| entry.value()) else {
-            return (stored, newer.clone());
-        };
-        let Some(combined) = earlier.response().combine(&stored) else {
-            return (stored, newer.clone());
-        };
-        let old = earlier.packed().content();
-        let (Ok(before), Ok(until)) = (usize::try_from(combined.before), usize::try_from(combined.until)) else {
-            return (stored, newer.clone());
-        };
-        let mut pieces = vec![old.slice(..before)];
-        pieces.extend(newer.iter().cloned());
-        pieces.push(old.slice(until..));
-        (combined.stored, pieces)
-    }
-
-    /// Lists a variant among the others of its URL. `false` if there are too many.
-    fn is_listed(&self) -> bool {
-        self.primary.as_ref().is_none_or(|(primary, language)| {
-            let variant = Variant { fields: self.storable.vary(), key: self.ticket.key(), language: *language };
-            list(&self.tiers, primary, &variant, &self.ticket, &self.tags, self.namespace)
-        })
     }
 }
 
-/// Lists a variant among the others of the URL with the key `primary`. `false` if there are too many.
+/// Puts a part together with the one that is stored already, if they belong together (RFC 9111 section 3.4).
+fn combined(
+    earlier: Option<&Entry<Cached>>,
+    stored: StoredResponse,
+    pieces: Vec<Bytes>,
+) -> (StoredResponse, Vec<Bytes>) {
+    let Some(Cached::Response(earlier)) = earlier.map(Entry::value) else {
+        return (stored, pieces);
+    };
+    let Some(combined) = earlier.response().combine(&stored) else {
+        return (stored, pieces);
+    };
+    let old = earlier.packed().content();
+    let (Ok(before), Ok(until)) = (usize::try_from(combined.before), usize::try_from(combined.until)) else {
+        return (stored, pieces);
+    };
+    let mut all = vec![old.slice(..before)];
+    all.extend(pieces);
+    all.push(old.slice(until..));
+    (combined.stored, all)
+}
+
+/// Lists the variant of `ticket`'s key among the others of its URL. `false` if there are too many.
 pub(super) fn list(
     tiers: &Tiers<Cached>,
-    primary: &Key,
-    variant: &Variant<'_>,
+    listing: &Listing,
     ticket: &Ticket,
     tags: &[Tag],
     namespace: Namespace,
 ) -> bool {
+    let Listing { primary, fields, language } = listing;
+    let variant = &Variant { fields, key: ticket.key(), language: *language };
     let known = tiers.peek(primary.hash(), primary.bytes());
     let known = known.as_ref().and_then(|found| match found.entry.value() {
         Cached::Variants(variants) => Some(variants),

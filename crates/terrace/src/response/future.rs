@@ -1,13 +1,13 @@
 use super::body::ResponseBody;
+use super::call::Call;
 use super::service::Unsafe;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::future::Future;
-use std::mem::replace;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
 type Result<R, E> = std::result::Result<Response<ResponseBody<R>>, E>;
@@ -37,23 +37,11 @@ pin_project! {
         R: Body<Data = Bytes>,
     {
         // A hit in memory: nothing to wait for, nothing boxed.
-        Ready { result: Option<Result<R, S::Error>> },
+        Ready { response: Option<Response<ResponseBody<R>>> },
         // A request that the cache has nothing to do with, until its response.
         Forward { #[pin] call: Call<S, B>, after: Option<Unsafe> },
         // Everything else.
         Drive { work: Pin<Box<dyn Future<Output = Result<R, S::Error>> + Send>> },
-    }
-}
-
-pin_project! {
-    // A call of a service that may not be ready yet.
-    #[project = CallProj]
-    enum Call<S, B>
-    where
-        S: Service<Request<B>>,
-    {
-        Waiting { inner: S, request: Option<Request<B>> },
-        Called { #[pin] future: S::Future },
     }
 }
 
@@ -63,25 +51,10 @@ where
     R: Body<Data = Bytes>,
 {
     pub(super) fn ready(response: Response<ResponseBody<R>>) -> Self {
-        Self { inner: Inner::Ready { result: Some(Ok(response)) } }
+        Self { inner: Inner::Ready { response: Some(response) } }
     }
 
-    /// Calls `inner`, or what it was until now once that is ready.
-    ///
-    /// A service that is not ready may have been promised a place in a queue, so it is that one which waits, and its
-    /// clone takes its place.
-    pub(super) fn forward(inner: &mut S, request: Request<B>, after: Option<Unsafe>) -> Self
-    where
-        S: Clone,
-    {
-        let call = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => Call::Called { future: inner.call(request) },
-            Poll::Ready(Err(error)) => return Self { inner: Inner::Ready { result: Some(Err(error)) } },
-            Poll::Pending => {
-                let clone = inner.clone();
-                Call::Waiting { inner: replace(inner, clone), request: Some(request) }
-            }
-        };
+    pub(super) fn forward(call: Call<S, B>, after: Option<Unsafe>) -> Self {
         Self { inner: Inner::Forward { call, after } }
     }
 
@@ -99,7 +72,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().inner.project() {
-            InnerProj::Ready { result } => Poll::Ready(result.take().expect("polled after its end")),
+            InnerProj::Ready { response } => Poll::Ready(Ok(response.take().expect("polled after its end"))),
             InnerProj::Forward { call, after } => {
                 let response = ready!(call.poll(cx))?;
                 if let Some(after) = after.take() {
@@ -108,26 +81,6 @@ where
                 Poll::Ready(Ok(response.map(ResponseBody::forward)))
             }
             InnerProj::Drive { work } => work.as_mut().poll(cx),
-        }
-    }
-}
-
-impl<S, B> Future for Call<S, B>
-where
-    S: Service<Request<B>>,
-{
-    type Output = std::result::Result<S::Response, S::Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let future = match self.as_mut().project() {
-                CallProj::Called { future } => return future.poll(cx),
-                CallProj::Waiting { inner, request } => {
-                    ready!(inner.poll_ready(cx))?;
-                    inner.call(request.take().expect("a request is called once"))
-                }
-            };
-            self.set(Call::Called { future });
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod answer;
 mod body;
+mod call;
 mod digest;
 mod drive;
 mod extension;

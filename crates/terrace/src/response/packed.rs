@@ -102,53 +102,53 @@ const PREFIX: usize = 3;
 /// Stands for a name that is not in [`KNOWN`].
 const UNKNOWN: u8 = u8::MAX;
 
-/// Field names that responses have often, by number and in order.
+/// Field names that responses have often, by number; those that nearly all have come first.
 static KNOWN: [HeaderName; 40] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CACHE_CONTROL,
+    header::DATE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::VARY,
+    header::SERVER,
+    header::EXPIRES,
+    header::CONTENT_ENCODING,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::LINK,
+    header::CONTENT_LANGUAGE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::X_CONTENT_TYPE_OPTIONS,
+    header::SET_COOKIE,
+    header::VIA,
+    header::AGE,
+    header::CACHE_STATUS,
     header::ACCEPT_RANGES,
+    header::CONTENT_SECURITY_POLICY,
+    header::X_FRAME_OPTIONS,
+    header::REFERRER_POLICY,
+    header::ALT_SVC,
+    header::CDN_CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_LOCATION,
+    header::CONTENT_RANGE,
+    header::LOCATION,
+    header::RETRY_AFTER,
     header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
     header::ACCESS_CONTROL_ALLOW_HEADERS,
     header::ACCESS_CONTROL_ALLOW_METHODS,
-    header::ACCESS_CONTROL_ALLOW_ORIGIN,
     header::ACCESS_CONTROL_EXPOSE_HEADERS,
     header::ACCESS_CONTROL_MAX_AGE,
-    header::AGE,
     header::ALLOW,
-    header::ALT_SVC,
-    header::CACHE_CONTROL,
-    header::CACHE_STATUS,
-    header::CDN_CACHE_CONTROL,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_LENGTH,
-    header::CONTENT_LOCATION,
-    header::CONTENT_RANGE,
-    header::CONTENT_SECURITY_POLICY,
     header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
-    header::CONTENT_TYPE,
-    header::DATE,
-    header::ETAG,
-    header::EXPIRES,
-    header::LAST_MODIFIED,
-    header::LINK,
-    header::LOCATION,
-    header::REFERRER_POLICY,
-    header::RETRY_AFTER,
-    header::SERVER,
-    header::SET_COOKIE,
-    header::STRICT_TRANSPORT_SECURITY,
-    header::VARY,
-    header::VIA,
     header::WARNING,
     header::WWW_AUTHENTICATE,
-    header::X_CONTENT_TYPE_OPTIONS,
-    header::X_FRAME_OPTIONS,
     header::X_XSS_PROTECTION,
 ];
 
+/// Comparing standard names costs next to nothing, so there is no need for an order or a hash.
 fn number(name: &HeaderName) -> u8 {
-    let known = KNOWN.binary_search_by(|known| known.as_str().cmp(name.as_str()));
-    known.ok().and_then(|at| u8::try_from(at).ok()).unwrap_or(UNKNOWN)
+    KNOWN.iter().position(|known| known == name).and_then(|at| u8::try_from(at).ok()).unwrap_or(UNKNOWN)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::answer::{from_head, from_stored};
 use super::body::ResponseBody;
+use super::call::Call;
 use super::drive::{Job, drive, post, refresh};
 use super::extension::{Bypass, Partition};
 use super::future::ResponseFuture;
@@ -219,7 +220,7 @@ impl<S: Clone> Cache<S> {
         let observe = self.shared.tiers.observe();
         observe.bypass(reason);
         observe.request(self.shared.namespace, Outcome::Bypass, Timing::Untimed);
-        ResponseFuture::forward(&mut self.inner, request, after)
+        ResponseFuture::forward(Call::new(&mut self.inner, request), after)
     }
 }
 

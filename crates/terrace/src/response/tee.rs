@@ -99,11 +99,12 @@ where
         let shared = &self.0;
         register(&mut lock(&shared.client), cx.waker());
         let mut state = lock(&shared.state);
-        if state.read.is_empty() && state.panic.is_none() {
-            state.read_on(shared);
+        let mut frame = state.read.pop_front();
+        if frame.is_none() && state.panic.is_none() {
+            frame = state.read_on(shared);
         }
-        if let Some(frame) = state.read.pop_front() {
-            return Poll::Ready(Some(frame));
+        if frame.is_some() {
+            return Poll::Ready(frame);
         }
         if let Some(panic) = state.panic.take() {
             drop(state);
@@ -125,36 +126,39 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Send,
 {
-    /// Reads at most one frame. Says whether there may be more to read now.
-    fn read_on(&mut self, shared: &Arc<Shared<B>>) -> bool {
-        let Some(source) = &mut self.source else {
-            return false;
-        };
+    /// Reads a frame, if there is one now.
+    fn read_on(&mut self, shared: &Arc<Shared<B>>) -> Option<Result<Frame<Bytes>, B::Error>> {
+        let source = self.source.as_mut()?;
         // Whoever polls last would otherwise be the only one to be woken.
         let waker = Waker::from(Arc::clone(shared));
         let polled = catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_frame(&mut Context::from_waker(&waker))));
         match polled {
-            Ok(Poll::Pending) => return false,
-            Ok(Poll::Ready(None)) => self.ended(),
-            Ok(Poll::Ready(Some(Ok(frame)))) => self.took(frame),
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(None)) => {
+                self.ended();
+                None
+            }
+            Ok(Poll::Ready(Some(Ok(frame)))) => {
+                self.took(&frame);
+                Some(Ok(frame))
+            }
             Ok(Poll::Ready(Some(Err(error)))) => {
-                self.read.push_back(Err(error));
                 self.broken();
+                Some(Err(error))
             }
             Err(panic) => {
                 self.panic = Some(panic);
                 self.broken();
+                None
             }
         }
-        self.source.is_some()
     }
 
-    fn took(&mut self, frame: Frame<Bytes>) {
+    fn took(&mut self, frame: &Frame<Bytes>) {
         // Nothing follows trailers, and a server may not ask whether anything does.
         let ends = frame.is_trailers() || self.source.as_ref().is_some_and(Body::is_end_stream);
-        self.fill = self.fill.take().and_then(|fill| fill.with(&frame));
-        if !self.client_is_gone {
-            self.read.push_back(Ok(frame));
+        if let Some(fill) = self.fill.take_if(|fill| !fill.take(frame)) {
+            fill.too_large();
         }
         if ends {
             self.finish();
@@ -202,7 +206,13 @@ where
     fn pump(self: Arc<Self>) {
         let mut state = lock(&self.state);
         let ahead = state.read.len();
-        while state.fill.is_some() && state.read_on(&self) {}
+        while state.fill.is_some()
+            && let Some(frame) = state.read_on(&self)
+        {
+            if !state.client_is_gone {
+                state.read.push_back(frame);
+            }
+        }
         // Its end, too, may show to us alone: who has it need not wake anybody.
         if state.read.len() > ahead || state.source.is_none() {
             drop(state);

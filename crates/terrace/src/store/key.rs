@@ -1,10 +1,12 @@
+use std::sync::Arc;
+
 /// What an entry is stored under: the full encoded key, and its hash.
 ///
-/// The hash finds an entry; the full key is compared on every hit, so a collision is a miss.
+/// The hash finds an entry; the full key is compared on every hit, so a collision is a miss. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     hash: u64,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
 }
 
 impl Key {
