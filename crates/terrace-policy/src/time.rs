@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 use httpdate::HttpDate;
-use std::io::Write;
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The largest delta-seconds kept: "2147483648 (2^31)" (RFC 9111 section 1.2.2).
@@ -81,12 +81,23 @@ fn since(later: SystemTime, earlier: SystemTime) -> Duration {
 
 /// Writes `time` as an IMF-fixdate. Times outside the years 1970 to 9999 become the nearest of these.
 pub fn format_date(time: SystemTime) -> HeaderValue {
-    const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
-    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let date = HttpDate::from(UNIX_EPOCH + since_epoch.min(YEAR_9999));
-    let mut text = [0; 29];
-    write!(&mut text[..], "{date}").expect("an IMF-fixdate has 29 bytes");
-    HeaderValue::from_bytes(&text).expect("an IMF-fixdate is visible ASCII")
+    const YEAR_9999: u64 = 253_402_300_799;
+    thread_local! {
+        // All responses of a second have one date.
+        static LAST: RefCell<(u64, HeaderValue)> = RefCell::new((0, written(0)));
+    }
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().min(YEAR_9999);
+    LAST.with_borrow_mut(|last| {
+        if last.0 != seconds {
+            *last = (seconds, written(seconds));
+        }
+        last.1.clone()
+    })
+}
+
+fn written(seconds: u64) -> HeaderValue {
+    let date = HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds));
+    HeaderValue::try_from(date.to_string()).expect("an IMF-fixdate is visible ASCII")
 }
 
 /// Cuts a time to whole seconds, the resolution of every HTTP date.

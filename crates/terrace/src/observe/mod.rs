@@ -228,9 +228,9 @@ impl Observe {
     }
 
     /// A fill begins; it ends when the returned guard is dropped.
-    pub(crate) fn fill(&self) -> Fill {
+    pub(crate) fn fill(&self, started: Instant) -> Fill {
         self.count(first_cell(Id::InflightFills));
-        Fill { observe: self.clone(), started: self.0.clock.now() }
+        Fill { observe: self.clone(), started }
     }
 
     /// Says at level DEBUG why a response was not stored (`cache_fill_error`).
@@ -254,20 +254,17 @@ pub(crate) struct OriginCall {
 }
 
 impl OriginCall {
-    /// Counts the call now, and says how long it took.
-    pub(crate) fn finish(mut self, outcome: OriginOutcome) -> Duration {
+    /// Counts the call now. Says when that is, and how long it took.
+    pub(crate) fn finish(mut self, outcome: OriginOutcome) -> (Instant, Duration) {
         self.outcome = outcome;
-        *self.took.insert(self.until_now())
-    }
-
-    fn until_now(&self) -> Duration {
-        self.observe.0.clock.now().duration_since(self.started)
+        let now = self.observe.0.clock.now();
+        (now, *self.took.insert(now.duration_since(self.started)))
     }
 }
 
 impl Drop for OriginCall {
     fn drop(&mut self) {
-        let took = self.took.unwrap_or_else(|| self.until_now());
+        let took = self.took.unwrap_or_else(|| self.observe.0.clock.now().duration_since(self.started));
         histogram::record(&self.observe.0.cells, Id::OriginDuration, [0, self.outcome as usize], took, 1);
     }
 }
@@ -282,8 +279,8 @@ pub(crate) struct Fill {
 
 impl Fill {
     /// Ends a fill whose entry is stored, and records its time.
-    pub(crate) fn stored(self) {
-        self.observe.record(Id::FillDuration, [0], Timing::Since(self.started));
+    pub(crate) fn stored(self, now: Instant) {
+        histogram::record(&self.observe.0.cells, Id::FillDuration, [0], now.duration_since(self.started), 1);
     }
 }
 

@@ -99,11 +99,11 @@ fn guards_count_what_is_abandoned() {
         observe.stats().cells()[first..first + buckets].iter().sum::<u64>()
     };
     drop(observe.origin_call());
-    observe.origin_call().finish(OriginOutcome::Ok);
+    let (now, _) = observe.origin_call().finish(OriginOutcome::Ok);
     assert_eq!((cells(OriginOutcome::Cancelled), cells(OriginOutcome::Ok)), (1, 1));
-    let (one, two) = (observe.fill(), observe.fill());
+    let (one, two) = (observe.fill(now), observe.fill(now));
     assert_eq!(observe.stats().inflight_fills(), 2);
-    one.stored();
+    one.stored(now);
     drop(two);
     assert_eq!(observe.stats().inflight_fills(), 0);
 }

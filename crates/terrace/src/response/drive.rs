@@ -21,7 +21,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, IF_RANGE, RANGE};
 use http::{Method, Request, Response};
 use http_body::Body;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,10 +95,11 @@ pub(super) enum Purpose {
 
 /// Answers a request that memory could not answer at once. It is `pending` before it is first polled, so that it counts
 /// even if it never is.
-pub(super) async fn drive<S, B, R>(
+#[expect(clippy::manual_async_fn, reason = "an `async fn` has room for its arguments twice")]
+pub(super) fn drive<S, B, R>(
     mut job: Job<S, B>,
     mut pending: PendingRequest,
-) -> Result<Response<ResponseBody<R>>, S::Error>
+) -> impl Future<Output = Result<Response<ResponseBody<R>>, S::Error>> + Send
 where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
@@ -107,27 +108,29 @@ where
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Send,
 {
-    let (look, lead) = job.seek().await;
-    let ask = match look {
-        Look::Answer(found, answer, served) => {
-            pending.finish(served.outcome());
-            let response = job.serve(&found, &answer, served);
-            if served == Served::Stale {
-                refresh(job);
+    async move {
+        let (look, lead) = job.seek().await;
+        let ask = match look {
+            Look::Answer(found, answer, served) => {
+                pending.finish(served.outcome());
+                let response = job.serve(&found, &answer, served);
+                if served == Served::Stale {
+                    refresh(job);
+                }
+                return Ok(response);
             }
-            return Ok(response);
+            Look::Ask(ask) if job.only_if_cached() => {
+                pending.finish(Outcome::Error);
+                return Ok(gateway_timeout(&CacheStatus::forwarded(ask.reason)));
+            }
+            Look::Ask(ask) => ask,
+        };
+        if ask.purpose == Purpose::Pass {
+            pending.status(Outcome::Bypass);
+            job.shared.tiers.observe().bypass(BypassReason::Request);
         }
-        Look::Ask(ask) if job.only_if_cached() => {
-            pending.finish(Outcome::Error);
-            return Ok(gateway_timeout(&CacheStatus::forwarded(ask.reason)));
-        }
-        Look::Ask(ask) => ask,
-    };
-    if ask.purpose == Purpose::Pass {
-        pending.status(Outcome::Bypass);
-        job.shared.tiers.observe().bypass(BypassReason::Request);
+        Box::pin(Fetch::new(job, ask, lead, Some(pending))).await
     }
-    Box::pin(Fetch::new(job, ask, lead, Some(pending))).await
 }
 
 /// Forwards a `POST` whose response may be stored for later `GET`s.

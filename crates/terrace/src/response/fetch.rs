@@ -11,7 +11,8 @@ use super::rules::Rules;
 use super::select;
 use super::service::{Shared, Unsafe};
 use super::stored::{Cached, CachedResponse};
-use super::tee::Tee;
+use super::tee::keep;
+use crate::clock::Instant;
 use crate::observe::stats::{CacheStatus as Outcome, Feature, ForwardReason, OriginOutcome, StoreResult, Tier};
 use crate::observe::{OriginCall, PendingRequest};
 use crate::store::{Found, Key, Landing, Tag, Ticket};
@@ -100,10 +101,10 @@ where
         let this = self.project();
         let called = ready!(this.call.poll(cx));
         let (mut trip, origin) = this.trip.take().expect("polled after its end");
-        let took =
+        let ended =
             origin.finish(called.as_ref().map_or(OriginOutcome::ServerError, |response| outcome(response.status())));
         Poll::Ready(match called {
-            Ok(response) => Ok(trip.arrived(response, took)),
+            Ok(response) => Ok(trip.arrived(response, ended)),
             Err(error) => trip.failed(None).ok_or(error),
         })
     }
@@ -216,7 +217,7 @@ impl Trip {
         Some(response)
     }
 
-    fn arrived<R>(mut self, response: Response<R>, took: Duration) -> Response<ResponseBody<R>>
+    fn arrived<R>(mut self, response: Response<R>, (now, took): (Instant, Duration)) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Send,
@@ -237,7 +238,7 @@ impl Trip {
             return self.forward(head, body, false);
         }
         match self.judge(&head, &said, timing) {
-            Ok(storable) => self.store(head, body, storable, &said, took),
+            Ok(storable) => self.store(head, body, storable, &said, (now, took)),
             Err(reason) => {
                 self.unstorable(&head, reason);
                 self.forward(head, body, false)
@@ -335,7 +336,7 @@ impl Trip {
         body: R,
         mut storable: Storable,
         said: &Said,
-        took: Duration,
+        (now, took): (Instant, Duration),
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes> + Send + 'static,
@@ -360,7 +361,7 @@ impl Trip {
         let tiers = Arc::clone(&self.shared.tiers);
         let fill = Fill {
             lead: self.lead.take(),
-            under_way: tiers.observe().fill(),
+            under_way: tiers.observe().fill(now),
             cost: took,
             listing: self.listing(&storable),
             earlier: self.ask.stored.as_ref().filter(|_| storable.is_partial()).map(|found| Arc::clone(&found.entry)),
@@ -372,10 +373,7 @@ impl Trip {
             storable,
             tags,
         };
-        match Tee::new(body, fill) {
-            Ok(tee) => self.forward_with(head, ResponseBody::tee(tee)),
-            Err(body) => self.forward_with(head, ResponseBody::forward(body)),
-        }
+        self.forward_with(head, keep(body, fill))
     }
 
     fn forward_with<R: Body<Data = Bytes>>(
@@ -575,6 +573,9 @@ impl Said {
             tags.extend(named.iter().map(str::to_owned));
         }
         for field in rules.tag_field_names() {
+            if !head.headers.contains_key(field) {
+                continue;
+            }
             for line in head.headers.get_all(field) {
                 let names = line.to_str().unwrap_or_default().split([',', ' ']).filter(|name| !name.is_empty());
                 tags.extend(names.map(str::to_owned));

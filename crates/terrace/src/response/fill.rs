@@ -145,7 +145,7 @@ impl Fill {
         let landing = match packed {
             Ok(cached) if listing.as_ref().is_none_or(listed) => {
                 let entry = store(&tiers, ticket, cached, tags, namespace);
-                under_way.stored();
+                under_way.stored(entry.inserted());
                 Landing::Entry(entry)
             }
             other => {

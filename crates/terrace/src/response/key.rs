@@ -209,7 +209,7 @@ fn single_host(headers: &HeaderMap) -> Option<&str> {
     let Some(host) = hosts.next() else {
         return Some("");
     };
-    std::str::from_utf8(host.as_bytes()).ok().filter(|_| hosts.next().is_none())
+    host.to_str().ok().filter(|_| hosts.next().is_none())
 }
 
 /// The `Host` lines. Looking through few fields costs less than hashing the name.

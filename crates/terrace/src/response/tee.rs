@@ -1,5 +1,6 @@
 //! A response that streams to its client while it is kept for the store.
 
+use super::body::ResponseBody;
 use super::fill::Fill;
 use crate::store::{Stream, Waiters};
 use bytes::Bytes;
@@ -36,45 +37,62 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The body for the client of a response that is stored with `fill` once it is complete.
+pub(super) fn keep<B>(source: B, fill: Fill) -> ResponseBody<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+{
+    if source.is_end_stream() {
+        // A server does not poll a body that is at its end already.
+        fill.finish();
+        return ResponseBody::forward(source);
+    }
+    if source.size_hint().lower() > fill.limit() {
+        fill.too_large();
+        return ResponseBody::forward(source);
+    }
+    let waiters = fill.waiters();
+    let mut state = State {
+        source: Some(Box::pin(source)),
+        read: VecDeque::new(),
+        panic: None,
+        fill: Some(fill),
+        client_is_gone: false,
+    };
+    // Most content is all here already, and then there is nothing to share with those who wait. If it is not, whoever
+    // polls next leaves a waker.
+    match state.read_on(Waker::noop()) {
+        Some(Ok(frame)) if state.is_over() && frame.is_data() => {
+            return ResponseBody::stored(frame.into_data().unwrap_or_default(), None);
+        }
+        first => state.read.extend(first),
+    }
+    ResponseBody::tee(Tee::new(state, waiters))
+}
+
 impl<B> Tee<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Send,
 {
-    /// Streams `source`, and stores it with `fill` once it is complete.
-    pub(super) fn new(source: B, fill: Fill) -> Result<Self, B> {
-        if source.is_end_stream() {
-            // A server does not poll a body that is at its end already.
-            fill.finish();
-            return Err(source);
-        }
-        if source.size_hint().lower() > fill.limit() {
-            fill.too_large();
-            return Err(source);
-        }
-        let waiters = fill.waiters();
-        let state = State {
-            source: Some(Box::pin(source)),
-            read: VecDeque::new(),
-            panic: None,
-            fill: None,
-            client_is_gone: false,
-        };
+    fn new(mut state: State<B>, waiters: Waiters) -> Self {
+        let fill = state.fill.take();
         let shared = Arc::new(Shared { state: Mutex::new(state), client: Mutex::new(None), waiters });
-        // Those who wait may begin to read at once, on other threads: not before there is a fill to read for.
-        let mut state = lock(&shared.state);
-        fill.streams(Arc::clone(&shared) as Arc<dyn Stream>);
-        state.fill = Some(fill);
-        drop(state);
-        Ok(Self(shared))
+        if let Some(fill) = fill {
+            // Those who wait may begin to read at once, on other threads: not before there is a fill to read for.
+            let mut state = lock(&shared.state);
+            fill.streams(Arc::clone(&shared) as Arc<dyn Stream>);
+            state.fill = Some(fill);
+        }
+        Self(shared)
     }
 }
 
 impl<B: Body<Data = Bytes>> Tee<B> {
     pub(super) fn is_end_stream(&self) -> bool {
         let state = lock(&self.0.state);
-        let ended = state.source.as_ref().is_none_or(Body::is_end_stream);
-        ended && state.read.is_empty() && state.panic.is_none()
+        state.is_over() && state.read.is_empty() && state.panic.is_none()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -101,7 +119,7 @@ where
         let mut state = lock(&shared.state);
         let mut frame = state.read.pop_front();
         if frame.is_none() && state.panic.is_none() {
-            frame = state.read_on(shared);
+            frame = state.read_on(&Waker::from(Arc::clone(shared)));
         }
         if frame.is_some() {
             return Poll::Ready(frame);
@@ -121,17 +139,21 @@ fn register(slot: &mut Option<Waker>, waker: &Waker) {
     }
 }
 
+impl<B: Body<Data = Bytes>> State<B> {
+    fn is_over(&self) -> bool {
+        self.source.as_ref().is_none_or(Body::is_end_stream)
+    }
+}
+
 impl<B> State<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Send,
 {
     /// Reads a frame, if there is one now.
-    fn read_on(&mut self, shared: &Arc<Shared<B>>) -> Option<Result<Frame<Bytes>, B::Error>> {
+    fn read_on(&mut self, waker: &Waker) -> Option<Result<Frame<Bytes>, B::Error>> {
         let source = self.source.as_mut()?;
-        // Whoever polls last would otherwise be the only one to be woken.
-        let waker = Waker::from(Arc::clone(shared));
-        let polled = catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_frame(&mut Context::from_waker(&waker))));
+        let polled = catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_frame(&mut Context::from_waker(waker))));
         match polled {
             Ok(Poll::Pending) => None,
             Ok(Poll::Ready(None)) => {
@@ -156,7 +178,7 @@ where
 
     fn took(&mut self, frame: &Frame<Bytes>) {
         // Nothing follows trailers, and a server may not ask whether anything does.
-        let ends = frame.is_trailers() || self.source.as_ref().is_some_and(Body::is_end_stream);
+        let ends = frame.is_trailers() || self.is_over();
         if let Some(fill) = self.fill.take_if(|fill| !fill.take(frame)) {
             fill.too_large();
         }
@@ -185,6 +207,7 @@ where
     }
 }
 
+/// Wakes all who take part, or whoever polls last would be the only one.
 impl<B> Wake for Shared<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -207,7 +230,7 @@ where
         let mut state = lock(&self.state);
         let ahead = state.read.len();
         while state.fill.is_some()
-            && let Some(frame) = state.read_on(&self)
+            && let Some(frame) = state.read_on(&Waker::from(Arc::clone(&self)))
         {
             if !state.client_is_gone {
                 state.read.push_back(frame);

@@ -98,6 +98,11 @@ impl<V> Entry<V> {
         tags.iter().take(usize::from(self.tags)).copied().map(Tag::from_bytes)
     }
 
+    /// When it was stored.
+    pub(crate) fn inserted(&self) -> Instant {
+        self.inserted
+    }
+
     /// How long it has been stored.
     #[inline]
     pub(crate) fn resident(&self, now: Instant) -> Duration {

@@ -71,9 +71,9 @@ fn use_all(observe: &Observe) {
         observe.stored(Tier::L1, *result);
     }
     for outcome in OriginOutcome::ALL {
-        observe.origin_call().finish(*outcome);
+        let (now, _) = observe.origin_call().finish(*outcome);
+        observe.fill(now).stored(now);
     }
-    observe.fill().stored();
     for reason in EvictionReason::ALL {
         observe.entry_added(namespace, 100);
         observe.entry_removed(namespace, 100, *reason);
