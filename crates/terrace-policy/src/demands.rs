@@ -44,6 +44,11 @@ impl Demands {
         self.has(Self::DIRECTIVES)
     }
 
+    /// `Range`.
+    pub fn range(self) -> bool {
+        self.has(Self::RANGE)
+    }
+
     /// `Cookie` or `Authorization`.
     pub fn credentials(self) -> bool {
         self.has(Self::CREDENTIALS)

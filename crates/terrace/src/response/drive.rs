@@ -25,7 +25,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use terrace_policy::{Answer, CacheStatus, Forward, Plan, Presented, RequestDirectives, Stored, Vary, plan};
+use terrace_policy::{Answer, CacheStatus, Demands, Forward, Plan, Presented, RequestDirectives, Stored, Vary, plan};
 use tower_service::Service;
 
 /// A request on the slow path.
@@ -36,6 +36,7 @@ pub(super) struct Job<S, B> {
     pub(super) rules: Rules,
     /// The key of the URL, whatever varies.
     pub(super) key: Key,
+    pub(super) demands: Demands,
     /// When the request came.
     pub(super) now: Instant,
     /// How things stood before memory was looked into and had nothing under the key.
@@ -171,6 +172,7 @@ where
         job.request.headers_mut().remove(name);
     }
     terrace_policy::strip_preconditions(job.request.headers_mut());
+    job.demands = Demands::of(job.request.headers());
     let (found, ticket, reason) = job.find();
     let Some(lead) = shared.tiers.flights().lead(ticket.key().hash()) else {
         return;
@@ -230,12 +232,11 @@ impl<S, B> Job<S, B> {
 
     /// Requests for a range are not made to wait: what they fetch is of little use to others. `HEAD` brings no content.
     fn may_share(&self) -> bool {
-        self.request.method() != Method::HEAD && !self.request.headers().contains_key(RANGE)
+        self.request.method() != Method::HEAD && !self.demands.range()
     }
 
     fn only_if_cached(&self) -> bool {
-        let headers = self.request.headers();
-        headers.contains_key(CACHE_CONTROL) && RequestDirectives::from_cache_control(headers).only_if_cached
+        self.demands.directives() && RequestDirectives::from_cache_control(self.request.headers()).only_if_cached
     }
 
     /// Finds what is stored for the request, and takes the ticket for what is missing.

@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use terrace_policy::{
-    CacheStatus, Exchange, Forward, Policy, Presented, Storable, Stored, StoredResponse, Timing, Unstorable, Validated,
-    Vary, answer, freshen, storable, strip_preconditions,
+    CacheStatus, Demands, Exchange, Forward, Policy, Presented, Storable, Stored, StoredResponse, Timing, Unstorable,
+    Validated, Vary, answer, freshen, storable, strip_preconditions,
 };
 use tower_service::Service;
 
@@ -57,6 +57,7 @@ struct Trip {
     rules: Rules,
     primary: Key,
     seen: Seen,
+    demands: Demands,
     ask: Ask,
     lead: Option<Leading>,
     pending: Option<PendingRequest>,
@@ -73,7 +74,7 @@ where
 {
     /// Asks the origin at once if it is ready.
     pub(super) fn new(job: Job<S, B>, ask: Ask, lead: Option<Leading>, pending: Option<PendingRequest>) -> Self {
-        let Job { mut inner, request, shared, rules, key, .. } = job;
+        let Job { mut inner, request, shared, rules, key, demands, .. } = job;
         let seen = Seen::of(&request);
         let invalidates = (!seen.reads()).then(|| Unsafe::new(&shared, &request));
         let (mut parts, body) = request.into_parts();
@@ -81,8 +82,19 @@ where
         let observe = shared.tiers.observe();
         observe.forward(forward_reason(ask.reason));
         let origin = observe.origin_call();
-        let mut trip =
-            Trip { shared, rules, primary: key, seen, ask, lead, pending, tags, validating: false, invalidates };
+        let mut trip = Trip {
+            shared,
+            rules,
+            primary: key,
+            seen,
+            demands,
+            ask,
+            lead,
+            pending,
+            tags,
+            validating: false,
+            invalidates,
+        };
         trip.prepare(&mut parts.headers);
         let call = Call::new(&mut inner, Request::from_parts(parts, body));
         Self { call, trip: Some((trip, origin)), answers: PhantomData }
@@ -325,7 +337,7 @@ impl Trip {
 
     /// Where it is remembered that what comes cannot be stored; `None` if others may ask for more than this request.
     fn mark(&self) -> Option<Ticket> {
-        let whole = self.seen.reads() && self.seen.method() != Method::HEAD && !self.seen.is_ranged();
+        let whole = self.seen.reads() && self.seen.method() != Method::HEAD && !self.demands.range();
         whole.then(|| self.ask.ticket.for_key(self.ask.ticket.key().clone()))
     }
 

@@ -2,7 +2,7 @@ use super::digest::BodyDigest;
 use super::extension::Partition;
 use super::rules::{Query, Rules};
 use crate::store::{Tag, Tags, lower_case};
-use http::header::{HOST, RANGE};
+use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use sha2::{Digest, Sha256};
@@ -309,10 +309,6 @@ impl Seen {
     /// Whether it only asks, whatever its method.
     pub(super) fn reads(&self) -> bool {
         [Method::GET, Method::HEAD].contains(self.0.method()) || Target::is_question(&self.0)
-    }
-
-    pub(super) fn is_ranged(&self) -> bool {
-        self.0.headers().contains_key(RANGE)
     }
 
     pub(super) fn is_partitioned(&self) -> bool {

@@ -92,7 +92,8 @@ where
             return self.forward(request, BypassReason::Disabled, after);
         }
         let rules = request.extensions().get::<Rules>().unwrap_or(&shared.rules);
-        let demands = if is_read(request.method()) { Demands::of(request.headers()) } else { Demands::default() };
+        let reads = is_read(request.method()) || Target::is_question(&request);
+        let demands = if reads { Demands::of(request.headers()) } else { Demands::default() };
         let interest = interest(&request, demands, rules);
         match interest {
             Interest::Lookup | Interest::StorePost => {}
@@ -136,7 +137,7 @@ impl<S: Clone> Cache<S> {
         }
         let (now, hash) = (tiers.clock().now(), tiers.hash(&key));
         if interest == Interest::StorePost {
-            let job = self.job(request, rules, Key::new(hash, &key), now);
+            let job = self.job(request, rules, (Key::new(hash, &key), demands), now);
             return ResponseFuture::drive(post(job, self.pending(now)));
         }
         let sampled = tiers.observe().sample();
@@ -149,12 +150,12 @@ impl<S: Clone> Cache<S> {
             Ok(Answered { entry, response }) => {
                 tiers.observe().l1_hit(self.shared.namespace, sampled.then_some(now));
                 if is_due_early(&entry, rules, now) {
-                    refresh(self.job(request, rules, Key::new(hash, &key), now));
+                    refresh(self.job(request, rules, (Key::new(hash, &key), demands), now));
                 }
                 ResponseFuture::ready(response)
             }
             Err(unanswered) => {
-                let mut job = self.job(request, rules, Key::new(hash, &key), now);
+                let mut job = self.job(request, rules, (Key::new(hash, &key), demands), now);
                 job.absent = (unanswered == Unanswered::Absent).then_some(before);
                 ResponseFuture::drive(drive(job, self.pending(now)))
             }
@@ -191,13 +192,14 @@ impl<S: Clone> Cache<S> {
         self.inner.clone()
     }
 
-    fn job<B>(&self, request: Request<B>, rules: &Rules, key: Key, now: Instant) -> Job<S, B> {
+    fn job<B>(&self, request: Request<B>, rules: &Rules, (key, demands): (Key, Demands), now: Instant) -> Job<S, B> {
         Job {
             inner: self.inner(),
             request,
             shared: Arc::clone(&self.shared),
             rules: rules.clone(),
             key,
+            demands,
             now,
             absent: None,
         }

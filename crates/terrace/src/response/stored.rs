@@ -38,7 +38,7 @@ impl CachedResponse {
     ) -> Option<Self> {
         let (facts, headers) = stored.into_parts();
         let packed = Packed::new(&headers, trailers, content)?;
-        let has_validators = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
+        let has_validators = headers.keys().any(|name| name == ETAG || name == LAST_MODIFIED);
         Some(Self { facts, packed, cost_ms: u32::try_from(cost.as_millis()).unwrap_or(u32::MAX), has_validators })
     }
 
