@@ -37,7 +37,9 @@ fn main() {
         return;
     }
     // Until what has to be full is full.
-    contenders.iter_mut().for_each(|contender| _ = contender.run(10_000, nanoseconds));
+    for contender in &mut contenders {
+        contender.run(10_000, nanoseconds);
+    }
     added(&mut contenders, Plan { rounds: options.rounds, batch: options.batch });
 }
 

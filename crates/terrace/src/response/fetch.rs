@@ -117,7 +117,11 @@ where
             origin.finish(called.as_ref().map_or(OriginOutcome::ServerError, |response| outcome(response.status())));
         Poll::Ready(match called {
             Ok(response) => Ok(trip.arrived(response, ended)),
-            Err(error) => trip.failed(None).ok_or(error),
+            Err(error) => trip.failed(None).ok_or_else(|| {
+                // Those who wait go side by side, as after a 503: one after the other they would add up their time limits.
+                trip.land(Landing::Uncacheable);
+                error
+            }),
         })
     }
 }
