@@ -7,6 +7,8 @@ mod key;
 mod l1;
 mod purge;
 mod refresh;
+#[expect(dead_code, reason = "its users come next")]
+mod remote;
 mod sync;
 mod tiers;
 mod unhashed;

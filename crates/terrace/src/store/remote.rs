@@ -1,0 +1,152 @@
+//! The seam to the tier that processes share, in the words of the protocol.
+//!
+//! A **control record** says at which position each tag was last invalidated. It has an **epoch**: positions of
+//! different epochs cannot be compared, and whatever was stored in another epoch is dead.
+
+use bytes::Bytes;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a call of the shared tier returns. Dropped before its end, the call is abandoned: its command may still be
+/// carried out, and a late reply is for nobody.
+pub(crate) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+
+/// The tier that processes share. Every call has a time limit of its own, and waits for nothing else than its replies.
+pub(crate) trait Remote: fmt::Debug + Send + Sync {
+    /// Reads an entry together with what proves it valid, in one round trip.
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, key: &'a [u8], tags: &'a [TagName]) -> Reply<'a, Looked>;
+
+    /// Reads the positions of tags; `None` if the epoch is another one.
+    fn positions<'a>(&'a self, epoch: &'a Epoch, tags: &'a [TagName]) -> Reply<'a, Option<Positions>>;
+
+    /// The epoch and its position now. Begins a new epoch if the control record is gone.
+    fn current(&self) -> Reply<'_, Receipt>;
+
+    /// Stores an entry for `life`.
+    fn store<'a>(&'a self, key: &'a [u8], value: Bytes, life: Duration) -> Reply<'a, ()>;
+
+    /// Invalidates what carries one of `tags` and was stamped until now. May be repeated.
+    fn invalidate<'a>(&'a self, tags: &'a [Marker]) -> Reply<'a, Receipt>;
+
+    /// Reads the invalidations after `since`.
+    fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled>;
+
+    /// Whether this is still the server that takes writes.
+    fn probe(&self) -> Reply<'_, ()>;
+
+    /// Waits until somebody has invalidated something, as far as messages arrive. They may be lost, repeated or late.
+    fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// The name of an epoch, as the server holds it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Epoch(Arc<[u8]>);
+
+impl Epoch {
+    pub(crate) fn new(name: &[u8]) -> Self {
+        Self(name.into())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Epoch({})", self.0.escape_ascii())
+    }
+}
+
+/// A tag as processes share it: a digest, so that nothing about users can be read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TagName(pub(crate) [u8; 16]);
+
+/// A tag to be invalidated, or found invalidated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Marker {
+    pub(crate) tag: TagName,
+    /// What carries it counts as stale, instead of never being served again.
+    pub(crate) soft: bool,
+}
+
+/// When a tag was last invalidated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Never, as far as is remembered: not after the floor.
+    Unmarked,
+    At(u64),
+    /// A change of what carries it is under way: nothing that does may be served.
+    Held,
+}
+
+/// An epoch and a position in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) epoch: Epoch,
+    pub(crate) position: u64,
+}
+
+/// What one atomic read of the control record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Positions {
+    /// The current position.
+    pub(crate) position: u64,
+    /// Invalidations up to here may be forgotten.
+    pub(crate) floor: u64,
+    /// Those of each tag that was asked for, hard and soft, in the same order.
+    pub(crate) marks: Vec<(Mark, Mark)>,
+}
+
+/// What a lookup found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Looked {
+    /// The entry, and how long it is kept.
+    pub(crate) entry: Option<(Bytes, Duration)>,
+    /// `None` if the epoch is another one.
+    pub(crate) positions: Option<Positions>,
+}
+
+/// What a poll found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// Everything that happened since, and that nothing else did.
+    Changes {
+        marks: Vec<(Marker, Mark)>,
+        /// Up to here `marks` are complete.
+        position: u64,
+        floor: u64,
+    },
+    /// More than one reply holds. Everything before `position` counts as forgotten.
+    TooMany { position: u64 },
+    /// The epoch is another one.
+    OtherEpoch,
+}
+
+/// Why a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No reply in time.
+    Timeout,
+    /// No connection could be made.
+    Connect,
+    /// The connection broke.
+    Io,
+    /// Wrong password, or a command that is not permitted.
+    Auth,
+    /// The server takes no writes: it is a replica, or has too few.
+    ReadOnly,
+    /// The server's memory is full.
+    Oom,
+    /// The server is reading its data.
+    Loading,
+    /// A reply that makes no sense.
+    Protocol,
+    /// No free connection in time.
+    Pool,
+    /// Another error of the server.
+    Other,
+}
