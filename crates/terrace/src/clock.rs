@@ -83,6 +83,16 @@ fn monotonic() -> Instant {
 pub(crate) struct Instant(u64);
 
 impl Instant {
+    /// As a number, to be kept in an atomic.
+    pub(crate) fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The reverse of [`as_nanos`](Self::as_nanos).
+    pub(crate) fn from_nanos(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
     /// The time from `earlier` to here, zero if `earlier` is later.
     #[inline]
     pub(crate) fn duration_since(self, earlier: Self) -> Duration {

@@ -377,11 +377,11 @@ impl Unsafe {
             return;
         }
         let tiers = &self.shared.tiers;
-        let _receipt = if response.keys().any(|name| name == LOCATION || name == CONTENT_LOCATION) {
-            tiers.invalidate(&self.tags(status, response), false)
+        if response.keys().any(|name| name == LOCATION || name == CONTENT_LOCATION) {
+            tiers.invalidate(&self.tags(status, response), false);
         } else {
-            tiers.invalidate(&[self.tag(self.host(), &self.uri)], false)
-        };
+            tiers.invalidate(&[self.tag(self.host(), &self.uri)], false);
+        }
     }
 
     /// The tags of the URLs that the response invalidates.

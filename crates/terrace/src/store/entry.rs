@@ -19,7 +19,8 @@ pub(crate) struct Entry<V> {
     /// The position up to which its tags were found uninvalidated; the lowest bit says that it was expired softly.
     checked: AtomicU64,
     bytes: u32,
-    tags: u16,
+    /// Where the key begins.
+    key_at: u16,
     namespace: Namespace,
     residence: AtomicU8,
     owner: Arc<Owner>,
@@ -30,6 +31,7 @@ pub(crate) struct Entry<V> {
 pub(super) struct Owner {
     pub(super) observe: Observe,
     pub(super) clock: Clock,
+    pub(super) mirror: Arc<Mirror>,
 }
 
 /// Where an entry is, or why it left.
@@ -63,10 +65,10 @@ impl<V> Entry<V> {
     pub(super) fn new(new: NewEntry<V>, owner: Arc<Owner>) -> Self {
         let NewEntry { value, value_bytes, key, tags, stamp, life, namespace } = new;
         let inserted = owner.clock.now();
+        let mut labels = Vec::with_capacity(tags.len() * owner.mirror.tags().width() + key.bytes().len());
+        tags.iter().for_each(|tag| tag.write(owner.mirror.tags(), &mut labels));
         // At most 1,024 tags are named (`CACHE_MAX_TAGS`), and a few are implicit.
-        let count = u16::try_from(tags.len()).expect("tags are limited");
-        let mut labels = Vec::with_capacity(tags.len() * Tag::LEN + key.bytes().len());
-        labels.extend(tags.iter().flat_map(|tag| tag.to_bytes()));
+        let key_at = u16::try_from(labels.len()).expect("tags are limited");
         labels.extend_from_slice(key.bytes());
         let held = size_of::<Self>() + labels.len() + Self::ENGINE_BYTES;
         Self {
@@ -76,7 +78,7 @@ impl<V> Entry<V> {
             dead_at: inserted + life,
             checked: AtomicU64::new(stamp.get() << 1),
             bytes: u32::try_from(held + value_bytes).unwrap_or(u32::MAX),
-            tags: count,
+            key_at,
             namespace,
             residence: AtomicU8::new(Residence::Outside as u8),
             owner,
@@ -90,12 +92,11 @@ impl<V> Entry<V> {
 
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {
-        &self.labels[usize::from(self.tags) * Tag::LEN..]
+        &self.labels[usize::from(self.key_at)..]
     }
 
     pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> + Clone {
-        let (tags, _) = self.labels.as_chunks();
-        tags.iter().take(usize::from(self.tags)).copied().map(Tag::from_bytes)
+        self.labels[..usize::from(self.key_at)].chunks_exact(self.owner.mirror.tags().width()).map(Tag::read)
     }
 
     /// When it was stored.
@@ -118,24 +119,32 @@ impl<V> Entry<V> {
         self.bytes
     }
 
-    /// Checks it against the invalidations known now. One comparison when there were none since the last check.
+    /// Checks it against the invalidations known now. Two comparisons when there were none since the last check.
     #[inline]
-    pub(super) fn standing(&self, mirror: &Mirror) -> Standing {
-        let (position, checked) = (mirror.position(), self.checked.load(Ordering::Relaxed));
-        if checked >> 1 == position.get() {
+    pub(super) fn standing(&self) -> Standing {
+        let mirror = &*self.owner.mirror;
+        // What is held is not told by positions.
+        if mirror.holds_any() {
+            return self.check();
+        }
+        let checked = self.checked.load(Ordering::Relaxed);
+        if checked >> 1 >= mirror.position().get() {
             return if checked & 1 == 0 { Standing::Current } else { Standing::Expired };
         }
-        self.check(mirror, position, checked)
+        self.check()
     }
 
     /// What was valid at one position needs to be checked against later ones only; what is dead is never raised.
-    fn check(&self, mirror: &Mirror, position: Position, checked: u64) -> Standing {
+    fn check(&self) -> Standing {
+        let mirror = &*self.owner.mirror;
+        // First the position, then the tags: what comes between is checked once more.
+        let (position, checked) = (mirror.position().get(), self.checked.load(Ordering::Relaxed));
         let standing = mirror.standing(Position::at(checked >> 1), self.tags());
-        if standing == Standing::Dead {
-            return Standing::Dead;
+        if matches!(standing, Standing::Dead | Standing::Held) {
+            return standing;
         }
         let expired = (checked & 1) | u64::from(standing == Standing::Expired);
-        self.checked.store((position.get() << 1) | expired, Ordering::Relaxed);
+        self.checked.store((position.max(checked >> 1) << 1) | expired, Ordering::Relaxed);
         if expired == 0 { Standing::Current } else { Standing::Expired }
     }
 

@@ -7,7 +7,7 @@ mod key;
 mod l1;
 mod purge;
 mod refresh;
-#[expect(dead_code, reason = "its users come next")]
+#[allow(dead_code)]
 mod remote;
 mod sync;
 mod tiers;
@@ -83,7 +83,7 @@ impl Store {
     fn with_clock(config: Config, clock: Clock) -> Self {
         let observe = Observe::new(clock.clone(), &config);
         let settings = Settings::new(&config, observe.clone());
-        let (mirror, tiers) = (Arc::new(Mirror::new()), Mutex::default());
+        let (mirror, tiers) = (Arc::new(Mirror::alone()), Mutex::default());
         let inner = Inner { config, settings, clock, observe, mirror, refreshes: Refreshes::default(), tiers };
         Self { inner: Arc::new(inner) }
     }

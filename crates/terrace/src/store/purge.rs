@@ -41,12 +41,12 @@ impl IntoFuture for Purge {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let receipt = self.store.inner.mirror.invalidate(&[self.tag?], self.soft);
+            let position = self.store.inner.mirror.invalidate(&[self.tag?], self.soft);
             let observe = &self.store.inner.observe;
             let kind = if self.soft { Kind::Soft } else { Kind::Hard };
             observe.invalidation(self.scope, kind, InvalidationResult::Acked);
-            observe.position(receipt.position());
-            Ok(receipt)
+            observe.position(position.get());
+            Ok(Receipt { epoch: None, position })
         })
     }
 }

@@ -1,4 +1,4 @@
-use super::coherence::{Mirror, Position, Receipt, Standing, Tag, Ticket};
+use super::coherence::{Mirror, Position, Standing, Tag, Ticket};
 use super::entry::{Entry, NewEntry, Owner};
 use super::flight::Flights;
 use super::key::Key;
@@ -15,7 +15,6 @@ use std::time::Duration;
 pub(crate) struct Tiers<V> {
     l1: L1<V>,
     flights: Flights<Arc<Entry<V>>>,
-    mirror: Arc<Mirror>,
     hasher: RandomState,
     settings: Settings,
     flags: Flags,
@@ -69,11 +68,10 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         Self {
             l1: L1::new(max_bytes),
             flights: Flights::new(),
-            mirror,
             hasher: RandomState::new(),
             flags: settings.flags(),
             settings,
-            owner: Arc::new(Owner { observe, clock }),
+            owner: Arc::new(Owner { observe, clock, mirror }),
         }
     }
 
@@ -94,13 +92,13 @@ impl<V: Send + Sync + 'static> Tiers<V> {
     }
 
     pub(crate) fn mirror(&self) -> &Mirror {
-        &self.mirror
+        &self.owner.mirror
     }
 
     /// How things stand before a look for the key of this hash.
     #[inline]
     pub(crate) fn before(&self, hash: u64) -> Before {
-        Before { stamp: self.mirror.position(), landings: self.flights.landings(hash) }
+        Before { stamp: self.mirror().position(), landings: self.flights.landings(hash) }
     }
 
     /// Whether a flight of the key of this hash has landed since.
@@ -130,10 +128,10 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         if entry.key() != key {
             return Glance::Unusable;
         }
-        match entry.standing(&self.mirror) {
+        match entry.standing() {
             Standing::Current => Glance::Found(Found { entry, expired: false }),
             Standing::Expired => Glance::Found(Found { entry, expired: true }),
-            Standing::Dead => Glance::Unusable,
+            Standing::Held | Standing::Dead => Glance::Unusable,
         }
     }
 
@@ -149,7 +147,7 @@ impl<V: Send + Sync + 'static> Tiers<V> {
     /// The ticket for a key that a glance found absent, with how things stood before it.
     pub(crate) fn ticket_for_absent(&self, key: Key, before: Before) -> Ticket {
         self.observe().lookup(Tier::L1, LookupResult::Miss);
-        Ticket { key, stamp: before.stamp }
+        Ticket { key, stamp: before.stamp, shared: None }
     }
 
     /// Whether an entry that was found before would be found again, and is current.
@@ -158,15 +156,15 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         self.flags.is_on(Feature::L1)
             && entry.is_inside()
             && entry.key() == key
-            && entry.standing(&self.mirror) == Standing::Current
+            && entry.standing() == Standing::Current
     }
 
     /// Looks for `key` in all tiers, and gives the right to fill it. Counts what it finds.
     pub(crate) fn lookup(&self, key: Key, now: Instant) -> (Option<Found<V>>, Ticket) {
         // First the stamp, then the look: what is fetched because nothing was found is newer than its stamp.
-        let stamp = self.mirror.position();
+        let stamp = self.mirror().position();
         let found = self.look(&key, now);
-        (found, Ticket { key, stamp })
+        (found, Ticket { key, stamp, shared: None })
     }
 
     fn look(&self, key: &Key, now: Instant) -> Option<Found<V>> {
@@ -181,13 +179,13 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         };
         let reason = if entry.key() != key.bytes() {
             RejectReason::Key
-        } else if entry.standing(&self.mirror) == Standing::Dead {
+        } else if entry.standing() == Standing::Dead {
             entry.is_invalidated();
             RejectReason::Marker
         } else if entry.is_over(now) {
             RejectReason::Expired
         } else {
-            let expired = entry.standing(&self.mirror) == Standing::Expired;
+            let expired = entry.standing() == Standing::Expired;
             return Some(Found { entry, expired });
         };
         if reason != RejectReason::Key {
@@ -200,15 +198,15 @@ impl<V: Send + Sync + 'static> Tiers<V> {
 
     /// Checks a value that another request fetched, as if it had just been read.
     pub(crate) fn accept(&self, entry: Arc<Entry<V>>) -> Option<Found<V>> {
-        match entry.standing(&self.mirror) {
-            Standing::Dead => None,
+        match entry.standing() {
+            Standing::Held | Standing::Dead => None,
             standing => Some(Found { entry, expired: standing == Standing::Expired }),
         }
     }
 
     /// Stores what was fetched with `ticket`. The entry is returned for those who waited for it, stored or not.
     pub(crate) fn fill(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
-        let Ticket { key, stamp } = ticket;
+        let Ticket { key, stamp, shared: _ } = ticket;
         let hash = key.hash();
         let new = NewEntry {
             value: fill.value,
@@ -222,7 +220,7 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         let entry = Arc::new(Entry::new(new, Arc::clone(&self.owner)));
         let result = if !self.flags.is_on(Feature::L1) {
             StoreResult::Skipped
-        } else if entry.standing(&self.mirror) == Standing::Dead {
+        } else if entry.standing() == Standing::Dead {
             StoreResult::Raced
         } else if self.l1.insert(hash, Arc::clone(&entry)) {
             StoreResult::Ok
@@ -238,7 +236,7 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         let Some(entry) = self.l1.get(hash) else {
             return false;
         };
-        let dead = entry.standing(&self.mirror) == Standing::Dead;
+        let dead = entry.standing() == Standing::Dead;
         if !dead && keeping(&entry) {
             return true;
         }
@@ -259,9 +257,7 @@ impl<V: Send + Sync + 'static> Tiers<V> {
     }
 
     /// Invalidates everything that carries one of `tags`.
-    pub(crate) fn invalidate(&self, tags: &[Tag], soft: bool) -> Receipt {
-        let receipt = self.mirror.invalidate(tags, soft);
-        self.observe().position(receipt.position());
-        receipt
+    pub(crate) fn invalidate(&self, tags: &[Tag], soft: bool) {
+        self.observe().position(self.mirror().invalidate(tags, soft).get());
     }
 }

@@ -1,23 +1,36 @@
-use super::{Position, Receipt, Tag, Tags};
+use super::tag::Short;
+use super::{Position, Tag, Tags};
+use crate::clock::Instant;
+use crate::store::remote::{Epoch, Mark, Marker, Receipt};
 use crate::store::sync::atomic::{AtomicU64, Ordering};
 use crate::store::sync::{Mutex, MutexGuard};
 use crate::store::unhashed::Unhashed;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::PoisonError;
+use std::time::Duration;
 
-/// What is known about invalidations: for each tag the position of the last one.
+/// What this process knows about invalidations: for each tag the position of the last one.
 ///
 /// A small table of slots answers nearly always: a slot holds the latest position of all the tags that share it, so a
 /// slot that is not later than an entry clears all of them. Only where a slot is later is the tag itself looked up.
+///
+/// Alone, the mirror is the control record itself. In a store that processes share it follows that record by polls,
+/// and says until when it is **proven** to have been up to date.
 #[derive(Debug)]
 pub(crate) struct Mirror {
     tags: Tags,
     /// The position up to which everything here is complete.
     applied: AtomicU64,
+    /// What is stamped before this is dead: it is of another epoch, or what happened since is not known.
+    dead_below: AtomicU64,
+    /// When the last poll that brought proof was sent.
+    proof: AtomicU64,
+    /// How many tags are held.
+    held: AtomicU64,
     slots: Box<[AtomicU64]>,
     /// Written by one at a time, so that `applied` never runs ahead.
-    markers: Mutex<Markers>,
+    record: Mutex<Record>,
 }
 
 #[cfg(not(all(test, terrace_loom)))]
@@ -25,20 +38,32 @@ const SLOTS: usize = 1 << 16;
 #[cfg(all(test, terrace_loom))]
 const SLOTS: usize = 2;
 
-/// The latest invalidations by tag.
+/// What the slots are made from.
 #[derive(Debug, Default)]
-struct Markers {
-    hard: ByTag,
-    soft: ByTag,
+struct Record {
+    hard: ByTag<Position>,
+    soft: ByTag<Position>,
     /// Invalidations up to here may be forgotten; what is older than it has to trust the slots.
     floor: Position,
+    /// The epoch that is followed, and where its positions begin among ours: after all of those before, so that ours
+    /// only grow.
+    epoch: Option<(Epoch, u64)>,
+    /// What others hold, as the last poll had it.
+    held_by_others: Vec<Short>,
+    /// What this process holds, and how often.
+    held_here: ByTag<u32>,
+    /// Held until the mirror has caught up with these.
+    awaited: Vec<(Receipt, Vec<Tag>)>,
 }
 
 /// Tags are digests already.
-type ByTag = HashMap<Tag, Position, BuildHasherDefault<Unhashed>>;
+type ByTag<T> = HashMap<Short, T, BuildHasherDefault<Unhashed>>;
 
 /// More markers than this, and the older half is forgotten.
 const MAX_MARKERS: usize = 1 << 17;
+
+/// Of a mirror that is the control record itself.
+const ALWAYS: u64 = u64::MAX;
 
 /// How an entry stands towards the invalidations known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +72,32 @@ pub(crate) enum Standing {
     Current,
     /// A tag was invalidated softly: it counts as stale.
     Expired,
+    /// A tag is held: it is not served now.
+    Held,
     /// A tag was invalidated hard: it is never served again.
     Dead,
 }
 
 impl Mirror {
-    pub(crate) fn new() -> Self {
+    /// That of a store of this process alone.
+    pub(crate) fn alone() -> Self {
+        Self::new(Tags::alone(), ALWAYS)
+    }
+
+    /// That of a store that processes share: nothing is proven yet.
+    pub(crate) fn shared() -> Self {
+        Self::new(Tags::shared(), 0)
+    }
+
+    fn new(tags: Tags, proof: u64) -> Self {
         Self {
-            tags: Tags::new(),
+            tags,
             applied: AtomicU64::new(0),
+            dead_below: AtomicU64::new(0),
+            proof: AtomicU64::new(proof),
+            held: AtomicU64::new(0),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
-            markers: Mutex::new(Markers::default()),
+            record: Mutex::new(Record::default()),
         }
     }
 
@@ -71,74 +111,233 @@ impl Mirror {
         Position(self.applied.load(Ordering::Acquire))
     }
 
-    /// Invalidates whatever carries one of `tags` and was stamped until now.
-    pub(crate) fn invalidate(&self, tags: &[Tag], soft: bool) -> Receipt {
-        self.write(&mut self.markers(), tags, soft)
+    /// Whether the mirror was up to date no longer than `lag` ago. To be asked before anything else is read here.
+    #[inline]
+    pub(crate) fn is_proven(&self, now: Instant, lag: Duration) -> bool {
+        let proof = self.proof.load(Ordering::Acquire);
+        proof == ALWAYS || (proof != 0 && now.duration_since(Instant::from_nanos(proof)) <= lag)
     }
 
-    /// Invalidates, and says whether nothing else had invalidated what carries `held` and is stamped at `stamp`: the
-    /// request that causes an invalidation may itself bring what is valid after it.
-    pub(super) fn supersede(&self, tags: &[Tag], stamp: Position, held: &[Tag]) -> (Receipt, bool) {
-        let mut markers = self.markers();
-        let mut held = held.iter().chain([&Tag::EVERYTHING]);
-        let current = !held.any(|tag| self.is_marked(&markers, *tag, stamp, false));
-        (self.write(&mut markers, tags, false), current)
+    /// When the mirror was last known to be up to date; `None` if never, or always.
+    pub(crate) fn proven_at(&self) -> Option<Instant> {
+        let proof = self.proof.load(Ordering::Acquire);
+        (proof != ALWAYS && proof != 0).then(|| Instant::from_nanos(proof))
     }
 
-    fn markers(&self) -> MutexGuard<'_, Markers> {
-        self.markers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether any tag is held.
+    #[inline]
+    pub(crate) fn holds_any(&self) -> bool {
+        self.held.load(Ordering::Acquire) != 0
     }
 
-    fn write(&self, markers: &mut Markers, tags: &[Tag], soft: bool) -> Receipt {
-        let position = Position(self.applied.load(Ordering::Relaxed) + 1);
-        for tag in tags {
-            markers.put(*tag, position, soft);
-            self.slots[slot(*tag, soft)].store(position.0, Ordering::Relaxed);
-        }
-        // Whoever reads this position also reads what was written before it.
-        self.applied.store(position.0, Ordering::Release);
-        Receipt { position }
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, record: &mut Record, tag: Tag, soft: bool, position: u64) {
+        let short = self.tags.short(tag);
+        record.put(short, Position(position), soft);
+        self.slots[slot(short, soft)].fetch_max(position, Ordering::Relaxed);
     }
 
     /// Checks an entry that was known to be valid at `since`.
     pub(crate) fn standing(&self, since: Position, tags: impl Iterator<Item = Tag> + Clone) -> Standing {
+        if since.0 < self.dead_below.load(Ordering::Acquire) {
+            return Standing::Dead;
+        }
+        let tags = tags.map(|tag| self.tags.short(tag));
+        let everything = self.tags.short(Tag::EVERYTHING);
+        let tags = std::iter::once(everything).chain(tags);
         if self.any_marked(since, tags.clone(), false) {
             return Standing::Dead;
+        }
+        if self.holds_any() && self.any_held(tags.clone()) {
+            return Standing::Held;
         }
         if self.any_marked(since, tags, true) { Standing::Expired } else { Standing::Current }
     }
 
-    fn any_marked(&self, since: Position, tags: impl Iterator<Item = Tag>, soft: bool) -> bool {
-        let late = |tag: &Tag| self.slots[slot(*tag, soft)].load(Ordering::Relaxed) > since.0;
-        let mut late = std::iter::once(Tag::EVERYTHING).chain(tags).filter(late);
-        late.any(|tag| self.is_marked(&self.markers(), tag, since, soft))
+    fn any_marked(&self, since: Position, tags: impl Iterator<Item = Short>, soft: bool) -> bool {
+        let late = |tag: &Short| self.slots[slot(*tag, soft)].load(Ordering::Relaxed) > since.0;
+        let mut late = tags.filter(late);
+        late.any(|tag| self.is_marked(&self.record(), tag, since, soft))
     }
 
-    fn is_marked(&self, markers: &Markers, tag: Tag, since: Position, soft: bool) -> bool {
+    fn any_held(&self, mut tags: impl Iterator<Item = Short>) -> bool {
+        let record = self.record();
+        tags.any(|tag| record.held_here.contains_key(&tag) || record.held_by_others.contains(&tag))
+    }
+
+    fn is_marked(&self, record: &Record, tag: Short, since: Position, soft: bool) -> bool {
         let late = self.slots[slot(tag, soft)].load(Ordering::Relaxed) > since.0;
-        late && (since < markers.floor || markers.get(tag, soft).is_some_and(|position| position > since))
+        late && (since < record.floor || record.get(tag, soft).is_some_and(|position| position > since))
+    }
+}
+
+/// As the control record itself.
+impl Mirror {
+    /// Invalidates whatever carries one of `tags` and was stamped until now.
+    pub(crate) fn invalidate(&self, tags: &[Tag], soft: bool) -> Position {
+        self.write(&mut self.record(), tags, soft)
+    }
+
+    /// Invalidates, and says whether nothing else had invalidated what carries `held` and is stamped at `stamp`: the
+    /// request that causes an invalidation may itself bring what is valid after it.
+    pub(super) fn supersede(&self, tags: &[Tag], stamp: Position, held: &[Tag]) -> (Position, bool) {
+        let mut record = self.record();
+        let mut held = held.iter().chain([&Tag::EVERYTHING]);
+        let current = !held.any(|tag| self.is_marked(&record, self.tags.short(*tag), stamp, false));
+        (self.write(&mut record, tags, false), current)
+    }
+
+    fn write(&self, record: &mut Record, tags: &[Tag], soft: bool) -> Position {
+        let position = self.applied.load(Ordering::Relaxed) + 1;
+        for tag in tags {
+            self.put(record, *tag, soft, position);
+        }
+        // Whoever reads this position also reads what was written before it.
+        self.applied.store(position, Ordering::Release);
+        Position(position)
+    }
+}
+
+/// As the copy of one.
+impl Mirror {
+    /// The epoch that is followed.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        self.record().epoch.as_ref().map(|(epoch, _)| epoch.clone())
+    }
+
+    /// Up to where the epoch is followed, in its own positions.
+    pub(crate) fn followed(&self) -> Option<Receipt> {
+        let record = self.record();
+        let (epoch, base) = record.epoch.as_ref()?;
+        Some(Receipt { epoch: epoch.clone(), position: self.position().0 - base })
+    }
+
+    /// A position of an epoch among ours; `None` if that epoch is not the one that is followed.
+    pub(crate) fn local(&self, receipt: &Receipt) -> Option<Position> {
+        let record = self.record();
+        let (epoch, base) = record.epoch.as_ref()?;
+        (*epoch == receipt.epoch).then_some(Position(base + receipt.position))
+    }
+
+    /// Follows another epoch from here on. Whatever was stamped before is dead, and nothing is proven yet.
+    pub(crate) fn adopt(&self, current: Receipt) {
+        let mut record = self.record();
+        let base = self.applied.load(Ordering::Relaxed) + 1;
+        let position = base + current.position;
+        self.dead_below.store(position, Ordering::Release);
+        self.applied.store(position, Ordering::Release);
+        self.proof.store(0, Ordering::Release);
+        record.held_by_others.clear();
+        record.epoch = Some((current.epoch, base));
+        self.catch_up(&mut record);
+    }
+
+    /// Applies what a poll of the epoch that is followed, sent at `sent`, found: all changes up to `position`.
+    pub(crate) fn apply(&self, marks: &[(Marker, Mark)], position: u64, floor: u64, sent: Instant) {
+        let mut record = self.record();
+        let Some(base) = record.epoch.as_ref().map(|(_, base)| *base) else {
+            return;
+        };
+        let applied = self.applied.load(Ordering::Relaxed);
+        if base + floor > applied {
+            // What happened between the two may have been forgotten before we came.
+            self.dead_below.fetch_max(base + floor, Ordering::Release);
+        }
+        record.held_by_others.clear();
+        for (marker, mark) in marks {
+            let tag = Tag::named(marker.tag);
+            match mark {
+                Mark::At(at) => self.put(&mut record, tag, marker.soft, base + at),
+                Mark::Held => record.held_by_others.push(self.tags.short(tag)),
+                Mark::Unmarked => {}
+            }
+        }
+        self.applied.fetch_max(base + position, Ordering::Release);
+        self.catch_up(&mut record);
+        // Last: a proof covers all of the above.
+        self.proof.store(sent.as_nanos().max(1), Ordering::Release);
+    }
+
+    /// Skips to `position`: there was more than a poll could bring. Nothing is proven by that.
+    pub(crate) fn skip(&self, position: u64) {
+        let mut record = self.record();
+        if let Some(base) = record.epoch.as_ref().map(|(_, base)| *base) {
+            self.dead_below.fetch_max(base + position, Ordering::Release);
+            self.applied.fetch_max(base + position, Ordering::Release);
+            self.catch_up(&mut record);
+        }
+    }
+
+    /// From now on nothing that carries one of `tags` is served: its invalidation is under way.
+    pub(crate) fn hold(&self, tags: &[Tag]) {
+        let mut record = self.record();
+        for tag in tags {
+            *record.held_here.entry(self.tags.short(*tag)).or_default() += 1;
+        }
+        self.count_held(&record);
+    }
+
+    /// The invalidation of `tags` took effect at `receipt`: they are held until that is known here.
+    pub(crate) fn release_at(&self, receipt: Receipt, tags: &[Tag]) {
+        let mut record = self.record();
+        record.awaited.push((receipt, tags.to_vec()));
+        self.catch_up(&mut record);
+    }
+
+    /// Lets go of what was held until now. In another epoch everything older is dead anyway.
+    fn catch_up(&self, record: &mut Record) {
+        let (epoch, base) = match &record.epoch {
+            Some((epoch, base)) => (epoch.clone(), *base),
+            None => return,
+        };
+        let position = self.applied.load(Ordering::Relaxed) - base;
+        let done = |(receipt, _): &mut (Receipt, Vec<Tag>)| receipt.epoch != epoch || receipt.position <= position;
+        for (_, tags) in record.awaited.extract_if(.., done).collect::<Vec<_>>() {
+            for tag in tags {
+                record.release(self.tags.short(tag));
+            }
+        }
+        self.count_held(record);
+    }
+
+    fn count_held(&self, record: &Record) {
+        let held = record.held_here.len() + record.held_by_others.len();
+        self.held.store(held as u64, Ordering::Release);
     }
 }
 
 /// Hard and soft invalidations have slots of their own.
-fn slot(tag: Tag, soft: bool) -> usize {
+fn slot(tag: Short, soft: bool) -> usize {
     let half = usize::from(tag.place()) % (SLOTS / 2);
     if soft { SLOTS / 2 + half } else { half }
 }
 
-impl Markers {
-    fn of(&mut self, soft: bool) -> &mut ByTag {
+impl Record {
+    fn of(&mut self, soft: bool) -> &mut ByTag<Position> {
         if soft { &mut self.soft } else { &mut self.hard }
     }
 
-    fn get(&self, tag: Tag, soft: bool) -> Option<Position> {
+    fn get(&self, tag: Short, soft: bool) -> Option<Position> {
         if soft { &self.soft } else { &self.hard }.get(&tag).copied()
     }
 
-    fn put(&mut self, tag: Tag, position: Position, soft: bool) {
-        self.of(soft).insert(tag, position);
+    fn put(&mut self, tag: Short, position: Position, soft: bool) {
+        let known = self.of(soft).entry(tag).or_default();
+        *known = position.max(*known);
         if self.hard.len() + self.soft.len() > MAX_MARKERS {
             self.forget();
+        }
+    }
+
+    fn release(&mut self, tag: Short) {
+        if let Some(times) = self.held_here.get_mut(&tag) {
+            *times -= 1;
+            if *times == 0 {
+                self.held_here.remove(&tag);
+            }
         }
     }
 
@@ -161,12 +360,12 @@ mod tests {
 
     #[test]
     fn only_what_was_stamped_before_an_invalidation_falls() {
-        let mirror = Mirror::new();
+        let mirror = Mirror::alone();
         let (tag, other) = (mirror.tags().name("a"), mirror.tags().name("b"));
         let before = mirror.position();
-        let receipt = mirror.invalidate(&[tag], false);
+        let position = mirror.invalidate(&[tag], false);
         let after = mirror.position();
-        assert_eq!(receipt.position(), after.get());
+        assert_eq!(position, after);
         assert_eq!(mirror.standing(before, [other, tag].into_iter()), Standing::Dead);
         assert_eq!(mirror.standing(after, [tag].into_iter()), Standing::Current);
         assert_eq!(mirror.standing(before, [other].into_iter()), Standing::Current);
@@ -174,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_soft_invalidation_leaves_the_entry_usable_as_stale() {
-        let mirror = Mirror::new();
+        let mirror = Mirror::alone();
         let tag = mirror.tags().name("a");
         let before = mirror.position();
         let _ = mirror.invalidate(&[tag], true);
@@ -185,9 +384,10 @@ mod tests {
 
     #[test]
     fn tags_that_share_a_slot_do_not_fall_together() {
-        let mirror = Mirror::new();
-        let [tag, other] = [1, 2].map(|high| Tag::from_bytes([0, high, 0, 1]));
-        assert_eq!(slot(tag, false), slot(other, false));
+        let mirror = Mirror::alone();
+        let [tag, other] = [1, 2].map(|high| Tag::read(&[0, high, 0, 1]));
+        let slot = |tag| slot(mirror.tags().short(tag), false);
+        assert_eq!(slot(tag), slot(other));
         let _ = mirror.invalidate(&[tag], false);
         assert_eq!(mirror.standing(Position(0), [tag].into_iter()), Standing::Dead);
         assert_eq!(mirror.standing(Position(0), [other].into_iter()), Standing::Current);
@@ -195,13 +395,13 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_is_taken_for_invalidated_and_never_for_valid() {
-        let mirror = Mirror::new();
+        let mirror = Mirror::alone();
         let first = mirror.tags().name("first");
         let _ = mirror.invalidate(&[first], false);
         for number in 0..=MAX_MARKERS {
             let _ = mirror.invalidate(&[mirror.tags().name(&number.to_string())], false);
         }
-        assert!(mirror.markers().hard.len() <= MAX_MARKERS);
+        assert!(mirror.record().hard.len() <= MAX_MARKERS);
         assert_eq!(mirror.standing(Position(0), [first].into_iter()), Standing::Dead);
         let recent = Position(mirror.position().get() - 10);
         assert_eq!(mirror.standing(recent, [first, mirror.tags().name("other")].into_iter()), Standing::Current);
@@ -217,8 +417,8 @@ mod loom_tests {
     #[test]
     fn who_sees_a_position_sees_what_it_invalidated() {
         loom::model(|| {
-            let mirror = Arc::new(Mirror::new());
-            let [tag, other] = [1, 2].map(|low| Tag::from_bytes([0, 0, 0, low]));
+            let mirror = Arc::new(Mirror::alone());
+            let [tag, other] = [1, 2].map(|low| Tag::read(&[0, 0, 0, low]));
             let writers: Vec<_> = [tag, other]
                 .map(|tag| {
                     let mirror = Arc::clone(&mirror);

@@ -1,3 +1,5 @@
+use crate::store::remote::Epoch;
+
 /// A point in the order of invalidations. Zero is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position(pub(super) u64);
@@ -13,18 +15,21 @@ impl Position {
 }
 
 /// Proof that an invalidation has taken effect: no request that begins afterwards is answered with what was fetched
-/// before it.
+/// before it, except by a process whose memory has not heard of it yet, and that is never longer than its maximal lag
+/// ([`CACHE_MAX_LAG`](crate::manual::configuration)).
 ///
-/// Positions of one store grow; a later receipt covers an earlier one. They start anew with the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Positions of one store grow; a later receipt covers an earlier one. They start anew with each epoch: with the process
+/// where the store is in its memory, else with the Redis server that keeps the invalidations.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a receipt says that the invalidation took effect"]
 pub struct Receipt {
-    pub(super) position: Position,
+    pub(in crate::store) epoch: Option<Epoch>,
+    pub(in crate::store) position: Position,
 }
 
 impl Receipt {
     /// The position of the invalidation.
-    pub fn position(self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.position.0
     }
 }

@@ -1,41 +1,54 @@
+use crate::store::remote::TagName;
+use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 
-/// A tag as entries carry it: a digest keyed at random, so that nobody can choose tags that are alike. Two that are alike
-/// fall together, which costs a fetch: with 32 bits, an invalidation meets one foreign entry in some hundred million.
+/// A tag, as a digest of what is tagged.
+///
+/// In a store of one process, 32 bits of a digest keyed at random, so that nobody can choose tags that are alike. Two
+/// that are alike fall together, which costs a fetch: an invalidation meets one foreign entry in some hundred million.
+///
+/// In a store that processes share, 128 bits of a digest that all of them compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tag(u32);
+pub(crate) struct Tag(u128);
 
 impl Tag {
     /// Carried by every entry, without being written down in each.
     pub(crate) const EVERYTHING: Self = Self(0);
 
-    /// The bytes of a tag.
-    pub(crate) const LEN: usize = 4;
-
-    pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
-        self.0.to_be_bytes()
+    /// As processes share it.
+    pub(crate) fn name(self) -> TagName {
+        TagName(self.0.to_be_bytes())
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
-        Self(u32::from_be_bytes(bytes))
+    pub(crate) fn named(name: TagName) -> Self {
+        Self(u128::from_be_bytes(name.0))
     }
 
-    /// A digest, or those of a host and of what is there with exclusive or between them: each is as good as random.
-    fn of(digest: u64) -> Self {
-        let [a, b, c, d, ..] = digest.to_be_bytes();
-        // Only that of everything is zero.
-        Self(u32::from_be_bytes([a, b, c, d]).max(u32::from(digest != 0)))
+    /// Writes it as an entry of a store with these tags keeps it.
+    pub(crate) fn write(self, tags: &Tags, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.0.to_be_bytes()[16 - tags.width()..]);
     }
 
-    /// A part of the digest that picks a place.
+    /// The reverse of [`write`](Self::write).
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        Self(bytes.iter().fold(0, |digest, byte| digest << 8 | u128::from(*byte)))
+    }
+}
+
+/// A tag as this process looks it up: 32 bits, keyed at random in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Short(u32);
+
+impl Short {
+    /// A part that picks a place.
     pub(super) fn place(self) -> u16 {
         let [.., high, low] = self.0.to_be_bytes();
         u16::from_be_bytes([high, low])
     }
 }
 
-impl Hash for Tag {
+impl Hash for Short {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         // 32 bits, spread over all.
         hasher.write_u64(u64::from(self.0).wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -44,42 +57,61 @@ impl Hash for Tag {
 
 /// Makes tags. What is tagged has a kind, so that a tag given by name never means a path or a partition.
 #[derive(Clone, Debug)]
-pub(crate) struct Tags(RandomState);
+pub(crate) struct Tags {
+    key: RandomState,
+    shared: bool,
+}
 
 impl Tags {
     /// Deeper paths share the tag of their prefix of this many segments.
     const MAX_DEPTH: usize = 8;
 
-    pub(super) fn new() -> Self {
-        Self(RandomState::new())
+    /// For a store of this process alone.
+    pub(super) fn alone() -> Self {
+        Self { key: RandomState::new(), shared: false }
+    }
+
+    /// For a store that processes share.
+    pub(super) fn shared() -> Self {
+        Self { key: RandomState::new(), shared: true }
+    }
+
+    /// The bytes of a tag in an entry.
+    pub(crate) fn width(&self) -> usize {
+        if self.shared { 16 } else { 4 }
+    }
+
+    pub(super) fn short(&self, tag: Tag) -> Short {
+        let digest = if self.shared && tag != Tag::EVERYTHING { self.key.hash_one(tag.0) } else { low(tag.0) };
+        let [.., a, b, c, d] = digest.to_be_bytes();
+        Short(u32::from_be_bytes([a, b, c, d]))
     }
 
     /// A tag given by name.
     pub(crate) fn name(&self, name: &str) -> Tag {
-        Tag::of(self.digest(name, b't'))
+        self.tag(self.digest(name, b't'))
     }
 
     /// All entries of a partition.
     pub(crate) fn partition(&self, name: &str) -> Tag {
-        Tag::of(self.digest(name, b'p'))
+        self.tag(self.digest(name, b'p'))
     }
 
     /// All entries of a URL. An empty host stands for every host.
     pub(crate) fn url(&self, host: &str, path: &str, query: &str) -> Tag {
-        let mut hash = self.0.build_hasher();
+        let mut hash = self.begin();
         hash.write(canonical(host).as_bytes());
         hash.write(path.as_bytes());
         if !query.is_empty() {
-            hash.write_u8(b'?');
+            hash.write(b"?");
             write_sorted(&mut hash, query);
         }
-        hash.write_u8(b'u');
-        Tag::of(hash.finish())
+        self.tag(hash.finish(b'u'))
     }
 
     /// All URLs whose path begins with these segments. An empty host stands for every host.
     pub(crate) fn prefix(&self, host: &str, prefix: &str) -> Tag {
-        Tag::of(self.host(host) ^ self.prefixes(prefix).last().unwrap_or_default())
+        self.tag(self.host(host) ^ self.prefixes(prefix).last().unwrap_or_default())
     }
 
     /// The tags that an entry of this URL carries without being told, with and without its host.
@@ -88,43 +120,85 @@ impl Tags {
         tags.push(self.url("", path, query));
         let digest = self.host(host);
         if digest != 0 {
-            tags.extend([self.url(host, path, query), Tag::of(digest)]);
+            tags.extend([self.url(host, path, query), self.tag(digest)]);
         }
         for prefix in self.prefixes(path) {
-            tags.push(Tag::of(prefix));
+            tags.push(self.tag(prefix));
             if digest != 0 {
-                tags.push(Tag::of(digest ^ prefix));
+                tags.push(self.tag(digest ^ prefix));
             }
         }
         tags
     }
 
-    /// What kind of name it is comes last: no name of one kind can be written as one of another.
-    fn digest(&self, name: &str, kind: u8) -> u64 {
-        let mut hash = self.0.build_hasher();
+    /// From a digest, or those of a host and of what is there with exclusive or between them: each is as good as random.
+    fn tag(&self, digest: u128) -> Tag {
+        let kept = if self.shared { digest } else { digest & u128::from(u32::MAX) };
+        // Only that of everything is zero.
+        Tag(kept.max(u128::from(digest != 0)))
+    }
+
+    fn begin(&self) -> Digest {
+        if self.shared { Digest::Shared(Box::default()) } else { Digest::Alone(self.key.build_hasher()) }
+    }
+
+    fn digest(&self, name: &str, kind: u8) -> u128 {
+        let mut hash = self.begin();
         hash.write(name.as_bytes());
-        hash.write_u8(kind);
-        hash.finish()
+        hash.finish(kind)
     }
 
     /// Of a host; zero if it is empty.
-    fn host(&self, host: &str) -> u64 {
-        let mut hash = self.0.build_hasher();
-        hash.write(canonical(host).as_bytes());
-        hash.write_u8(b'h');
-        if host.is_empty() { 0 } else { hash.finish() }
+    fn host(&self, host: &str) -> u128 {
+        if host.is_empty() { 0 } else { self.digest(&canonical(host), b'h') }
     }
 
     /// Of the beginnings of a path, shortest first, without that of no segment: its digest is zero.
-    fn prefixes(&self, path: &str) -> impl Iterator<Item = u64> {
-        let mut hash = self.0.build_hasher();
+    fn prefixes(&self, path: &str) -> impl Iterator<Item = u128> {
+        let mut hash = self.begin();
         let segments = path.split('/').filter(|segment| !segment.is_empty());
         segments.take(Self::MAX_DEPTH).map(move |segment| {
             hash.write(segment.as_bytes());
-            hash.write_u8(b'/');
-            hash.finish()
+            hash.write(b"/");
+            hash.finish(b'/')
         })
     }
+}
+
+/// A digest in the making.
+enum Digest {
+    Alone(DefaultHasher),
+    Shared(Box<Sha256>),
+}
+
+impl Digest {
+    fn write(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Alone(hash) => hash.write(bytes),
+            Self::Shared(hash) => hash.update(bytes),
+        }
+    }
+
+    /// Of what was written so far. Its kind comes last: no name of one kind can be written as one of another.
+    fn finish(&self, kind: u8) -> u128 {
+        match self {
+            Self::Alone(hash) => {
+                let mut hash = hash.clone();
+                hash.write_u8(kind);
+                hash.finish().into()
+            }
+            Self::Shared(hash) => {
+                let digest = hash.as_ref().clone().chain_update([kind]).finalize();
+                let (front, _) = digest.split_at(16);
+                front.iter().fold(0, |digest, byte| digest << 8 | u128::from(*byte))
+            }
+        }
+    }
+}
+
+fn low(digest: u128) -> u64 {
+    let [.., a, b, c, d, e, f, g, h] = digest.to_be_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// A host in lower case and without a default port.
@@ -140,7 +214,7 @@ pub(crate) fn lower_case(host: &str) -> Cow<'_, str> {
 }
 
 /// Parameters in one order, whatever order they are in.
-fn write_sorted(hash: &mut DefaultHasher, query: &str) {
+fn write_sorted(hash: &mut Digest, query: &str) {
     if !query.contains('&') {
         hash.write(query.as_bytes());
         return;
@@ -154,38 +228,57 @@ fn write_sorted(hash: &mut DefaultHasher, query: &str) {
 mod tests {
     use super::*;
 
+    fn both() -> [Tags; 2] {
+        [Tags::alone(), Tags::shared()]
+    }
+
     #[test]
     fn an_entry_carries_the_tags_by_which_it_is_purged() {
-        let tags = Tags::new();
-        let carried = tags.implicit("Example.com:443", "/a/b/c", "y=2&x=1");
-        for tag in [
-            tags.url("example.com", "/a/b/c", "x=1&y=2"),
-            tags.url("", "/a/b/c", "y=2&x=1"),
-            tags.prefix("example.com", "/a/b"),
-            tags.prefix("", "/a/b/"),
-            tags.prefix("example.com", ""),
-            tags.prefix("", "/a/b/c"),
-        ] {
-            assert!(carried.contains(&tag));
-        }
-        for tag in [tags.prefix("", "/a/bc"), tags.prefix("", "/a/b/c/d"), tags.url("", "/a/b/c", ""), tags.name("*")] {
-            assert!(!carried.contains(&tag));
+        for tags in both() {
+            let carried = tags.implicit("Example.com:443", "/a/b/c", "y=2&x=1");
+            for tag in [
+                tags.url("example.com", "/a/b/c", "x=1&y=2"),
+                tags.url("", "/a/b/c", "y=2&x=1"),
+                tags.prefix("example.com", "/a/b"),
+                tags.prefix("", "/a/b/"),
+                tags.prefix("example.com", ""),
+                tags.prefix("", "/a/b/c"),
+            ] {
+                assert!(carried.contains(&tag));
+            }
+            let others =
+                [tags.prefix("", "/a/bc"), tags.prefix("", "/a/b/c/d"), tags.url("", "/a/b/c", ""), tags.name("*")];
+            assert!(others.iter().all(|tag| !carried.contains(tag)));
         }
     }
 
     #[test]
-    fn a_tag_survives_as_bytes() {
-        let tag = Tags::new().name("a");
-        assert_eq!(Tag::from_bytes(tag.to_bytes()), tag);
-        assert_ne!(tag, Tag::EVERYTHING);
+    fn a_tag_survives_in_an_entry_and_among_processes() {
+        for tags in both() {
+            let (tag, mut bytes) = (tags.name("a"), Vec::new());
+            tag.write(&tags, &mut bytes);
+            assert_eq!(bytes.len(), tags.width());
+            assert_eq!(Tag::read(&bytes), tag);
+            assert_eq!(Tag::named(tag.name()), tag);
+            assert_ne!(tag, Tag::EVERYTHING);
+        }
+    }
+
+    #[test]
+    fn processes_that_share_a_store_agree_on_tags_and_others_do_not() {
+        let [one, other] = [Tags::shared(), Tags::shared()];
+        assert_eq!(one.implicit("h", "/a/b", "c=d"), other.implicit("h", "/a/b", "c=d"));
+        assert_ne!(one.short(one.name("a")), other.short(other.name("a")));
+        assert_ne!(Tags::alone().name("a"), Tags::alone().name("a"));
     }
 
     #[test]
     fn paths_deeper_than_the_limit_are_found_by_their_beginning() {
-        let tags = Tags::new();
-        let path = "/a".repeat(30);
-        assert!(tags.implicit("h", &path, "").len() <= 2 * (Tags::MAX_DEPTH + 1) + 1);
-        assert_eq!(tags.prefix("", "/"), Tag::EVERYTHING);
-        assert!(tags.implicit("h", &path, "").contains(&tags.prefix("h", &path)));
+        for tags in both() {
+            let path = "/a".repeat(30);
+            assert!(tags.implicit("h", &path, "").len() <= 2 * (Tags::MAX_DEPTH + 1) + 1);
+            assert_eq!(tags.prefix("", "/"), Tag::EVERYTHING);
+            assert!(tags.implicit("h", &path, "").contains(&tags.prefix("h", &path)));
+        }
     }
 }

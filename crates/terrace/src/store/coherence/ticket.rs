@@ -1,5 +1,6 @@
 use super::{Mirror, Position, Tag};
 use crate::store::Key;
+use crate::store::remote::Receipt;
 
 /// The right to store one entry, taken before its fetch began.
 ///
@@ -9,6 +10,8 @@ use crate::store::Key;
 pub(crate) struct Ticket {
     pub(in crate::store) key: Key,
     pub(in crate::store) stamp: Position,
+    /// The stamp for the shared tier; `None` if nothing is to be stored there.
+    pub(in crate::store) shared: Option<Receipt>,
 }
 
 impl Ticket {
@@ -19,13 +22,13 @@ impl Ticket {
 
     /// The same stamp for another key: a response that turns out to vary is stored under more than one.
     pub(crate) fn for_key(&self, key: Key) -> Self {
-        Self { key, stamp: self.stamp }
+        Self { key, stamp: self.stamp, shared: self.shared.clone() }
     }
 
     /// Invalidates `tags`, for a request whose own response may be stored: that is valid after the invalidation which
     /// it causes. `None` if somebody else has invalidated what carries `held` meanwhile.
     pub(crate) fn superseding(self, mirror: &Mirror, tags: &[Tag], held: &[Tag]) -> Option<Self> {
-        let (receipt, current) = mirror.supersede(tags, self.stamp, held);
-        current.then_some(Self { stamp: receipt.position, ..self })
+        let (stamp, current) = mirror.supersede(tags, self.stamp, held);
+        current.then_some(Self { stamp, ..self })
     }
 }
