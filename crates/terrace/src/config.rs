@@ -59,6 +59,7 @@ const HOUR: u64 = 60 * MINUTE;
 enum Key {
     Enabled,
     L1Enabled,
+    L2Enabled,
     SwrEnabled,
     Namespace,
     L1MaxBytes,
@@ -70,6 +71,11 @@ enum Key {
     FillWait,
     HitForMiss,
     MaxRefreshes,
+    MaxLag,
+    PollInterval,
+    DegradedMax,
+    L2Ttl,
+    L2Writes,
     MetricsEnabled,
     LogHits,
 }
@@ -92,6 +98,15 @@ const SETTINGS: [Setting; Key::LogHits as usize + 1] = [
         accepts: Accepts::Boolean,
         apply: Apply::Flag(Feature::L1),
         doc: "Whether this process's memory is read and filled.",
+    },
+    Setting {
+        key: Key::L2Enabled,
+        name: "CACHE_L2_ENABLED",
+        aliases: &[],
+        default: "true",
+        accepts: Accepts::Boolean,
+        apply: Apply::Flag(Feature::L2),
+        doc: "Whether Redis is read and filled, where it is configured. Invalidations and polls go on.",
     },
     Setting {
         key: Key::SwrEnabled,
@@ -191,6 +206,51 @@ const SETTINGS: [Setting; Key::LogHits as usize + 1] = [
         accepts: Accepts::Count(0..=4096),
         apply: Apply::Running,
         doc: "Background refreshes running at once; one more is left to a later request.",
+    },
+    Setting {
+        key: Key::MaxLag,
+        name: "CACHE_L1_MAX_LAG",
+        aliases: &[],
+        default: "1s",
+        accepts: Accepts::Time(10 * MILLISECOND..=5 * MINUTE),
+        apply: Apply::Running,
+        doc: "With Redis: how long after an invalidation elsewhere this process's memory may still answer with older data.",
+    },
+    Setting {
+        key: Key::PollInterval,
+        name: "CACHE_POLL_INTERVAL",
+        aliases: &[],
+        default: "250ms",
+        accepts: Accepts::Time(10 * MILLISECOND..=5 * MINUTE),
+        apply: Apply::Running,
+        doc: "With Redis: how often to look for invalidations when no message tells of one.",
+    },
+    Setting {
+        key: Key::DegradedMax,
+        name: "CACHE_L1_DEGRADED_MAX",
+        aliases: &[],
+        default: "30s",
+        accepts: Accepts::Time(0..=HOUR),
+        apply: Apply::Running,
+        doc: "With Redis: while it cannot be asked, memory answers with what was current this long ago, and says so.",
+    },
+    Setting {
+        key: Key::L2Ttl,
+        name: "CACHE_L2_TTL",
+        aliases: &[],
+        default: "30m",
+        accepts: Accepts::Time(SECOND..=720 * HOUR),
+        apply: Apply::Running,
+        doc: "With Redis: the longest time that an entry is kept there.",
+    },
+    Setting {
+        key: Key::L2Writes,
+        name: "CACHE_L2_WRITES",
+        aliases: &[],
+        default: "64",
+        accepts: Accepts::Count(0..=100_000),
+        apply: Apply::Running,
+        doc: "With Redis: entries on their way there at once; more are not sent.",
     },
     Setting {
         key: Key::MetricsEnabled,
@@ -501,6 +561,27 @@ impl Settings {
     pub(crate) fn max_refreshes(&self) -> u64 {
         self.0.get(Key::MaxRefreshes)
     }
+
+    #[inline]
+    pub(crate) fn max_lag(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::MaxLag))
+    }
+
+    pub(crate) fn poll_interval(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::PollInterval))
+    }
+
+    pub(crate) fn degraded_max(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::DegradedMax))
+    }
+
+    pub(crate) fn l2_ttl(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::L2Ttl))
+    }
+
+    pub(crate) fn l2_writes(&self) -> u64 {
+        self.0.get(Key::L2Writes)
+    }
 }
 
 /// The switches of a running store.
@@ -525,6 +606,7 @@ const fn flag(feature: Feature) -> Key {
     match feature {
         Feature::Cache => Key::Enabled,
         Feature::L1 => Key::L1Enabled,
+        Feature::L2 => Key::L2Enabled,
         Feature::Swr => Key::SwrEnabled,
     }
 }

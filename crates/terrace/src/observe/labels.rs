@@ -304,6 +304,8 @@ closed! {
         Cache = "cache",
         /// This process's memory.
         L1 = "l1",
+        /// Redis.
+        L2 = "l2",
         /// Serving stale responses while they are refreshed.
         Swr = "swr",
     }

@@ -1,5 +1,7 @@
 //! Where entries are kept, and how they are kept from being served too long.
 
+#[allow(dead_code)]
+mod breaker;
 mod coherence;
 mod entry;
 mod flight;
