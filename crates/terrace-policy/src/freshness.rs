@@ -39,6 +39,18 @@ pub enum LifetimeSource {
 }
 
 impl LifetimeSource {
+    /// In the order of their numbers.
+    const ALL: [Self; 8] = [
+        Self::Extension,
+        Self::Targeted,
+        Self::SMaxage,
+        Self::MaxAge,
+        Self::Expires,
+        Self::Policy,
+        Self::Heuristic,
+        Self::Nobody,
+    ];
+
     /// Whether the origin named the lifetime itself: "explicit expiration" (section 4.2.1).
     pub fn is_explicit(self) -> bool {
         !matches!(self, Self::Policy | Self::Heuristic | Self::Nobody)
@@ -208,7 +220,45 @@ impl Freshness {
     }
 }
 
+/// As bytes: see [`Facts::encode`](crate::Facts::encode).
+impl Freshness {
+    pub(crate) const ENCODED_LEN: usize = 2 * 8 + 3 * 4 + 4;
+
+    pub(crate) fn encode(&self, to: &mut Vec<u8>) {
+        to.extend(self.initial_age_ms.to_be_bytes());
+        to.extend(self.lifetime_ms.to_be_bytes());
+        for seconds in [self.received_s, self.stale_while_revalidate_s, self.stale_if_error_s] {
+            to.extend(seconds.to_be_bytes());
+        }
+        to.extend([self.source as u8, self.stale_use as u8, self.always_validate.into(), self.immutable.into()]);
+    }
+
+    pub(crate) fn decode(bytes: &[u8; Self::ENCODED_LEN], ago: Duration) -> Option<Self> {
+        let (long, rest) = bytes.split_first_chunk::<16>()?;
+        let (short, rest) = rest.split_first_chunk::<12>()?;
+        let ([initial_age, lifetime], [received, revalidate, error]) = (long.as_chunks().0, short.as_chunks().0) else {
+            return None;
+        };
+        let [source, stale_use, always_validate @ (0 | 1), immutable @ (0 | 1)] = *rest else {
+            return None;
+        };
+        Some(Self {
+            initial_age_ms: u64::from_be_bytes(*initial_age).saturating_add(milliseconds(ago)),
+            lifetime_ms: u64::from_be_bytes(*lifetime),
+            received_s: u32::from_be_bytes(*received),
+            stale_while_revalidate_s: u32::from_be_bytes(*revalidate),
+            stale_if_error_s: u32::from_be_bytes(*error),
+            source: *LifetimeSource::ALL.get(usize::from(source))?,
+            stale_use: *StaleUse::ALL.get(usize::from(stale_use))?,
+            always_validate: always_validate == 1,
+            immutable: immutable == 1,
+        })
+    }
+}
+
 impl StaleUse {
+    const ALL: [Self; 4] = [Self::Never, Self::InWindows, Self::IfAccepted, Self::WhenDisconnected];
+
     fn of(directives: &ResponseDirectives, policy: &Policy) -> Self {
         let s_maxage = directives.s_maxage.is_some();
         if directives.must_revalidate || directives.proxy_revalidate || (s_maxage && policy.s_maxage_forbids_stale) {

@@ -5,6 +5,7 @@ use crate::range::ByteRange;
 use crate::validate::Validators;
 use http::{HeaderMap, StatusCode};
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// What was found out about a response when it was stored. Small, for there is one per entry.
 #[derive(Clone, Debug)]
@@ -39,6 +40,52 @@ impl Facts {
             Extent::Complete { len } => Some(*len),
             Extent::Part(part) => part.complete,
         }
+    }
+}
+
+/// As bytes, for those who keep responses outside of this process.
+impl Facts {
+    /// How many bytes [`encode`](Self::encode) writes.
+    pub const ENCODED_LEN: usize = 2 + Freshness::ENCODED_LEN + 1 + 5 * 8;
+
+    /// Writes the facts. What is written is the same for the same facts, in every version that reads it.
+    pub fn encode(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.status.as_u16().to_be_bytes());
+        self.freshness.encode(to);
+        let (kind, numbers) = match &self.extent {
+            Extent::Complete { len } => (0, [*len, 0, 0, 0, 0]),
+            Extent::Part(part) => {
+                let Part { range, complete, len } = **part;
+                let known = u64::from(complete.is_some());
+                (1 + u8::from(range.suffix), [len, range.first, range.last, known, complete.unwrap_or_default()])
+            }
+        };
+        to.push(kind);
+        to.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote `ago`. `None` if these bytes are no facts.
+    pub fn decode(bytes: &[u8; Self::ENCODED_LEN], ago: Duration) -> Option<Self> {
+        let (status, rest) = bytes.split_first_chunk::<2>()?;
+        let (freshness, rest) = rest.split_first_chunk::<{ Freshness::ENCODED_LEN }>()?;
+        let (kind, numbers) = rest.split_first()?;
+        let (numbers, _) = numbers.as_chunks::<8>();
+        let [len, first, last, known, complete] = *numbers else {
+            return None;
+        };
+        let number = u64::from_be_bytes;
+        let (len, first, last, complete) = (number(len), number(first), number(last), number(complete));
+        let extent = match kind {
+            0 => Extent::Complete { len },
+            1 | 2 if first <= last && last < u64::MAX => {
+                let complete = (number(known) == 1).then_some(complete);
+                let range = ByteRange { first, last, suffix: *kind == 2 };
+                Extent::Part(Box::new(Part { range, complete, len }))
+            }
+            _ => return None,
+        };
+        let status = StatusCode::from_u16(u16::from_be_bytes(*status)).ok()?;
+        Some(Self { status, freshness: Freshness::decode(freshness, ago)?, extent })
     }
 }
 

@@ -14,6 +14,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 enum Kind {
     Config(String),
     Target(String),
+    Unconfirmed,
     #[cfg(feature = "metrics")]
     Metrics {
         doing: &'static str,
@@ -33,11 +34,22 @@ impl Error {
         Self(Box::new(Kind::Target(format!("cannot purge `{url}`: {expected}"))))
     }
 
+    #[cold]
+    pub(crate) fn unconfirmed() -> Self {
+        Self(Box::new(Kind::Unconfirmed))
+    }
+
     #[cfg(feature = "metrics")]
     #[cold]
     pub(crate) fn metrics(doing: &'static str, source: impl Into<Source>) -> Self {
         let source = source.into();
         Self(Box::new(Kind::Metrics { doing, source }))
+    }
+
+    /// Whether an invalidation was not confirmed. In this process it is in effect; other processes may serve older data
+    /// until it is: it is repeated until then, as long as this process lives.
+    pub fn is_unconfirmed(&self) -> bool {
+        matches!(*self.0, Kind::Unconfirmed)
     }
 
     /// Whether a setting is unknown, malformed, out of range, contradictory or cannot be changed now.
@@ -50,6 +62,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Config(text) | Kind::Target(text) => f.write_str(text),
+            Kind::Unconfirmed => f.write_str("Redis did not confirm the invalidation; it is repeated until it does"),
             #[cfg(feature = "metrics")]
             Kind::Metrics { doing, .. } => f.write_str(doing),
         }
@@ -59,7 +72,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Kind::Config(_) | Kind::Target(_) => None,
+            Kind::Config(_) | Kind::Target(_) | Kind::Unconfirmed => None,
             #[cfg(feature = "metrics")]
             Kind::Metrics { source, .. } => Some(&**source),
         }

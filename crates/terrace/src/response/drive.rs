@@ -6,7 +6,7 @@ use super::answer::{from_stored, gateway_timeout};
 use super::body::ResponseBody;
 use super::extension::Partition;
 use super::fetch::Fetch;
-use super::key::variant;
+use super::key::{Target, variant};
 use super::rules::Rules;
 use super::select;
 use super::service::Shared;
@@ -16,7 +16,7 @@ use crate::observe::PendingRequest;
 use crate::observe::stats::{
     BypassReason, CacheStatus as Outcome, Feature, FlightJoin, LockKind, LockResult, LookupResult, Tier,
 };
-use crate::store::{Before, Entry, Found, Join, Key, Landing, Lead, Ticket, Wait};
+use crate::store::{Before, Beyond, Entry, Found, Join, Key, Landing, Lead, Memory, Tag, Ticket, Wait};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, IF_RANGE, RANGE};
 use http::{Method, Request, Response};
@@ -58,6 +58,10 @@ enum Look {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Served {
     Fresh,
+    /// From the tier that processes share.
+    Shared,
+    /// From memory, without proof that it is current.
+    Unproven,
     /// Stale, and to be revalidated meanwhile.
     Stale,
     /// Fetched by another request, for which this one waited.
@@ -67,11 +71,19 @@ enum Served {
 impl Served {
     fn outcome(self) -> Outcome {
         match self {
-            Self::Fresh => Outcome::L1CacheHit,
+            Self::Fresh | Self::Unproven => Outcome::L1CacheHit,
+            Self::Shared => Outcome::L2CacheHit,
             Self::Stale => Outcome::Stale,
             Self::Collapsed => Outcome::Coalesced,
         }
     }
+}
+
+/// Whether a response that is to be revalidated answers meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Accept {
+    Fresh,
+    Stale,
 }
 
 /// Why and with what the origin is asked.
@@ -80,6 +92,8 @@ pub(super) struct Ask {
     pub(super) reason: Forward,
     /// What is stored but cannot be used without asking.
     pub(super) stored: Option<Found<Cached>>,
+    /// What memory has and cannot prove to be current: used if nobody can be asked.
+    unproven: Option<Found<Cached>>,
     /// Whether what comes may be stored and shared.
     pub(super) purpose: Purpose,
 }
@@ -114,6 +128,9 @@ where
         let ask = match look {
             Look::Answer(found, answer, served) => {
                 pending.finish(served.outcome());
+                if let Some(lead) = lead {
+                    lead.land(Landing::Entry(Arc::clone(&found.entry)));
+                }
                 let response = job.serve(&found, &answer, served);
                 if served == Served::Stale {
                     refresh(job);
@@ -146,7 +163,7 @@ where
 {
     let tiers = &job.shared.tiers;
     let (_, ticket) = tiers.lookup(job.key.clone(), job.now);
-    let ask = Ask { ticket, reason: Forward::Method, stored: None, purpose: Purpose::Alone };
+    let ask = Ask { ticket, reason: Forward::Method, stored: None, unproven: None, purpose: Purpose::Alone };
     Box::pin(Fetch::new(job, ask, None, Some(pending))).await
 }
 
@@ -177,10 +194,18 @@ where
     let Some(lead) = shared.tiers.flights().lead(ticket.key().hash()) else {
         return;
     };
-    let stored = found.filter(|found| matches!(found.entry.value(), Cached::Response(_)));
+    let stored = match found {
+        Memory::Found(found) if matches!(found.entry.value(), Cached::Response(_)) => Some(found),
+        _ => None,
+    };
     let reason = if stored.is_some() { Forward::Stale } else { reason };
-    let ask = Ask { ticket, reason, stored, purpose: Purpose::Fill };
+    let ask = Ask { ticket, reason, stored, unproven: None, purpose: Purpose::Fill };
     place.run(async move {
+        let ask = match job.look_beyond(ask, Accept::Fresh).await {
+            Look::Ask(ask) => ask,
+            // Another process was faster.
+            Look::Answer(found, ..) => return lead.land(Landing::Entry(found.entry)),
+        };
         if let Ok(response) = Fetch::new(job, ask, Some(lead), None).await {
             let mut body = pin!(response.into_body());
             while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
@@ -202,14 +227,14 @@ impl<S, B> Job<S, B> {
             };
             let goes = lead.is_some() || ask.purpose != Purpose::Fill || !self.may_share() || self.only_if_cached();
             if goes {
-                return (Look::Ask(ask), lead);
+                return (self.look_beyond(ask, Accept::Stale).await, lead);
             }
             match self.shared.tiers.flights().join(ask.ticket.key().hash()) {
                 Join::Lead(leading) => {
                     self.shared.tiers.observe().lock(LockKind::Local, LockResult::Acquired);
                     let same = ask.ticket.key().hash() == hash;
                     if same && !self.shared.tiers.has_landed_since(before, hash) {
-                        return (Look::Ask(ask), Some(leading));
+                        return (self.look_beyond(ask, Accept::Stale).await, Some(leading));
                     }
                     // Somebody may have landed between the look and the join: look again.
                     lead = Some(leading);
@@ -223,7 +248,7 @@ impl<S, B> Job<S, B> {
                     Some(Landing::Abandoned) => {}
                     Some(Landing::Uncacheable) | None => {
                         ask.purpose = Purpose::Alone;
-                        return (Look::Ask(ask), None);
+                        return (self.look_beyond(ask, Accept::Stale).await, None);
                     }
                 },
             }
@@ -239,56 +264,123 @@ impl<S, B> Job<S, B> {
         self.demands.directives() && RequestDirectives::from_cache_control(self.request.headers()).only_if_cached
     }
 
-    /// Finds what is stored for the request, and takes the ticket for what is missing.
-    fn find(&mut self) -> (Option<Found<Cached>>, Ticket, Forward) {
+    /// Finds what memory has for the request, and takes the ticket for what is missing.
+    fn find(&mut self) -> (Memory<Cached>, Ticket, Forward) {
         let tiers = &self.shared.tiers;
         if let Some(before) = self.absent.take() {
-            return (None, tiers.ticket_for_absent(self.key.clone(), before), Forward::UriMiss);
+            return (Memory::Nothing, tiers.ticket_for_absent(self.key.clone(), before), Forward::UriMiss);
         }
         let (found, ticket) = tiers.lookup(self.key.clone(), self.now);
-        let Some(Cached::Variants(variants)) = found.as_ref().map(|found| found.entry.value()) else {
+        let (Memory::Found(primary) | Memory::Unproven(primary)) = &found else {
+            return (found, ticket, Forward::UriMiss);
+        };
+        let Cached::Variants(variants) = primary.entry.value() else {
             return (found, ticket, Forward::UriMiss);
         };
         let mut first = None;
         let request = self.request.headers();
         for key in select::keys(variants, self.key.bytes(), request) {
             let (found, ticket) = tiers.lookup(Key::new(tiers.hash(&key), &key), self.now);
-            if found.is_some() {
+            if !matches!(found, Memory::Nothing) {
                 return (found, ticket, Forward::VaryMiss);
             }
             first.get_or_insert(ticket);
         }
-        let found = select::in_language(tiers, variants, self.key.bytes(), request, self.rules.policy());
-        (found, first.unwrap_or(ticket), Forward::VaryMiss)
+        let key = (self.key.bytes(), self.now);
+        let found = select::in_language(tiers, variants, key, request, self.rules.policy());
+        (found.map_or(Memory::Nothing, Memory::Found), first.unwrap_or(ticket), Forward::VaryMiss)
     }
 
     fn look(&mut self) -> Look {
         let (found, ticket, miss) = self.find();
-        let tiers = &self.shared.tiers;
-        let ask = |reason, stored, purpose| Look::Ask(Ask { ticket, reason, stored, purpose });
+        let (found, unproven, purpose) = match found {
+            Memory::Found(found) if response(&found).is_none() => (None, None, Purpose::Alone),
+            Memory::Found(found) => (Some(found), None, Purpose::Fill),
+            Memory::Unproven(found) => (None, Some(found), Purpose::Fill),
+            Memory::Nothing => (None, None, Purpose::Fill),
+        };
         let Some(found) = found else {
-            return ask(miss, None, Purpose::Fill);
+            return Look::Ask(Ask { ticket, reason: miss, stored: None, unproven, purpose });
         };
-        let Cached::Response(cached) = found.entry.value() else {
-            return ask(miss, None, Purpose::Alone);
-        };
+        let (look, result) = self.judge(found, ticket, Served::Fresh, Accept::Stale);
+        self.shared.tiers.observe().lookup(Tier::L1, result);
+        look
+    }
+
+    /// What a stored response is good for.
+    fn judge(&self, found: Found<Cached>, ticket: Ticket, served: Served, accept: Accept) -> (Look, LookupResult) {
+        let cached = response(&found).expect("only responses are judged");
         let plan = plan(cached, &self.presented(&found, false), self.rules.policy());
         let result = if matches!(plan, Plan::Serve(_)) { LookupResult::Hit } else { LookupResult::Stale };
-        tiers.observe().lookup(Tier::L1, result);
-        match plan {
-            Plan::Serve(answer) => Look::Answer(found, answer, Served::Fresh),
-            Plan::ServeWhileRevalidating(answer) if tiers.flags().is_on(Feature::Swr) => {
+        let always = cached.facts().freshness().always_validates();
+        let ask = |reason, stored, purpose| Look::Ask(Ask { ticket, reason, stored, unproven: None, purpose });
+        let look = match plan {
+            Plan::Serve(answer) => Look::Answer(found, answer, served),
+            Plan::ServeWhileRevalidating(answer)
+                if accept == Accept::Stale && self.shared.tiers.flags().is_on(Feature::Swr) =>
+            {
                 Look::Answer(found, answer, Served::Stale)
             }
             Plan::ServeWhileRevalidating(_) => ask(Forward::Stale, Some(found), Purpose::Fill),
             // What must be validated every time cannot be shared: nobody has to wait for it.
-            Plan::Validate(reason) if cached.facts().freshness().always_validates() => {
-                ask(reason, Some(found), Purpose::Alone)
-            }
+            Plan::Validate(reason) if always => ask(reason, Some(found), Purpose::Alone),
             Plan::Validate(reason) => ask(reason, Some(found), Purpose::Fill),
             Plan::Forward(Forward::Partial) => ask(Forward::Partial, Some(found), Purpose::Fill),
             Plan::Forward(reason) => ask(reason, None, Purpose::Pass),
+        };
+        (look, result)
+    }
+
+    /// Asks the tier that processes share, before the origin is asked.
+    async fn look_beyond(&mut self, ask: Ask, accept: Accept) -> Look {
+        let tiers = Arc::clone(&self.shared.tiers);
+        if !tiers.is_shared() || ask.purpose == Purpose::Pass {
+            return Look::Ask(ask);
         }
+        let (tags, namespace) = (self.tags(), self.shared.namespace);
+        let (found, ticket) = match tiers.look_beyond(ask.ticket, &tags, namespace).await {
+            Beyond::Found(found, ticket) => (found, ticket),
+            Beyond::Missed(ticket) => return Look::Ask(Ask { ticket, unproven: None, ..ask }),
+            Beyond::Silent(ticket) => return self.on_its_own(Ask { ticket, ..ask }),
+        };
+        let variant = match found.entry.value() {
+            Cached::Response(_) => return self.judge_shared(found, ticket, accept),
+            Cached::Variants(variants) => select::keys(variants, self.key.bytes(), self.request.headers()).next(),
+            Cached::Uncacheable => None,
+        };
+        let Some(key) = variant else {
+            return Look::Ask(Ask { ticket, unproven: None, ..ask });
+        };
+        let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
+        match tiers.look_beyond(ticket, &tags, namespace).await {
+            Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
+            Beyond::Found(_, ticket) | Beyond::Missed(ticket) => {
+                Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask })
+            }
+            Beyond::Silent(ticket) => self.on_its_own(Ask { ticket, ..ask }),
+        }
+    }
+
+    fn judge_shared(&self, found: Found<Cached>, ticket: Ticket, accept: Accept) -> Look {
+        let (look, result) = self.judge(found, ticket, Served::Shared, accept);
+        self.shared.tiers.observe().lookup(Tier::L2, result);
+        look
+    }
+
+    /// Nobody can say what was invalidated: memory may answer with what was current a short time ago.
+    fn on_its_own(&self, mut ask: Ask) -> Look {
+        let recent =
+            |found: &Found<Cached>| response(found).is_some() && self.shared.tiers.is_recent(&found.entry, self.now);
+        match ask.unproven.take().filter(recent) {
+            Some(found) => self.judge(found, ask.ticket, Served::Unproven, Accept::Fresh).0,
+            None => Look::Ask(ask),
+        }
+    }
+
+    /// The tags that the response will carry without being told.
+    fn tags(&self) -> Vec<Tag> {
+        let tags = self.shared.tiers.mirror().tags();
+        Target::of(&self.request, &self.rules).map_or_else(Vec::new, |target| target.tags(tags))
     }
 
     fn presented(&self, found: &Found<Cached>, collapsed: bool) -> Presented<'_> {
@@ -344,6 +436,8 @@ impl<S, B> Job<S, B> {
         let hit = CacheStatus::hit(freshness.remaining(resident), freshness.staleness(resident));
         let status = if served == Served::Collapsed {
             CacheStatus { collapsed: true, ttl: hit.ttl, ..CacheStatus::forwarded(Forward::UriMiss) }
+        } else if served == Served::Unproven {
+            CacheStatus { detail: Some("unproven"), ..hit }
         } else {
             hit
         };

@@ -409,7 +409,7 @@ impl Trip {
         let mut ticket = self.ask.ticket.for_key(self.primary.clone());
         if let Some(invalidates) = self.invalidates.take() {
             let invalidated = invalidates.tags(head.status, &head.headers);
-            ticket = ticket.superseding(self.shared.tiers.mirror(), &invalidated, tags)?;
+            ticket = self.shared.tiers.superseding(ticket, &invalidated, tags)?;
         }
         if storable.vary().is_empty() {
             return Some(ticket);

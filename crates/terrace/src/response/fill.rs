@@ -191,7 +191,7 @@ pub(super) fn list(
 ) -> bool {
     let Listing { primary, fields, language } = listing;
     let variant = &Variant { fields, key: ticket.key(), language: *language };
-    let known = tiers.peek(primary.hash(), primary.bytes());
+    let known = tiers.peek(primary.hash(), primary.bytes(), tiers.clock().now());
     let known = known.as_ref().and_then(|found| match found.entry.value() {
         Cached::Variants(variants) => Some(variants),
         _ => None,
@@ -242,7 +242,7 @@ pub(super) fn store(
 }
 
 /// How long something can be done with a response: without end if it can be validated.
-fn life(cached: &CachedResponse) -> Duration {
+pub(super) fn life(cached: &CachedResponse) -> Duration {
     let freshness = cached.facts().freshness();
     if freshness.may_be_stale() || cached.has_validators() {
         return Duration::MAX;

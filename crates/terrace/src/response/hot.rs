@@ -63,7 +63,7 @@ impl Hot {
     ) -> Option<(Arc<Entry<Cached>>, HeaderMap)> {
         let slot = self.slot(hash).try_lock().ok()?;
         let kept = slot.kept.as_ref().filter(|_| slot.hash == hash)?;
-        let entry = kept.entry.upgrade().filter(|entry| tiers.is_usable(entry, key))?;
+        let entry = kept.entry.upgrade().filter(|entry| tiers.is_usable(entry, key, now))?;
         let Cached::Response(cached) = entry.value() else {
             return None;
         };

@@ -13,6 +13,7 @@ mod body;
 mod call;
 mod digest;
 mod drive;
+mod encoded;
 mod extension;
 mod fetch;
 mod fill;

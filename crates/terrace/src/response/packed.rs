@@ -1,6 +1,7 @@
 //! A stored response in one piece of memory.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use super::encoded::{read_name, write_name};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
@@ -50,6 +51,47 @@ impl Packed {
         })
     }
 
+    /// Writes it for other processes.
+    pub(super) fn write(&self, to: &mut Vec<u8>) {
+        to.extend(self.fields.to_be_bytes());
+        to.extend(self.trailers.to_be_bytes());
+        to.extend(self.content.to_be_bytes());
+        // There are no more names than fields.
+        to.extend(u16::try_from(self.names().len()).unwrap_or(u16::MAX).to_be_bytes());
+        self.names().iter().for_each(|name| write_name(name, to));
+        to.extend_from_slice(&self.bytes);
+    }
+
+    /// Reads what [`write`](Self::write) wrote; the content stays where it is. `None` if it is not that.
+    pub(super) fn read(mut from: Bytes) -> Option<Self> {
+        let (fields, trailers) = (from.try_get_u16().ok()?, from.try_get_u16().ok()?);
+        let (content, count) = (from.try_get_u32().ok()?, from.try_get_u16().ok()?);
+        let names: Vec<HeaderName> = (0..count).map(|_| read_name(&mut from)).collect::<Option<_>>()?;
+        let names = (!names.is_empty()).then(|| Box::new(names.into()));
+        let packed = Self { bytes: from, names, fields, trailers, content };
+        packed.is_sound().then_some(packed)
+    }
+
+    /// Whether the fields can be read, and end where the content begins.
+    fn is_sound(&self) -> bool {
+        let (mut rest, mut unknown) = (self.bytes.as_ref(), 0);
+        for _ in 0..u32::from(self.fields) + u32::from(self.trailers) {
+            let Some(([number, high, low], after)) = rest.split_first_chunk() else {
+                return false;
+            };
+            let len = u16::from_be_bytes([*high, *low]);
+            let Some((value, after)) = after.split_at_checked(len.into()) else {
+                return false;
+            };
+            if (*number != UNKNOWN && usize::from(*number) >= KNOWN.len()) || HeaderValue::from_bytes(value).is_err() {
+                return false;
+            }
+            unknown += usize::from(*number == UNKNOWN);
+            rest = after;
+        }
+        unknown == self.names().len() && self.bytes.len() - rest.len() == self.content as usize
+    }
+
     /// What it holds, in bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() + self.names().len() * 64
@@ -83,7 +125,7 @@ impl Packed {
 
     fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let (mut at, mut names) = (0, self.names().iter());
-        (0..self.fields + self.trailers).map(move |_| {
+        (0..u32::from(self.fields) + u32::from(self.trailers)).map(move |_| {
             let name = match self.bytes[at] {
                 UNKNOWN => names.next().expect("each unknown name was kept").clone(),
                 number => KNOWN[usize::from(number)].clone(),
@@ -102,7 +144,8 @@ const PREFIX: usize = 3;
 /// Stands for a name that is not in [`KNOWN`].
 const UNKNOWN: u8 = u8::MAX;
 
-/// Field names that responses have often, by number; those that nearly all have come first.
+/// Field names that responses have often, by number; those that nearly all have come first. Other processes have the
+/// same numbers: a new name goes to the end.
 static KNOWN: [HeaderName; 40] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
@@ -170,6 +213,29 @@ mod tests {
         assert_eq!(packed.headers(2), headers);
         assert_eq!(packed.trailers(), Some(trailers));
         assert_eq!(packed.content(), "abc");
+    }
+
+    #[test]
+    fn what_another_process_wrote_is_read_whole_or_not_at_all() {
+        let mut headers = HeaderMap::new();
+        headers.append("content-type", "text/plain".parse().unwrap());
+        headers.append("x-one", HeaderValue::from_static("1"));
+        let packed = Packed::new(&headers, None, &[Bytes::from_static(b"content")]).unwrap();
+        let mut bytes = Vec::new();
+        packed.write(&mut bytes);
+        let read = Packed::read(bytes.clone().into()).unwrap();
+        assert_eq!((read.headers(0), read.content()), (headers, packed.content()));
+        for end in 0..bytes.len() - packed.content().len() {
+            assert!(Packed::read(Bytes::copy_from_slice(&bytes[..end])).is_none(), "{end} bytes");
+        }
+        for bit in 0..8 * (bytes.len() - packed.content().len()) {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Some(read) = Packed::read(bytes.into()) {
+                // Another letter of a name or a value, which the envelope's checksum tells: it must not panic.
+                let _ = (read.headers(0), read.trailers(), read.content());
+            }
+        }
     }
 
     #[test]

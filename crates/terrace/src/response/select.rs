@@ -2,6 +2,7 @@
 
 use super::key::{KeyBuf, variant, variant_in};
 use super::stored::{Cached, Variants};
+use crate::clock::Instant;
 use crate::store::{Found, Key, Tiers};
 use http::HeaderMap;
 use terrace_policy::{Policy, Stored, content_language, preferred_language};
@@ -19,7 +20,7 @@ pub(super) fn keys<'a>(
 pub(super) fn in_language(
     tiers: &Tiers<Cached>,
     variants: &Variants,
-    primary: &[u8],
+    (primary, now): (&[u8], Instant),
     request: &HeaderMap,
     policy: &Policy,
 ) -> Option<Found<Cached>> {
@@ -31,7 +32,7 @@ pub(super) fn in_language(
         let key = variant_in(primary, fields, request, &language);
         variants.in_language(tiers.hash(&key))
     })?;
-    let found = tiers.peek(key.hash(), key.bytes())?;
+    let found = tiers.peek(key.hash(), key.bytes(), now)?;
     let Cached::Response(cached) = found.entry.value() else {
         return None;
     };

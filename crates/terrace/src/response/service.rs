@@ -298,7 +298,7 @@ fn look<B>(
     request: &Request<B>,
     now: Instant,
 ) -> Result<Hit, Unanswered> {
-    let found = match tiers.glance(hash, key) {
+    let found = match tiers.glance(hash, key, now) {
         Glance::Found(found) => found,
         Glance::Unusable => return Err(Unanswered::Unusable),
         Glance::Absent => return Err(Unanswered::Absent),
@@ -306,8 +306,9 @@ fn look<B>(
     let found = match found.entry.value() {
         Cached::Variants(variants) => {
             let exact =
-                select::keys(variants, key, request.headers()).find_map(|key| tiers.peek(tiers.hash(&key), &key));
-            let found = exact.or_else(|| select::in_language(tiers, variants, key, request.headers(), rules.policy()));
+                select::keys(variants, key, request.headers()).find_map(|key| tiers.peek(tiers.hash(&key), &key, now));
+            let found =
+                exact.or_else(|| select::in_language(tiers, variants, (key, now), request.headers(), rules.policy()));
             found.ok_or(Unanswered::Unusable)?
         }
         _ => found,

@@ -51,6 +51,15 @@ impl CachedResponse {
         self.has_validators
     }
 
+    /// Puts together what another process wrote.
+    pub(super) fn from_shared(facts: Facts, packed: Packed, cost_ms: u32, has_validators: bool) -> Self {
+        Self { facts, packed, cost_ms, has_validators }
+    }
+
+    pub(super) fn cost_ms(&self) -> u32 {
+        self.cost_ms
+    }
+
     /// How long the origin took to answer.
     pub(super) fn cost(&self) -> Duration {
         Duration::from_millis(self.cost_ms.into())
@@ -93,9 +102,14 @@ pub(super) struct Variant<'a> {
 }
 
 /// More different `Vary` fields for one URL are forgotten, oldest first.
-const MAX_FIELDS: usize = 4;
+pub(super) const MAX_FIELDS: usize = 4;
 
 impl Variants {
+    /// Those of a URL whose responses are known to vary by these fields.
+    pub(super) fn of(fields: Vec<Vec<HeaderName>>) -> Self {
+        Self { fields, ..Self::default() }
+    }
+
     /// The selecting header fields, latest first.
     pub(super) fn fields(&self) -> impl Iterator<Item = &[HeaderName]> {
         self.fields.iter().map(Vec::as_slice)

@@ -1,19 +1,19 @@
 //! Where entries are kept, and how they are kept from being served too long.
 
-#[allow(dead_code)]
 mod breaker;
 mod coherence;
 mod entry;
 mod flight;
 mod key;
 mod l1;
+mod l2;
 mod purge;
 mod refresh;
-#[allow(dead_code)]
 mod remote;
 mod sync;
 mod tiers;
 mod unhashed;
+mod value;
 
 pub use coherence::Receipt;
 pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
@@ -21,7 +21,8 @@ pub(crate) use entry::Entry;
 pub(crate) use flight::{Join, Landing, Lead, Stream, Wait, Waiters};
 pub(crate) use key::Key;
 pub use purge::Purge;
-pub(crate) use tiers::{Before, Fill, Found, Glance, Tiers};
+pub(crate) use tiers::{Before, Beyond, Fill, Found, Glance, Memory, Tiers};
+pub(crate) use value::{Decoded, Value};
 
 use crate::Error;
 use crate::clock::Clock;
@@ -29,11 +30,15 @@ use crate::config::{Config, Flags, Settings};
 use crate::observe::Observe;
 use crate::observe::stats::Stats;
 use coherence::Mirror;
+use entry::Owner;
+use l2::L2;
 use refresh::Refreshes;
+use remote::Remote;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
 
 /// The handle to the tiers of one namespace: cheap to clone, and all clones are the same store.
 ///
@@ -50,6 +55,7 @@ struct Inner {
     clock: Clock,
     observe: Observe,
     mirror: Arc<Mirror>,
+    l2: Option<Arc<L2>>,
     refreshes: Refreshes,
     /// The tiers of each kind of value, made when a layer first asks.
     tiers: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -85,8 +91,32 @@ impl Store {
     fn with_clock(config: Config, clock: Clock) -> Self {
         let observe = Observe::new(clock.clone(), &config);
         let settings = Settings::new(&config, observe.clone());
-        let (mirror, tiers) = (Arc::new(Mirror::alone()), Mutex::default());
-        let inner = Inner { config, settings, clock, observe, mirror, refreshes: Refreshes::default(), tiers };
+        let mirror = Arc::new(Mirror::alone());
+        Self::put_together(config, settings, (observe, clock), mirror, None)
+    }
+
+    /// A store whose entries and invalidations processes share.
+    fn with_remote(config: Config, remote: Arc<dyn Remote>, clock: Clock) -> Self {
+        let observe = Observe::new(clock.clone(), &config);
+        let settings = Settings::new(&config, observe.clone());
+        let mirror = Arc::new(Mirror::shared());
+        let l2 = L2::new(remote, Arc::clone(&mirror), settings.clone(), (observe.clone(), clock.clone()));
+        let l2 = Arc::new(l2);
+        if let Ok(runtime) = Handle::try_current() {
+            coherence::poll::start(&l2, &runtime);
+        }
+        Self::put_together(config, settings, (observe, clock), mirror, Some(l2))
+    }
+
+    fn put_together(
+        config: Config,
+        settings: Settings,
+        (observe, clock): (Observe, Clock),
+        mirror: Arc<Mirror>,
+        l2: Option<Arc<L2>>,
+    ) -> Self {
+        let (refreshes, tiers) = (Refreshes::default(), Mutex::default());
+        let inner = Inner { config, settings, clock, observe, mirror, l2, refreshes, tiers };
         Self { inner: Arc::new(inner) }
     }
 
@@ -118,16 +148,17 @@ impl Store {
     }
 
     /// The tiers for values of one type, the same for every caller.
-    pub(crate) fn tiers<V: Send + Sync + 'static>(&self) -> Arc<Tiers<V>> {
+    pub(crate) fn tiers<V: Value>(&self) -> Arc<Tiers<V>> {
         let mut all = self.inner.tiers.lock().unwrap_or_else(PoisonError::into_inner);
         let tiers = all.entry(TypeId::of::<V>()).or_insert_with(|| Arc::new(self.new_tiers::<V>()));
         Arc::clone(tiers).downcast().unwrap_or_else(|_| unreachable!("filed under its own type"))
     }
 
-    fn new_tiers<V: Send + Sync + 'static>(&self) -> Tiers<V> {
+    fn new_tiers<V: Value>(&self) -> Tiers<V> {
         let inner = &*self.inner;
-        let (settings, observe) = (inner.settings.clone(), inner.observe.clone());
-        Tiers::new(inner.config.l1_limit(), Arc::clone(&inner.mirror), settings, observe, inner.clock.clone())
+        let owner =
+            Owner { observe: inner.observe.clone(), clock: inner.clock.clone(), mirror: Arc::clone(&inner.mirror) };
+        Tiers::new(inner.config.l1_limit(), inner.settings.clone(), owner, inner.l2.clone())
     }
 }
 

@@ -1,4 +1,4 @@
-use super::coherence::{Receipt, Tag};
+use super::coherence::{Position, Receipt, Tag};
 use super::{Store, split_url};
 use crate::Error;
 use crate::observe::stats::{InvalidationResult, Kind, Scope};
@@ -41,12 +41,20 @@ impl IntoFuture for Purge {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let position = self.store.inner.mirror.invalidate(&[self.tag?], self.soft);
-            let observe = &self.store.inner.observe;
-            let kind = if self.soft { Kind::Soft } else { Kind::Hard };
-            observe.invalidation(self.scope, kind, InvalidationResult::Acked);
-            observe.position(position.get());
-            Ok(Receipt { epoch: None, position })
+            let Self { store, tag, scope, soft } = self;
+            let (tag, observe) = (tag?, &store.inner.observe);
+            let kind = if soft { Kind::Soft } else { Kind::Hard };
+            let Some(l2) = &store.inner.l2 else {
+                let position = store.inner.mirror.invalidate(&[tag], soft);
+                observe.invalidation(scope, kind, InvalidationResult::Acked);
+                observe.position(position.get());
+                return Ok(Receipt { epoch: None, position });
+            };
+            let issued = l2.invalidate(vec![tag], soft).await;
+            let result = if issued.is_ok() { InvalidationResult::Acked } else { InvalidationResult::Pending };
+            observe.invalidation(scope, kind, result);
+            let receipt = issued.map_err(|_| Error::unconfirmed())?;
+            Ok(Receipt { epoch: Some(receipt.epoch), position: Position::at(receipt.position) })
         })
     }
 }

@@ -3,6 +3,7 @@
 //! A **control record** says at which position each tag was last invalidated. It has an **epoch**: positions of
 //! different epochs cannot be compared, and whatever was stored in another epoch is dead.
 
+use crate::observe::stats::RejectReason;
 use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
@@ -36,6 +37,12 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
 
     /// Whether this is still the server that takes writes.
     fn probe(&self) -> Reply<'_, ()>;
+
+    /// Writes an entry as it is kept there; `None` if it is too large.
+    fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes>;
+
+    /// Reads what was found under a key, which is not trusted.
+    fn decode(&self, key: &[u8], value: Bytes) -> Result<Envelope, RejectReason>;
 
     /// Waits until somebody has invalidated something, as far as messages arrive. They may be lost, repeated or late.
     fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -88,6 +95,23 @@ pub(crate) enum Mark {
 pub(crate) struct Receipt {
     pub(crate) epoch: Epoch,
     pub(crate) position: u64,
+}
+
+/// What is kept in the shared tier under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    /// With `position`, the stamp: where the control record was before the fetch.
+    pub(crate) epoch: Epoch,
+    pub(crate) position: u64,
+    /// Everything by which it can be invalidated.
+    pub(crate) tags: Vec<TagName>,
+    /// How long it is fresh from when it is stored, in milliseconds.
+    pub(crate) fresh_ms: u64,
+    /// How long it may be used after that, in milliseconds.
+    pub(crate) stale_ms: u64,
+    /// What the fetch took, in milliseconds.
+    pub(crate) delta_ms: u32,
+    pub(crate) payload: Bytes,
 }
 
 /// What one atomic read of the control record says.

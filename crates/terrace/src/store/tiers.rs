@@ -3,6 +3,9 @@ use super::entry::{Entry, NewEntry, Owner};
 use super::flight::Flights;
 use super::key::Key;
 use super::l1::L1;
+use super::l2::{Entered, L2, Leaving, Shared};
+use super::remote::Receipt;
+use super::value::{Decoded, Value};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::observe::stats::{Feature, LookupResult, RejectReason, StoreResult, Tier};
@@ -19,6 +22,7 @@ pub(crate) struct Tiers<V> {
     settings: Settings,
     flags: Flags,
     owner: Arc<Owner>,
+    l2: Option<Arc<L2>>,
 }
 
 /// An entry that may be used.
@@ -27,6 +31,25 @@ pub(crate) struct Found<V> {
     pub(crate) entry: Arc<Entry<V>>,
     /// It was invalidated softly.
     pub(crate) expired: bool,
+}
+
+/// What a look into memory found.
+pub(crate) enum Memory<V> {
+    /// What may be used.
+    Found(Found<V>),
+    /// What may be used only if nobody can be asked: it is not proven that nothing invalidated it.
+    Unproven(Found<V>),
+    Nothing,
+}
+
+/// What a look into the shared tier came to.
+pub(crate) enum Beyond<V> {
+    /// An entry, and the ticket for what may have to be fetched all the same.
+    Found(Found<V>, Ticket),
+    /// Nothing: what is fetched instead is stored with this ticket.
+    Missed(Ticket),
+    /// It does not answer. The ticket is for memory alone.
+    Silent(Ticket),
 }
 
 impl<V> Clone for Found<V> {
@@ -63,15 +86,16 @@ pub(crate) struct Fill<V> {
     pub(crate) namespace: Namespace,
 }
 
-impl<V: Send + Sync + 'static> Tiers<V> {
-    pub(super) fn new(max_bytes: u64, mirror: Arc<Mirror>, settings: Settings, observe: Observe, clock: Clock) -> Self {
+impl<V: Value> Tiers<V> {
+    pub(super) fn new(max_bytes: u64, settings: Settings, owner: Owner, l2: Option<Arc<L2>>) -> Self {
         Self {
             l1: L1::new(max_bytes),
             flights: Flights::new(),
             hasher: RandomState::new(),
             flags: settings.flags(),
             settings,
-            owner: Arc::new(Owner { observe, clock, mirror }),
+            owner: Arc::new(owner),
+            l2,
         }
     }
 
@@ -118,8 +142,8 @@ impl<V: Send + Sync + 'static> Tiers<V> {
 
     /// Looks into memory without waiting, counting or logging anything.
     #[inline]
-    pub(crate) fn glance(&self, hash: u64, key: &[u8]) -> Glance<V> {
-        if !self.flags.is_on(Feature::L1) {
+    pub(crate) fn glance(&self, hash: u64, key: &[u8], now: Instant) -> Glance<V> {
+        if !self.flags.is_on(Feature::L1) || !self.is_proven(now) {
             return Glance::Unusable;
         }
         let Some(entry) = self.l1.get(hash) else {
@@ -137,11 +161,17 @@ impl<V: Send + Sync + 'static> Tiers<V> {
 
     /// As [`glance`](Self::glance), where it does not matter why there is nothing.
     #[inline]
-    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<Found<V>> {
-        match self.glance(hash, key) {
+    pub(crate) fn peek(&self, hash: u64, key: &[u8], now: Instant) -> Option<Found<V>> {
+        match self.glance(hash, key, now) {
             Glance::Found(found) => Some(found),
             Glance::Unusable | Glance::Absent => None,
         }
+    }
+
+    /// Whether what is known about invalidations is recent enough for memory to be believed.
+    #[inline]
+    fn is_proven(&self, now: Instant) -> bool {
+        self.mirror().is_proven(now, self.settings.max_lag())
     }
 
     /// The ticket for a key that a glance found absent, with how things stood before it.
@@ -152,48 +182,100 @@ impl<V: Send + Sync + 'static> Tiers<V> {
 
     /// Whether an entry that was found before would be found again, and is current.
     #[inline]
-    pub(crate) fn is_usable(&self, entry: &Entry<V>, key: &[u8]) -> bool {
+    pub(crate) fn is_usable(&self, entry: &Entry<V>, key: &[u8], now: Instant) -> bool {
         self.flags.is_on(Feature::L1)
+            && self.is_proven(now)
             && entry.is_inside()
             && entry.key() == key
             && entry.standing() == Standing::Current
     }
 
-    /// Looks for `key` in all tiers, and gives the right to fill it. Counts what it finds.
-    pub(crate) fn lookup(&self, key: Key, now: Instant) -> (Option<Found<V>>, Ticket) {
+    /// Looks for `key` in memory, and gives the right to fill it. Counts what it finds.
+    pub(crate) fn lookup(&self, key: Key, now: Instant) -> (Memory<V>, Ticket) {
         // First the stamp, then the look: what is fetched because nothing was found is newer than its stamp.
         let stamp = self.mirror().position();
         let found = self.look(&key, now);
         (found, Ticket { key, stamp, shared: None })
     }
 
-    fn look(&self, key: &Key, now: Instant) -> Option<Found<V>> {
+    fn look(&self, key: &Key, now: Instant) -> Memory<V> {
         let observe = self.observe();
         if !self.flags.is_on(Feature::L1) {
             observe.lookup(Tier::L1, LookupResult::Skipped);
-            return None;
+            return Memory::Nothing;
         }
+        // First the proof, then what it vouches for.
+        let proven = self.is_proven(now);
         let Some(entry) = self.l1.get(key.hash()) else {
             observe.lookup(Tier::L1, LookupResult::Miss);
-            return None;
+            return Memory::Nothing;
         };
+        let standing = entry.standing();
         let reason = if entry.key() != key.bytes() {
             RejectReason::Key
-        } else if entry.standing() == Standing::Dead {
+        } else if standing == Standing::Held {
+            RejectReason::Held
+        } else if standing == Standing::Dead {
             entry.is_invalidated();
             RejectReason::Marker
         } else if entry.is_over(now) {
             RejectReason::Expired
+        } else if proven {
+            return Memory::Found(Found { entry, expired: standing == Standing::Expired });
         } else {
-            let expired = entry.standing() == Standing::Expired;
-            return Some(Found { entry, expired });
+            RejectReason::Proof
         };
-        if reason != RejectReason::Key {
-            self.l1.remove(key.hash());
-        }
         observe.lookup(Tier::L1, LookupResult::Rejected);
         observe.rejected(Tier::L1, reason);
-        None
+        match reason {
+            RejectReason::Proof => return Memory::Unproven(Found { entry, expired: standing == Standing::Expired }),
+            RejectReason::Marker | RejectReason::Expired => self.l1.remove(key.hash()),
+            _ => {}
+        }
+        Memory::Nothing
+    }
+
+    /// Whether there is a tier that processes share.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.l2.is_some()
+    }
+
+    /// Looks into the shared tier for what memory does not have, and puts what it finds into memory. `tags` are those
+    /// that the entry carries without being told.
+    pub(crate) async fn look_beyond(&self, ticket: Ticket, tags: &[Tag], namespace: Namespace) -> Beyond<V> {
+        let Some(l2) = &self.l2 else {
+            return Beyond::Missed(ticket);
+        };
+        match l2.lookup(ticket.key.bytes(), tags).await {
+            Shared::Silent => Beyond::Silent(ticket),
+            Shared::Missed(stamp) => Beyond::Missed(self.stamped(ticket, stamp)),
+            Shared::Found(entered) => {
+                let Entered { payload, tags, stamp, now, resident, expired } = *entered;
+                let own = self.stamped(ticket.for_key(ticket.key.clone()), stamp);
+                let ticket = self.stamped(ticket, now);
+                let Some(Decoded { value, bytes, life }) = V::decode(&payload, resident) else {
+                    self.observe().lookup(Tier::L2, LookupResult::Rejected);
+                    self.observe().rejected(Tier::L2, RejectReason::Schema);
+                    return Beyond::Missed(ticket);
+                };
+                let entry = self.admit(own, Fill { value, bytes, tags, life, namespace });
+                Beyond::Found(Found { entry, expired }, ticket)
+            }
+        }
+    }
+
+    /// With the stamp of the shared tier, and what it is here.
+    fn stamped(&self, ticket: Ticket, stamp: Receipt) -> Ticket {
+        // Of an epoch that is not followed here it is not known: the older stamp is on the safe side.
+        let here = self.mirror().local(&stamp).unwrap_or(ticket.stamp);
+        Ticket { stamp: here, shared: Some(stamp), ..ticket }
+    }
+
+    /// Whether an entry that is not proven may answer while nobody can be asked: it, or the last proof, is recent.
+    pub(crate) fn is_recent(&self, entry: &Entry<V>, now: Instant) -> bool {
+        let proven = self.mirror().proven_at();
+        let last = proven.map_or(entry.inserted(), |proven| proven.max(entry.inserted()));
+        now.duration_since(last) <= self.settings.degraded_max()
     }
 
     /// Checks a value that another request fetched, as if it had just been read.
@@ -204,8 +286,20 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         }
     }
 
-    /// Stores what was fetched with `ticket`. The entry is returned for those who waited for it, stored or not.
+    /// Stores what was fetched with `ticket`, in the shared tier too. The entry is returned for those who waited for it,
+    /// stored or not.
     pub(crate) fn fill(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
+        if let (Some(l2), Some(stamp)) = (&self.l2, &ticket.shared)
+            && let Some((payload, life)) = fill.value.encode()
+        {
+            let (key, tags, stamp) = (ticket.key.shared_bytes(), fill.tags.clone(), stamp.clone());
+            l2.store(Leaving { key, payload, tags, stamp, life });
+        }
+        self.admit(ticket, fill)
+    }
+
+    /// Takes an entry into memory.
+    fn admit(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
         let Ticket { key, stamp, shared: _ } = ticket;
         let hash = key.hash();
         let new = NewEntry {
@@ -256,8 +350,24 @@ impl<V: Send + Sync + 'static> Tiers<V> {
         }
     }
 
+    /// Invalidates `tags` for a request whose own response may be stored, which is valid after the invalidation that it
+    /// causes. `None` if it may not: somebody else has invalidated what carries `held` meanwhile, or what others did is
+    /// not known here.
+    pub(crate) fn superseding(&self, ticket: Ticket, tags: &[Tag], held: &[Tag]) -> Option<Ticket> {
+        if self.l2.is_some() {
+            self.invalidate(tags, false);
+            return None;
+        }
+        ticket.superseding(self.mirror(), tags, held)
+    }
+
     /// Invalidates everything that carries one of `tags`.
+    ///
+    /// Here it has taken effect when this returns; elsewhere it is under way then.
     pub(crate) fn invalidate(&self, tags: &[Tag], soft: bool) {
-        self.observe().position(self.mirror().invalidate(tags, soft).get());
+        match &self.l2 {
+            Some(l2) => l2.invalidate_soon(tags.to_vec(), soft),
+            None => self.observe().position(self.mirror().invalidate(tags, soft).get()),
+        }
     }
 }

@@ -280,6 +280,13 @@ impl Mirror {
         self.count_held(&record);
     }
 
+    /// What was [held](Self::hold) is covered by something else.
+    pub(crate) fn release(&self, tags: &[Tag]) {
+        let mut record = self.record();
+        tags.iter().for_each(|tag| record.release(self.tags.short(*tag)));
+        self.count_held(&record);
+    }
+
     /// The invalidation of `tags` took effect at `receipt`: they are held until that is known here.
     pub(crate) fn release_at(&self, receipt: Receipt, tags: &[Tag]) {
         let mut record = self.record();

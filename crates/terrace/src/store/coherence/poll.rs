@@ -1,0 +1,123 @@
+//! Follows the control record that processes share.
+
+use crate::clock::Instant;
+use crate::store::l2::L2;
+use crate::store::remote::{Fault, Polled};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// How often the server is asked whether it takes writes.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Messages that come together are answered with one poll.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Polls that follow one another at once, because each said that there is more.
+const AT_ONCE: u32 = 8;
+
+/// Polls until the store is gone.
+pub(crate) fn start(l2: &Arc<L2>, runtime: &Handle) {
+    let (weak, remote, wake) = (Arc::downgrade(l2), Arc::clone(&l2.remote), Arc::clone(&l2.wake));
+    drop(runtime.spawn(async move {
+        let mut probed = None;
+        while let Some(wait) = step(&weak, &mut probed).await {
+            if tokio::time::timeout(wait, either(remote.bell(), wake.notified())).await.is_ok() {
+                tokio::time::sleep(GATHER.min(wait)).await;
+            }
+        }
+    }));
+}
+
+/// Until one of two things happens.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    let mut both = |cx: &mut Context<'_>| one.as_mut().poll(cx).is_ready() || other.as_mut().poll(cx).is_ready();
+    poll_fn(|cx| if both(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+/// One poll and what follows from it; how long to wait then. `None` if the store is gone.
+async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
+    let l2 = l2.upgrade()?;
+    let now = l2.clock.now();
+    if !l2.control.allows(now) {
+        return Some(Duration::from_millis(50).min(l2.settings.poll_interval()));
+    }
+    match round(&l2, probed).await {
+        Ok(()) => {
+            l2.control.succeeded();
+            l2.data.hint(l2.clock.now());
+            pay(&l2).await;
+        }
+        Err(_) => l2.control.failed(l2.clock.now()),
+    }
+    Some(l2.settings.poll_interval())
+}
+
+async fn round(l2: &L2, probed: &mut Option<Instant>) -> Result<(), Fault> {
+    let now = l2.clock.now();
+    if probed.is_none_or(|last| now.duration_since(last) >= PROBE) {
+        let probe = l2.remote.probe().await;
+        l2.takes_writes.store(probe.is_ok(), Ordering::Relaxed);
+        probe?;
+        *probed = Some(now);
+    }
+    for _ in 0..AT_ONCE {
+        if poll(l2).await? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Polls once. `false` if that brought no proof, so that another should follow at once.
+async fn poll(l2: &L2) -> Result<bool, Fault> {
+    let Some(followed) = l2.mirror.followed() else {
+        adopt(l2).await?;
+        return Ok(false);
+    };
+    // Dated when it is sent: what happens while the reply is on its way is not in it.
+    let sent = l2.clock.now();
+    match l2.remote.poll(&followed.epoch, followed.position).await? {
+        Polled::Changes { marks, position, floor } => {
+            l2.mirror.apply(&marks, position, floor, sent);
+            l2.observe.position(position);
+            Ok(true)
+        }
+        Polled::TooMany { position } => {
+            l2.mirror.skip(position);
+            Ok(false)
+        }
+        Polled::OtherEpoch => {
+            adopt(l2).await?;
+            Ok(false)
+        }
+    }
+}
+
+async fn adopt(l2: &L2) -> Result<(), Fault> {
+    let current = l2.remote.current().await?;
+    let epoch = current.epoch.clone();
+    l2.mirror.adopt(current);
+    // The server that confirmed these may have been replaced already.
+    for owed in l2.outbox.take_of_other_epochs(&epoch, l2.clock.now()) {
+        l2.mirror.hold(&owed.tags);
+        drop(l2.issue(owed).await);
+    }
+    Ok(())
+}
+
+/// Repeats the invalidations that were not confirmed. Their tags are held already.
+async fn pay(l2: &L2) {
+    let mut owed = l2.outbox.take().into_iter();
+    while let Some(one) = owed.next() {
+        if l2.issue(one).await.is_err() {
+            // It is owed again; the others would fail as well.
+            owed.by_ref().for_each(|one| l2.owe(one));
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The tier that processes share, as the other tiers use it: bounded in time and number, and never trusted.
+
+use super::breaker::{Breaker, BreakerState};
+use super::coherence::{Mirror, Outbox, Owed, Tag};
+use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, TagName};
+use crate::clock::{Clock, Instant};
+use crate::config::{Flags, Settings};
+use crate::observe::Observe;
+use crate::observe::stats::{Feature, LookupResult, RejectReason, StoreResult, Tier};
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+/// The shared tier of one store.
+pub(crate) struct L2 {
+    pub(super) remote: Arc<dyn Remote>,
+    pub(super) mirror: Arc<Mirror>,
+    /// Of look-ups and fills.
+    pub(super) data: Breaker,
+    /// Of polls and invalidations.
+    pub(super) control: Breaker,
+    /// Whether the server was last seen to take writes: one that does not may be cut off from those who invalidate.
+    pub(super) takes_writes: AtomicBool,
+    pub(super) outbox: Outbox,
+    /// Wakes the poll.
+    pub(super) wake: Arc<Notify>,
+    /// Entries on their way.
+    writes: AtomicU64,
+    pub(super) settings: Settings,
+    flags: Flags,
+    pub(super) observe: Observe,
+    pub(super) clock: Clock,
+}
+
+impl fmt::Debug for L2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("L2").field("remote", &self.remote).field("mirror", &self.mirror).finish_non_exhaustive()
+    }
+}
+
+/// What a look into the shared tier came to.
+pub(crate) enum Shared {
+    /// An entry that is proven valid.
+    Found(Box<Entered>),
+    /// Nothing that may be used, and the stamp for what is fetched instead.
+    Missed(Receipt),
+    /// No answer: nothing can be stored there either.
+    Silent,
+}
+
+/// An entry of the shared tier.
+pub(crate) struct Entered {
+    pub(crate) payload: Bytes,
+    pub(crate) tags: Vec<Tag>,
+    /// Up to here no tag of it was invalidated, other than softly if it is `expired`.
+    pub(crate) stamp: Receipt,
+    /// The stamp for what is fetched now.
+    pub(crate) now: Receipt,
+    /// How long it has been there.
+    pub(crate) resident: Duration,
+    pub(crate) expired: bool,
+}
+
+/// An entry for the shared tier.
+pub(crate) struct Leaving {
+    pub(crate) key: Arc<[u8]>,
+    pub(crate) payload: Bytes,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) stamp: Receipt,
+    pub(crate) life: Duration,
+}
+
+/// What an entry is not served for.
+type Verdict<T> = Result<T, RejectReason>;
+
+impl L2 {
+    pub(super) fn new(
+        remote: Arc<dyn Remote>,
+        mirror: Arc<Mirror>,
+        settings: Settings,
+        (observe, clock): (Observe, Clock),
+    ) -> Self {
+        Self {
+            remote,
+            mirror,
+            data: Breaker::new(Duration::from_secs(10)),
+            control: Breaker::new(Duration::from_secs(1)),
+            takes_writes: AtomicBool::new(true),
+            outbox: Outbox::default(),
+            wake: Arc::default(),
+            writes: AtomicU64::new(0),
+            flags: settings.flags(),
+            settings,
+            observe,
+            clock,
+        }
+    }
+
+    fn is_asked(&self, now: Instant) -> bool {
+        self.flags.is_on(Feature::L2) && self.takes_writes.load(Ordering::Relaxed) && self.data.allows(now)
+    }
+
+    /// Looks for an entry, of which `tags` are known to be carried.
+    pub(crate) async fn lookup(&self, key: &[u8], tags: &[Tag]) -> Shared {
+        let Some(epoch) = self.mirror.epoch().filter(|_| self.is_asked(self.clock.now())) else {
+            self.observe.lookup(Tier::L2, LookupResult::Skipped);
+            return Shared::Silent;
+        };
+        let names = names(tags);
+        let found = match self.remote.lookup(&epoch, key, &names).await {
+            Ok(looked) => self.judge(&epoch, key, &names, looked).await,
+            Err(fault) => Err(fault),
+        };
+        match found {
+            Ok(shared) => {
+                self.data.succeeded();
+                shared
+            }
+            Err(fault) => {
+                self.fault(fault);
+                let result = if fault == Fault::Timeout { LookupResult::Timeout } else { LookupResult::Error };
+                self.observe.lookup(Tier::L2, result);
+                Shared::Silent
+            }
+        }
+    }
+
+    fn fault(&self, fault: Fault) {
+        self.data.failed(self.clock.now());
+        if matches!(fault, Fault::ReadOnly) {
+            self.takes_writes.store(false, Ordering::Relaxed);
+            self.wake.notify_one();
+        }
+    }
+
+    async fn judge(&self, epoch: &Epoch, key: &[u8], names: &[TagName], looked: Looked) -> Result<Shared, Fault> {
+        let Some(positions) = looked.positions else {
+            // What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the same.
+            self.wake.notify_one();
+            self.observe.lookup(Tier::L2, LookupResult::Rejected);
+            self.observe.rejected(Tier::L2, RejectReason::Epoch);
+            return self.remote.current().await.map(Shared::Missed);
+        };
+        let stamp = Receipt { epoch: epoch.clone(), position: positions.position };
+        let Some((bytes, left)) = looked.entry else {
+            self.observe.lookup(Tier::L2, LookupResult::Miss);
+            return Ok(Shared::Missed(stamp));
+        };
+        let verdict = match self.remote.decode(key, bytes) {
+            Ok(envelope) => self.check(&stamp, names, &positions, envelope, left).await?,
+            Err(reason) => Err(reason),
+        };
+        Ok(match verdict {
+            Ok(entered) => Shared::Found(Box::new(entered)),
+            Err(reason) => {
+                self.observe.lookup(Tier::L2, LookupResult::Rejected);
+                self.observe.rejected(Tier::L2, reason);
+                Shared::Missed(stamp)
+            }
+        })
+    }
+
+    /// Whether an entry survives what was invalidated since its stamp.
+    async fn check(
+        &self,
+        now: &Receipt,
+        names: &[TagName],
+        positions: &Positions,
+        envelope: Envelope,
+        left: Duration,
+    ) -> Result<Verdict<Entered>, Fault> {
+        let mut expired = match survives(&envelope, now, positions) {
+            Ok(expired) => expired,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let others: Vec<TagName> = envelope.tags.iter().filter(|tag| !names.contains(tag)).copied().collect();
+        if !others.is_empty() {
+            let Some(positions) = self.remote.positions(&now.epoch, &others).await? else {
+                return Ok(Err(RejectReason::Epoch));
+            };
+            match survives(&envelope, now, &positions) {
+                Ok(also) => expired |= also,
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        let stamp =
+            if expired { Receipt { epoch: now.epoch.clone(), position: envelope.position } } else { now.clone() };
+        let whole = Duration::from_millis(envelope.fresh_ms.saturating_add(envelope.stale_ms));
+        Ok(Ok(Entered {
+            payload: envelope.payload,
+            tags: envelope.tags.into_iter().map(Tag::named).collect(),
+            stamp,
+            now: now.clone(),
+            resident: whole.saturating_sub(left),
+            expired,
+        }))
+    }
+
+    /// Sends an entry, in the background: nobody waits for it, and one too many is not sent.
+    pub(crate) fn store(self: &Arc<Self>, leaving: Leaving) {
+        let limit = self.settings.l2_writes();
+        let more = |writes| (writes < limit).then_some(writes + 1);
+        let (Ok(runtime), true) = (Handle::try_current(), self.flags.is_on(Feature::L2)) else {
+            return self.observe.stored(Tier::L2, StoreResult::Skipped);
+        };
+        if !self.takes_writes.load(Ordering::Relaxed) || self.data.state() != BreakerState::Closed {
+            return self.observe.stored(Tier::L2, StoreResult::Skipped);
+        }
+        if self.writes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            return self.observe.stored(Tier::L2, StoreResult::Dropped);
+        }
+        let this = Arc::clone(self);
+        // Detached on purpose: it has a time limit, and ends with the runtime.
+        drop(runtime.spawn(async move {
+            let result = this.send(leaving).await;
+            this.observe.stored(Tier::L2, result);
+            this.writes.fetch_sub(1, Ordering::Relaxed);
+        }));
+    }
+
+    async fn send(&self, leaving: Leaving) -> StoreResult {
+        let Leaving { key, payload, tags, stamp, life } = leaving;
+        let life = life.min(self.settings.l2_ttl());
+        let envelope = Envelope {
+            epoch: stamp.epoch,
+            position: stamp.position,
+            tags: tags.iter().map(|tag| tag.name()).collect(),
+            fresh_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX),
+            stale_ms: 0,
+            delta_ms: 0,
+            payload,
+        };
+        let Some(value) = self.remote.encode(&key, &envelope) else {
+            return StoreResult::TooLarge;
+        };
+        match self.remote.store(&key, value, life).await {
+            Ok(()) => StoreResult::Ok,
+            Err(fault) => {
+                self.fault(fault);
+                match fault {
+                    Fault::Timeout => StoreResult::Timeout,
+                    Fault::Oom | Fault::ReadOnly => StoreResult::Rejected,
+                    _ => StoreResult::Error,
+                }
+            }
+        }
+    }
+
+    /// Invalidates in all processes. Until it is known to be in effect, this one serves nothing that carries `tags`.
+    ///
+    /// # Errors
+    ///
+    /// If the server did not confirm it. It is tried again until it does.
+    pub(crate) async fn invalidate(self: &Arc<Self>, tags: Vec<Tag>, soft: bool) -> Result<Receipt, Fault> {
+        let (owed, this) = (self.hold(tags, soft), Arc::clone(self));
+        // In a task of its own: a caller that leaves does not leave the tags held for nothing.
+        let issued = tokio::spawn(async move { this.issue(owed).await });
+        issued.await.unwrap_or(Err(Fault::Other))
+    }
+
+    /// As [`invalidate`](Self::invalidate), without waiting for it.
+    pub(crate) fn invalidate_soon(self: &Arc<Self>, tags: Vec<Tag>, soft: bool) {
+        let (owed, this) = (self.hold(tags, soft), Arc::clone(self));
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move { drop(this.issue(owed).await) })),
+            Err(_) => self.owe(owed),
+        }
+    }
+
+    pub(super) fn hold(&self, tags: Vec<Tag>, soft: bool) -> Owed {
+        self.mirror.hold(&tags);
+        Owed { tags, soft, since: self.clock.now() }
+    }
+
+    /// Invalidates tags that are held already.
+    pub(super) async fn issue(&self, owed: Owed) -> Result<Receipt, Fault> {
+        let markers: Vec<Marker> = owed.tags.iter().map(|tag| Marker { tag: tag.name(), soft: owed.soft }).collect();
+        let mut issued = self.remote.invalidate(&markers).await;
+        if issued.is_err() {
+            // On another connection, for the first may be broken; twice is not too often.
+            issued = self.remote.invalidate(&markers).await;
+        }
+        self.wake.notify_one();
+        match issued {
+            Ok(receipt) => {
+                self.control.succeeded();
+                self.mirror.release_at(receipt.clone(), &owed.tags);
+                self.outbox.acknowledged(receipt.clone(), owed);
+                Ok(receipt)
+            }
+            Err(fault) => {
+                self.control.failed(self.clock.now());
+                self.owe(owed);
+                Err(fault)
+            }
+        }
+    }
+
+    pub(super) fn owe(&self, owed: Owed) {
+        let tags = owed.tags.clone();
+        if self.outbox.owe(owed) {
+            return;
+        }
+        if !self.outbox.owes_everything() {
+            let everything = self.hold(vec![Tag::EVERYTHING], false);
+            self.outbox.owe(everything);
+        }
+        self.mirror.release(&tags);
+    }
+}
+
+/// Everything is carried by every entry without being written down.
+fn names(tags: &[Tag]) -> Vec<TagName> {
+    std::iter::once(&Tag::EVERYTHING).chain(tags).map(|tag| tag.name()).collect()
+}
+
+/// Whether an entry is of the same epoch, remembered, and not invalidated hard; if so, whether softly.
+fn survives(envelope: &Envelope, now: &Receipt, positions: &Positions) -> Verdict<bool> {
+    if envelope.epoch != now.epoch {
+        return Err(RejectReason::Epoch);
+    }
+    if positions.floor > envelope.position {
+        return Err(RejectReason::Floor);
+    }
+    let later = |mark: &Mark| matches!(mark, Mark::At(at) if *at > envelope.position);
+    let hard = || positions.marks.iter().map(|(hard, _)| hard);
+    if hard().any(|mark| *mark == Mark::Held) {
+        return Err(RejectReason::Held);
+    }
+    if hard().any(later) {
+        return Err(RejectReason::Marker);
+    }
+    Ok(positions.marks.iter().any(|(_, soft)| later(soft)))
+}

@@ -1,0 +1,21 @@
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Something that tiers keep, and that processes can share.
+pub(crate) trait Value: Send + Sync + Sized + 'static {
+    /// As bytes for the shared tier, and how long they are of use there; `None` if it is for this process alone.
+    fn encode(&self) -> Option<(Bytes, Duration)>;
+
+    /// What [`encode`](Self::encode) made of it some time `ago`; `None` if it is not that. Takes slices, not copies, of
+    /// large parts.
+    fn decode(payload: &Bytes, ago: Duration) -> Option<Decoded<Self>>;
+}
+
+/// A value that another process has encoded.
+pub(crate) struct Decoded<V> {
+    pub(crate) value: V,
+    /// What it holds outside of itself.
+    pub(crate) bytes: usize,
+    /// After this time nothing can be done with it.
+    pub(crate) life: Duration,
+}
