@@ -41,6 +41,8 @@
 
 pub mod clock;
 pub mod config;
+#[cfg(feature = "test-util")]
+pub mod chaos;
 mod error;
 pub mod manual;
 mod observe;

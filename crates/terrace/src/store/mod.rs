@@ -9,7 +9,7 @@ mod l1;
 mod l2;
 mod purge;
 mod refresh;
-mod remote;
+pub(crate) mod remote;
 mod sync;
 mod tiers;
 mod unhashed;
@@ -88,6 +88,12 @@ impl Store {
         Self::with_clock(config, clock.clock())
     }
 
+    /// As [`with_fake_clock`](Self::with_fake_clock), with a tier that other stores share.
+    #[cfg(feature = "test-util")]
+    pub fn with_chaos(config: Config, clock: &crate::clock::FakeClock, chaos: &crate::chaos::Chaos) -> Self {
+        Self::with_remote(config, Arc::new(chaos.clone()), clock.clock())
+    }
+
     fn with_clock(config: Config, clock: Clock) -> Self {
         let observe = Observe::new(clock.clone(), &config);
         let settings = Settings::new(&config, observe.clone());
@@ -96,6 +102,7 @@ impl Store {
     }
 
     /// A store whose entries and invalidations processes share.
+    #[cfg(feature = "test-util")]
     fn with_remote(config: Config, remote: Arc<dyn Remote>, clock: Clock) -> Self {
         let observe = Observe::new(clock.clone(), &config);
         let settings = Settings::new(&config, observe.clone());

@@ -259,6 +259,12 @@ impl<V: Value> Tiers<V> {
                     return Beyond::Missed(ticket);
                 };
                 let entry = self.admit(own, Fill { value, bytes, tags, life, namespace });
+                // An invalidation of this process may be on its way there.
+                if matches!(entry.standing(), Standing::Held | Standing::Dead) {
+                    self.observe().lookup(Tier::L2, LookupResult::Rejected);
+                    self.observe().rejected(Tier::L2, RejectReason::Held);
+                    return Beyond::Missed(ticket);
+                }
                 Beyond::Found(Found { entry, expired }, ticket)
             }
         }

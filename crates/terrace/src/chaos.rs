@@ -1,0 +1,223 @@
+//! A tier that processes share, without a server: for tests of what caches do when that tier fails.
+//!
+//! It keeps the same record of invalidations as Redis does, in this process, and several stores may share it as if each
+//! were a process of its own. What a test breaks stays broken until it mends it.
+
+use crate::clock::{Clock, FakeClock, Instant};
+use crate::observe::stats::RejectReason;
+use crate::store::remote::{
+    Envelope, Epoch, Fault, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, TagName,
+};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::future::{Future, pending, ready};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// A shared tier in memory. Clones are the same tier.
+#[derive(Clone, Debug)]
+pub struct Chaos {
+    record: Arc<Mutex<Record>>,
+    bell: Arc<Notify>,
+    clock: Clock,
+}
+
+/// How the tier fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Not at all.
+    #[default]
+    None,
+    /// Every call fails at once.
+    Refuses,
+    /// No call ever ends by itself.
+    Hangs,
+    /// Reads are answered, and writes are refused.
+    ReadOnly,
+}
+
+#[derive(Debug)]
+struct Record {
+    epoch: u64,
+    position: u64,
+    floor: u64,
+    marks: HashMap<Marker, Mark>,
+    entries: HashMap<Vec<u8>, (Bytes, Instant)>,
+    /// What [`Remote::encode`] was given; the bytes say where.
+    envelopes: Vec<Envelope>,
+    failure: Failure,
+    silent: bool,
+    lookups: u64,
+}
+
+impl Chaos {
+    /// An empty tier whose time is that of `clock`.
+    pub fn new(clock: &FakeClock) -> Self {
+        let record = Record {
+            epoch: 1,
+            position: 0,
+            floor: 0,
+            marks: HashMap::new(),
+            entries: HashMap::new(),
+            envelopes: Vec::new(),
+            failure: Failure::None,
+            silent: false,
+            lookups: 0,
+        };
+        Self { record: Arc::new(Mutex::new(record)), bell: Arc::default(), clock: clock.clock() }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it fails like this.
+    pub fn fails(&self, failure: Failure) {
+        self.record().failure = failure;
+    }
+
+    /// Whether messages about invalidations are lost.
+    pub fn is_silent(&self, silent: bool) {
+        self.record().silent = silent;
+    }
+
+    /// Loses everything: the server restarted without data.
+    pub fn restarts(&self) {
+        let mut record = self.record();
+        record.epoch += 1;
+        (record.position, record.floor) = (0, 0);
+        record.marks.clear();
+        record.entries.clear();
+    }
+
+    /// The server restarted, or another took its place, and has data of some time ago: the invalidations since then are
+    /// lost.
+    pub fn restarts_with_entries(&self) {
+        let mut record = self.record();
+        record.epoch += 1;
+        record.marks.clear();
+    }
+
+    /// How many times it was asked for an entry.
+    pub fn lookups(&self) -> u64 {
+        self.record().lookups
+    }
+
+    /// How many entries it has.
+    pub fn entries(&self) -> usize {
+        self.record().entries.len()
+    }
+
+    /// Replaces what is kept under every key with bytes that are no entry.
+    pub fn corrupts(&self) {
+        self.record().entries.values_mut().for_each(|(bytes, _)| *bytes = Bytes::from_static(b"corrupt"));
+    }
+
+    /// Answers, as far as the failure lets it.
+    fn answer<T: Send + 'static>(&self, writes: bool, work: impl FnOnce(&mut Record) -> T) -> Reply<'static, T> {
+        let mut record = self.record();
+        match record.failure {
+            Failure::Hangs => Box::pin(async {
+                // As a connection does: the time limit is the caller's connection's.
+                tokio::time::sleep(BUDGET).await;
+                Err(Fault::Timeout)
+            }),
+            Failure::Refuses => Box::pin(ready(Err(Fault::Connect))),
+            Failure::ReadOnly if writes => Box::pin(ready(Err(Fault::ReadOnly))),
+            Failure::None | Failure::ReadOnly => Box::pin(ready(Ok(work(&mut record)))),
+        }
+    }
+}
+
+/// How long a call waits for a server that hangs.
+const BUDGET: Duration = Duration::from_millis(30);
+
+impl Record {
+    fn epoch(&self) -> Epoch {
+        Epoch::new(&self.epoch.to_be_bytes())
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt { epoch: self.epoch(), position: self.position }
+    }
+
+    fn positions(&self, epoch: &Epoch, tags: &[TagName]) -> Option<Positions> {
+        let mark = |tag, soft| self.marks.get(&Marker { tag, soft }).copied().unwrap_or(Mark::Unmarked);
+        let marks = tags.iter().map(|tag| (mark(*tag, false), mark(*tag, true))).collect();
+        (*epoch == self.epoch()).then_some(Positions { position: self.position, floor: self.floor, marks })
+    }
+}
+
+impl Remote for Chaos {
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, key: &'a [u8], tags: &'a [TagName]) -> Reply<'a, Looked> {
+        let now = self.clock.now();
+        self.answer(false, |record| {
+            record.lookups += 1;
+            let entry = record.entries.get(key).filter(|(_, until)| *until > now);
+            let entry = entry.map(|(value, until)| (value.clone(), until.duration_since(now)));
+            Looked { entry, positions: record.positions(epoch, tags) }
+        })
+    }
+
+    fn positions<'a>(&'a self, epoch: &'a Epoch, tags: &'a [TagName]) -> Reply<'a, Option<Positions>> {
+        self.answer(false, |record| record.positions(epoch, tags))
+    }
+
+    fn current(&self) -> Reply<'_, Receipt> {
+        self.answer(false, |record| record.receipt())
+    }
+
+    fn store<'a>(&'a self, key: &'a [u8], value: Bytes, life: Duration) -> Reply<'a, ()> {
+        let until = self.clock.now() + life;
+        self.answer(true, |record| {
+            record.entries.insert(key.to_vec(), (value, until));
+        })
+    }
+
+    fn invalidate<'a>(&'a self, tags: &'a [Marker]) -> Reply<'a, Receipt> {
+        let reply = self.answer(true, |record| {
+            record.position += 1;
+            let at = Mark::At(record.position);
+            record.marks.extend(tags.iter().map(|marker| (*marker, at)));
+            record.receipt()
+        });
+        if !self.record().silent {
+            self.bell.notify_waiters();
+        }
+        reply
+    }
+
+    fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled> {
+        self.answer(false, |record| {
+            if *epoch != record.epoch() {
+                return Polled::OtherEpoch;
+            }
+            let later = |mark: &Mark| matches!(mark, Mark::Held) || matches!(mark, Mark::At(at) if *at > since);
+            let marks = record.marks.iter().filter(|(_, mark)| later(mark)).map(|(marker, mark)| (*marker, *mark));
+            Polled::Changes { marks: marks.collect(), position: record.position, floor: record.floor }
+        })
+    }
+
+    fn probe(&self) -> Reply<'_, ()> {
+        self.answer(true, |_| ())
+    }
+
+    fn encode(&self, _: &[u8], envelope: &Envelope) -> Option<Bytes> {
+        let mut record = self.record();
+        record.envelopes.push(envelope.clone());
+        Some(Bytes::copy_from_slice(&(record.envelopes.len() - 1).to_be_bytes()))
+    }
+
+    fn decode(&self, _: &[u8], value: Bytes) -> Result<Envelope, RejectReason> {
+        let at = value.as_ref().try_into().map(usize::from_be_bytes);
+        let record = self.record();
+        at.ok().and_then(|at| record.envelopes.get(at).cloned()).ok_or(RejectReason::Schema)
+    }
+
+    fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        if self.record().silent { Box::pin(pending()) } else { Box::pin(self.bell.notified()) }
+    }
+}

@@ -1,0 +1,355 @@
+//! Processes that share a tier: each store here is one of them. The tier is one that a test breaks and mends.
+
+use http::Method;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+use terrace::chaos::{Chaos, Failure};
+use terrace::clock::FakeClock;
+use terrace::stats::{CacheStatus, Feature, RejectReason, Tier};
+use terrace::{Cache, CacheLayer, Config, Rules, Store};
+use terrace_tests::{Answer, Gate, Origin, ask, call, get, get_with, respond, spawn, text, until};
+use tower::Layer;
+
+const FRESH: (&str, &str) = ("cache-control", "max-age=600");
+
+/// Processes in front of one origin.
+struct Fleet {
+    clock: FakeClock,
+    chaos: Chaos,
+    stores: Vec<Store>,
+    services: Vec<Cache<Origin>>,
+    origin: Origin,
+}
+
+impl Fleet {
+    /// Starts so many, and waits until they follow the shared record.
+    async fn of(size: usize, origin: Origin) -> Self {
+        Self::with(size, Rules::new(), origin).await
+    }
+
+    async fn with(size: usize, rules: Rules, origin: Origin) -> Self {
+        let clock = FakeClock::new();
+        // Not at the beginning of time.
+        clock.advance(Duration::from_secs(1000));
+        let chaos = Chaos::new(&clock);
+        let store = |_| Store::with_chaos(Config::default(), &clock, &chaos);
+        let stores: Vec<Store> = (0..size).map(store).collect();
+        let layer = |store: &Store| CacheLayer::new(store.clone()).rules(rules.clone()).layer(origin.clone());
+        let services = stores.iter().map(layer).collect();
+        let fleet = Self { clock, chaos, stores, services, origin };
+        fleet.pass(Duration::from_millis(100)).await;
+        fleet
+    }
+
+    /// Lets time pass, for the clocks and for the timers.
+    async fn pass(&self, time: Duration) {
+        const STEP: Duration = Duration::from_millis(5);
+        for _ in 0..time.as_millis() / STEP.as_millis() {
+            self.clock.advance(STEP);
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
+    async fn get(&self, process: usize, uri: &str) -> Answer {
+        let answer = call(&self.services[process], get(uri)).await;
+        // For what is left to the background.
+        self.pass(Duration::from_millis(5)).await;
+        answer
+    }
+}
+
+/// An origin whose content is the number of its changes, and that knows what it has told.
+fn changing(fields: &'static [(&'static str, &'static str)]) -> (Arc<AtomicU64>, Origin) {
+    let version = Arc::new(AtomicU64::new(1));
+    let told = Arc::clone(&version);
+    (version, Origin::answering(move |_| text(fields, told.load(SeqCst).to_string())))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_process_fetched_answers_in_all() {
+    let fleet = Fleet::of(3, Origin::counting(&[FRESH])).await;
+    let first = fleet.get(0, "/a?b=c").await;
+    fleet.clock.advance(Duration::from_secs(10));
+    fleet.pass(Duration::from_millis(500)).await;
+    for process in 1..3 {
+        let answer = fleet.get(process, "/a?b=c").await;
+        assert_eq!(answer.text(), first.text());
+        assert!(answer.is_hit() && answer.age() >= Some(10), "{answer:?}");
+        assert_eq!(fleet.stores[process].stats().requests(CacheStatus::L2CacheHit), 1);
+        // From memory now.
+        let lookups = fleet.chaos.lookups();
+        assert!(fleet.get(process, "/a?b=c").await.is_hit());
+        assert_eq!(fleet.chaos.lookups(), lookups);
+    }
+    assert_eq!(fleet.origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_reaches_every_process_at_once_with_messages_and_within_the_lag_without() {
+    for (silent, wait) in [(false, Duration::from_millis(15)), (true, Duration::from_secs(1))] {
+        let (version, origin) = changing(&[FRESH]);
+        let fleet = Fleet::of(2, origin).await;
+        for process in 0..2 {
+            assert_eq!(fleet.get(process, "/").await.text(), "1");
+        }
+        fleet.chaos.is_silent(silent);
+        version.store(2, SeqCst);
+        let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
+        assert_eq!(fleet.get(0, "/").await.text(), "2", "here at once");
+        fleet.pass(wait).await;
+        assert_eq!(fleet.get(1, "/").await.text(), "2", "silent: {silent}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_scope_of_a_purge_is_shared() {
+    const FIELDS: &[(&str, &str)] = &[FRESH, ("cache-tag", "blue, red")];
+    let (version, origin) = changing(FIELDS);
+    let fleet = Fleet::of(2, origin).await;
+    for scope in 0..5 {
+        let old = version.load(SeqCst).to_string();
+        for process in 0..2 {
+            assert_eq!(fleet.get(process, "/a/b?c=d").await.text(), old);
+        }
+        version.fetch_add(1, SeqCst);
+        let store = &fleet.stores[0];
+        let purge = match scope {
+            0 => store.purge_url("/a/b?c=d"),
+            1 => store.purge_tag("red"),
+            2 => store.purge_prefix("/a"),
+            3 => store.purge_all(),
+            _ => store.purge_tag("red").soft(),
+        };
+        let _receipt = purge.await.unwrap();
+        fleet.pass(Duration::from_millis(50)).await;
+        assert_ne!(fleet.get(1, "/a/b?c=d").await.text(), old, "scope {scope}");
+        fleet.pass(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_fetched_before_an_invalidation_is_never_found_after_it() {
+    let (gate, version) = (Gate::default(), Arc::new(AtomicU64::new(1)));
+    let told = Arc::clone(&version);
+    // It reads before it waits, as a slow database does.
+    let origin = {
+        let gate = gate.clone();
+        Origin::new(move |_| {
+            let (gate, read) = (gate.clone(), told.load(SeqCst));
+            async move {
+                gate.pass().await;
+                Ok(text(&[FRESH], read.to_string()))
+            }
+        })
+    };
+    let fleet = Fleet::of(2, origin).await;
+    let slow = spawn(&fleet.services[0], get("/"));
+    until("the fetch is under way", || gate.arrived() == 1).await;
+    version.store(2, SeqCst);
+    let _receipt = fleet.stores[1].purge_url("/").await.unwrap();
+    gate.open();
+    assert_eq!(slow.await.unwrap().text(), "1");
+    fleet.pass(Duration::from_millis(20)).await;
+    for process in 0..2 {
+        assert_eq!(fleet.get(process, "/").await.text(), "2");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsafe_request_invalidates_in_all_processes() {
+    let version = Arc::new(AtomicU64::new(1));
+    let told = Arc::clone(&version);
+    let origin = Origin::answering(move |request| {
+        if request.method == Method::POST {
+            told.fetch_add(1, SeqCst);
+        }
+        text(&[FRESH], told.load(SeqCst).to_string())
+    });
+    let fleet = Fleet::of(2, origin).await;
+    for process in 0..2 {
+        assert_eq!(fleet.get(process, "/").await.text(), "1");
+    }
+    call(&fleet.services[0], ask(Method::POST, "/", &[])).await;
+    assert_eq!(call(&fleet.services[0], get("/")).await.text(), "2", "here at once");
+    fleet.pass(Duration::from_millis(20)).await;
+    assert_eq!(fleet.get(1, "/").await.text(), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_believed_as_long_as_it_is_proven_and_a_short_time_more_if_nobody_can_be_asked() {
+    for failure in [Failure::Refuses, Failure::Hangs] {
+        let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
+        let first = fleet.get(0, "/").await;
+        fleet.chaos.fails(failure);
+        fleet.pass(Duration::from_millis(500)).await;
+        let proven = fleet.get(0, "/").await;
+        assert!(proven.is_hit() && !proven.field("cache-status").contains("unproven"), "{proven:?}");
+        fleet.pass(Duration::from_secs(2)).await;
+        let recent = fleet.get(0, "/").await;
+        assert_eq!(recent.text(), first.text());
+        assert!(recent.is_hit() && recent.field("cache-status").contains("detail=unproven"), "{recent:?}");
+        fleet.pass(Duration::from_secs(30)).await;
+        let fetched = fleet.get(0, "/").await;
+        assert_ne!(fetched.text(), first.text(), "{failure:?}");
+        // What is fetched now is as good as a proof for as long.
+        assert_eq!(fleet.get(0, "/").await.text(), fetched.text());
+        // And what was stored before is believed again once it is proven.
+        fleet.chaos.fails(Failure::None);
+        fleet.pass(Duration::from_secs(3)).await;
+        let again = fleet.get(0, "/").await;
+        assert!(again.is_hit() && !again.field("cache-status").contains("unproven"), "{again:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_lost_invalidations_is_not_believed() {
+    let (version, origin) = changing(&[FRESH]);
+    let fleet = Fleet::of(2, origin).await;
+    assert_eq!(fleet.get(0, "/").await.text(), "1");
+    version.store(2, SeqCst);
+    let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
+    // Its entries are there, and the invalidation is not.
+    fleet.chaos.restarts_with_entries();
+    assert_eq!(fleet.get(1, "/").await.text(), "2", "before it is known that the epoch changed");
+    fleet.pass(Duration::from_secs(1)).await;
+    for process in 0..2 {
+        assert_eq!(fleet.get(process, "/").await.text(), "2");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_everything_goes_on_with_an_empty_cache() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    let first = fleet.get(0, "/").await;
+    fleet.chaos.restarts();
+    fleet.pass(Duration::from_secs(1)).await;
+    let second = fleet.get(0, "/").await;
+    assert_ne!(second.text(), first.text());
+    fleet.pass(Duration::from_secs(1)).await;
+    assert_eq!(fleet.get(1, "/").await.text(), second.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_that_is_not_confirmed_is_an_error_holds_here_and_is_repeated() {
+    let (version, origin) = changing(&[FRESH]);
+    let fleet = Fleet::of(2, origin).await;
+    for process in 0..2 {
+        assert_eq!(fleet.get(process, "/").await.text(), "1");
+    }
+    fleet.chaos.fails(Failure::Refuses);
+    version.store(2, SeqCst);
+    let error = fleet.stores[0].purge_url("/").await.unwrap_err();
+    assert!(error.is_unconfirmed() && error.to_string().contains("Redis"), "{error}");
+    assert_eq!(fleet.get(0, "/").await.text(), "2", "this process knows");
+    fleet.chaos.fails(Failure::None);
+    fleet.pass(Duration::from_secs(3)).await;
+    assert_eq!(fleet.get(1, "/").await.text(), "2", "and has told the others");
+    // Nothing is held any more.
+    fleet.get(0, "/").await;
+    let lookups = fleet.chaos.lookups();
+    assert!(fleet.get(0, "/").await.is_hit());
+    assert_eq!(fleet.chaos.lookups(), lookups);
+}
+
+#[tokio::test(start_paused = true)]
+async fn variants_are_shared() {
+    let origin = Origin::answering(|request| {
+        let language = request.headers.get("accept-language").cloned().unwrap();
+        text(&[FRESH, ("vary", "accept-language")], language.as_bytes().to_vec())
+    });
+    let fleet = Fleet::of(2, origin).await;
+    for (process, language) in [(0, "de"), (0, "fr"), (1, "fr"), (1, "de"), (1, "fr")] {
+        let answer = call(&fleet.services[process], get_with("/", &[("accept-language", language)])).await;
+        assert_eq!(answer.text(), language);
+        fleet.pass(Duration::from_millis(5)).await;
+    }
+    assert_eq!(fleet.origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_a_miss_and_is_overwritten() {
+    let fleet = Fleet::of(3, Origin::counting(&[FRESH])).await;
+    fleet.get(0, "/").await;
+    fleet.chaos.corrupts();
+    let second = fleet.get(1, "/").await;
+    assert_eq!(fleet.origin.calls(), 2);
+    assert_eq!(fleet.stores[1].stats().rejected(Tier::L2, RejectReason::Schema), 1);
+    assert_eq!(fleet.get(2, "/").await.text(), second.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_requests_for_what_is_not_in_memory_ask_once() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.get(0, "/").await;
+    let lookups = fleet.chaos.lookups();
+    let tasks: Vec<_> = (0..100).map(|_| spawn(&fleet.services[1], get("/"))).collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().text(), "1");
+    }
+    assert_eq!((fleet.origin.calls(), fleet.chaos.lookups()), (1, lookups + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn switched_off_it_is_neither_read_nor_filled_and_invalidations_go_on() {
+    let (version, origin) = changing(&[FRESH]);
+    let fleet = Fleet::of(2, origin).await;
+    assert_eq!(fleet.get(1, "/").await.text(), "1");
+    fleet.stores[0].flags().set(Feature::L2, false);
+    let (lookups, entries) = (fleet.chaos.lookups(), fleet.chaos.entries());
+    fleet.get(0, "/").await;
+    fleet.get(0, "/other").await;
+    assert_eq!((fleet.chaos.lookups(), fleet.chaos.entries()), (lookups, entries));
+    version.store(2, SeqCst);
+    let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
+    fleet.pass(Duration::from_millis(20)).await;
+    assert_eq!(fleet.get(1, "/").await.text(), "2");
+    fleet.stores[0].flags().set(Feature::L2, true);
+    assert!(fleet.get(0, "/").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_no_writes_is_not_read_either() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.get(0, "/").await;
+    fleet.chaos.fails(Failure::ReadOnly);
+    fleet.pass(Duration::from_secs(2)).await;
+    let lookups = fleet.chaos.lookups();
+    assert_eq!(fleet.get(1, "/").await.text(), "2", "it may be cut off from those who invalidate");
+    assert_eq!(fleet.chaos.lookups(), lookups);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_in_the_shared_tier_is_revalidated() {
+    let origin = Origin::answering(|request| {
+        let fields = [("cache-control", "max-age=10"), ("etag", "\"1\"")];
+        if request.headers.contains_key("if-none-match") {
+            respond(304, &fields, terrace_tests::empty())
+        } else {
+            text(&fields, "content")
+        }
+    });
+    let fleet = Fleet::of(2, origin).await;
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_secs(11)).await;
+    let answer = fleet.get(1, "/").await;
+    assert_eq!(answer.text(), "content");
+    assert!(answer.field("cache-status").contains("fwd-status=304"), "{answer:?}");
+    // And all have it again.
+    assert!(fleet.get(0, "/").await.is_hit());
+    assert_eq!(fleet.origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_hangs_delays_a_request_no_longer_than_its_budget_and_soon_not_at_all() {
+    let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
+    fleet.chaos.fails(Failure::Hangs);
+    for number in 0..20 {
+        let started = tokio::time::Instant::now();
+        call(&fleet.services[0], get(&format!("/{number}"))).await;
+        let took = started.elapsed();
+        assert!(took <= Duration::from_millis(35), "request {number} took {took:?}");
+        assert!(number < 8 || took < Duration::from_millis(1), "request {number} took {took:?}");
+    }
+    assert_eq!(fleet.origin.calls(), 20);
+}
