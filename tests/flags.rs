@@ -267,6 +267,9 @@ async fn every_setting_that_may_be_changed_has_an_effect_while_running() {
 fn every_setting_of_the_table_has_a_test_of_its_effect() {
     // These two are tested below: their effect is not on requests.
     let mut tested = vec!["CACHE_METRICS_ENABLED", "CACHE_LOG_HITS"];
+    // These in `shared.rs`: they need a tier that processes share.
+    tested.extend(["CACHE_L2_ENABLED", "CACHE_L1_MAX_LAG", "CACHE_POLL_INTERVAL", "CACHE_L1_DEGRADED_MAX"]);
+    tested.extend(["CACHE_L2_TTL", "CACHE_L2_WRITES"]);
     tested.extend(cases().iter().map(|case| case.name));
     let table = Config::table();
     let names = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next());

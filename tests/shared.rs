@@ -1,13 +1,15 @@
 //! Processes that share a tier: each store here is one of them. The tier is one that a test breaks and mends.
 
 use http::Method;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use terrace::chaos::{Chaos, Failure};
 use terrace::clock::FakeClock;
 use terrace::stats::{CacheStatus, Feature, RejectReason, Tier};
-use terrace::{Cache, CacheLayer, Config, Rules, Store};
+use terrace::{Cache, CacheLayer, Config, Store};
 use terrace_tests::{Answer, Gate, Origin, ask, call, get, get_with, respond, spawn, text, until};
 use tower::Layer;
 
@@ -25,17 +27,17 @@ struct Fleet {
 impl Fleet {
     /// Starts so many, and waits until they follow the shared record.
     async fn of(size: usize, origin: Origin) -> Self {
-        Self::with(size, Rules::new(), origin).await
+        Self::with(size, Config::default(), origin).await
     }
 
-    async fn with(size: usize, rules: Rules, origin: Origin) -> Self {
+    async fn with(size: usize, config: Config, origin: Origin) -> Self {
         let clock = FakeClock::new();
         // Not at the beginning of time.
         clock.advance(Duration::from_secs(1000));
         let chaos = Chaos::new(&clock);
-        let store = |_| Store::with_chaos(Config::default(), &clock, &chaos);
+        let store = |_| Store::with_chaos(config.clone(), &clock, &chaos);
         let stores: Vec<Store> = (0..size).map(store).collect();
-        let layer = |store: &Store| CacheLayer::new(store.clone()).rules(rules.clone()).layer(origin.clone());
+        let layer = |store: &Store| CacheLayer::new(store.clone()).layer(origin.clone());
         let services = stores.iter().map(layer).collect();
         let fleet = Self { clock, chaos, stores, services, origin };
         fleet.pass(Duration::from_millis(100)).await;
@@ -352,4 +354,75 @@ async fn a_tier_that_hangs_delays_a_request_no_longer_than_its_budget_and_soon_n
         assert!(number < 8 || took < Duration::from_millis(1), "request {number} took {took:?}");
     }
     assert_eq!(fleet.origin.calls(), 20);
+}
+
+/// Whether a fleet of two, in which each process has asked once, behaves as if a setting had the value.
+type Effect = for<'a> fn(&'a Fleet) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
+
+const SETTINGS: [(&str, &str, Effect); 6] = [
+    ("CACHE_L2_ENABLED", "off", |it| {
+        Box::pin(async {
+            let before = it.chaos.lookups();
+            it.get(0, "/new").await;
+            it.chaos.lookups() == before
+        })
+    }),
+    ("CACHE_L1_MAX_LAG", "5m", |it| {
+        Box::pin(async {
+            it.chaos.fails(Failure::Refuses);
+            it.pass(Duration::from_secs(3)).await;
+            !it.get(0, "/").await.field("cache-status").contains("unproven")
+        })
+    }),
+    // With the doorbell mute, and a lag that is not in the way.
+    ("CACHE_POLL_INTERVAL", "1m", |it| {
+        Box::pin(async {
+            it.chaos.is_silent(true);
+            it.stores[1].settings().set("CACHE_L1_MAX_LAG", "5m").unwrap();
+            it.pass(Duration::from_secs(1)).await;
+            let _receipt = it.stores[0].purge_all().await.unwrap();
+            it.pass(Duration::from_secs(1)).await;
+            it.get(1, "/").await.text() == "1"
+        })
+    }),
+    ("CACHE_L1_DEGRADED_MAX", "0", |it| {
+        Box::pin(async {
+            it.chaos.fails(Failure::Refuses);
+            it.pass(Duration::from_secs(2)).await;
+            it.get(0, "/").await.text() != "1"
+        })
+    }),
+    ("CACHE_L2_TTL", "1s", |it| {
+        Box::pin(async {
+            let first = it.get(0, "/new").await;
+            it.pass(Duration::from_secs(2)).await;
+            it.get(1, "/new").await.text() != first.text()
+        })
+    }),
+    ("CACHE_L2_WRITES", "0", |it| {
+        Box::pin(async {
+            let before = it.chaos.entries();
+            it.get(0, "/new").await;
+            it.chaos.entries() == before
+        })
+    }),
+];
+
+#[tokio::test(start_paused = true)]
+async fn every_setting_of_the_shared_tier_has_an_effect_at_the_start_and_while_running() {
+    for (name, value, shows) in SETTINGS {
+        for (at_start, running, expected) in [(false, false, false), (true, false, true), (false, true, true)] {
+            let vars = at_start.then_some((name, value));
+            let fleet = Fleet::with(2, Config::from_vars(vars).unwrap(), Origin::counting(&[FRESH])).await;
+            // What a setting does while it holds is not to be seen in what was stored before.
+            for process in 0..2 {
+                fleet.get(process, "/").await;
+            }
+            if running {
+                fleet.stores.iter().for_each(|store| store.settings().set(name, value).unwrap());
+                fleet.pass(Duration::from_millis(300)).await;
+            }
+            assert_eq!(shows(&fleet).await, expected, "{name}={value}, at start: {at_start}, running: {running}");
+        }
+    }
 }
