@@ -8,9 +8,10 @@ use proptest::sample::{Index, select};
 use sfv::FieldType as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use terrace_policy::{
-    Answer, CacheStatus, Demands, Exchange, Forward, Plan, Policy, Presented, RequestDirectives, ResponseDirectives,
-    Storable, StoredResponse, Timing, Unstorable, Vary, answer, content_language, format_date, freshen, invalidates,
-    is_safe, parse_date, plan, preferred_language, selecting_values, selecting_values_in, storable, unsatisfied_range,
+    Answer, CacheStatus, Demands, Exchange, Facts, Forward, Plan, Policy, Presented, RequestDirectives,
+    ResponseDirectives, Storable, StoredResponse, Timing, Unstorable, Vary, answer, content_language, format_date,
+    freshen, invalidates, is_safe, parse_date, plan, preferred_language, selecting_values, selecting_values_in,
+    storable, unsatisfied_range,
 };
 
 /// The fields that some rule reads.
@@ -271,6 +272,43 @@ proptest! {
                 let _ = CacheStatus::hit(freshness.remaining(resident), freshness.staleness(resident)).to_value();
             }
         }
+    }
+
+    /// Facts that were read somewhere else later decide as if they had been kept here.
+    #[test]
+    fn facts_survive_as_bytes_and_age(trip in storable_trip(), policy in policy(), ago in duration(), len in 0..100_u64) {
+        let Ok(judged) = storable(&trip.exchange(), &policy) else { return Ok(()) };
+        let Ok(stored) = judged.received(len) else { return Ok(()) };
+        let (facts, headers) = stored.clone().into_parts();
+        let mut bytes = Vec::new();
+        facts.encode(&mut bytes);
+        let bytes: [u8; Facts::ENCODED_LEN] = bytes.try_into().unwrap();
+        let read = Facts::decode(&bytes, ago).unwrap();
+        prop_assert_eq!(read.complete_len(), facts.complete_len());
+        prop_assert_eq!(read.freshness().is_fresh(Duration::ZERO), facts.freshness().is_fresh(ago));
+        let there = StoredResponse::from_parts(Facts::decode(&bytes, Duration::ZERO).unwrap(), headers);
+        prop_assert_eq!(format!("{there:?}"), format!("{stored:?}"));
+    }
+
+    #[test]
+    fn whatever_bytes_are_taken_for_facts_nothing_panics(
+        front in any::<[u8; 32]>(), back in any::<[u8; 32]>(), status in 100..=999_u16, ago in duration(), policy in policy(),
+    ) {
+        let mut bytes = [0; Facts::ENCODED_LEN];
+        bytes[2..34].copy_from_slice(&front);
+        let at = bytes.len() - back.len();
+        bytes[at..].copy_from_slice(&back);
+        bytes[..2].copy_from_slice(&status.to_be_bytes());
+        // Which mean something, so that more is read than the first of them.
+        for at in 30..34 {
+            bytes[at] %= 8;
+        }
+        let Some(facts) = Facts::decode(&bytes, ago) else { return Ok(()) };
+        let stored = StoredResponse::from_parts(facts, HeaderMap::new());
+        let mut request = HeaderMap::new();
+        request.insert("range", HeaderValue::from_static("bytes=0-1,-5"));
+        let _ = plan(&stored, &presented(&Method::GET, &request, ago), &policy);
+        let _ = (stored.combine(&stored), stored.representation_len());
     }
 
     /// Whatever stands around it, in whatever case, on whatever line.

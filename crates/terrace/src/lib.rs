@@ -39,10 +39,10 @@
 //! The [`manual`] tells what happens to a request, what happens when something fails, and why every default is what it is. The rules
 //! themselves are a crate of their own, `terrace-policy`.
 
-pub mod clock;
-pub mod config;
 #[cfg(feature = "test-util")]
 pub mod chaos;
+pub mod clock;
+pub mod config;
 mod error;
 pub mod manual;
 mod observe;

@@ -415,6 +415,120 @@ mod tests {
     }
 }
 
+#[cfg(all(test, not(terrace_loom)))]
+mod following {
+    use super::*;
+    use crate::store::remote::TagName;
+
+    const LAG: Duration = Duration::from_secs(1);
+
+    fn at(milliseconds: u64) -> Instant {
+        Instant::from_nanos(milliseconds * 1_000_000)
+    }
+
+    fn receipt(epoch: u8, position: u64) -> Receipt {
+        Receipt { epoch: Epoch::new(&[epoch]), position }
+    }
+
+    fn marker(mirror: &Mirror, name: &str) -> Marker {
+        Marker { tag: mirror.tags().name(name).name(), soft: false }
+    }
+
+    fn followed(epoch: u8, position: u64) -> Mirror {
+        let mirror = Mirror::shared();
+        mirror.adopt(receipt(epoch, position));
+        mirror.apply(&[], position, 0, at(1));
+        mirror
+    }
+
+    #[test]
+    fn a_proof_is_as_old_as_the_sending_of_the_poll() {
+        let mirror = followed(1, 5);
+        assert!(mirror.is_proven(at(1001), LAG) && !mirror.is_proven(at(1002), LAG));
+        assert!(!Mirror::shared().is_proven(at(0), LAG), "nothing was polled yet");
+        assert!(Mirror::alone().is_proven(at(u64::from(u32::MAX)), LAG));
+    }
+
+    #[test]
+    fn positions_of_another_epoch_come_after_all_of_those_before() {
+        let mirror = followed(1, 1000);
+        let tag = mirror.tags().name("a");
+        let old = mirror.position();
+        mirror.adopt(receipt(2, 3));
+        assert_eq!(mirror.standing(old, [tag].into_iter()), Standing::Dead);
+        assert!(!mirror.is_proven(at(2), LAG), "nothing of the new epoch was polled yet");
+        assert_eq!(mirror.local(&receipt(1, 1000)), None);
+        let new = mirror.local(&receipt(2, 3)).unwrap();
+        assert!(new > old);
+        assert_eq!(mirror.standing(new, [tag].into_iter()), Standing::Current);
+        assert_eq!(mirror.followed(), Some(receipt(2, 3)));
+        // What was read there before the epoch was followed here is of no known standing.
+        assert_eq!(mirror.standing(mirror.local(&receipt(2, 2)).unwrap(), [tag].into_iter()), Standing::Dead);
+    }
+
+    #[test]
+    fn a_poll_brings_what_others_invalidated_and_hold() {
+        let mirror = followed(1, 5);
+        let tags = ["invalidated", "held", "other"].map(|name| mirror.tags().name(name));
+        let [invalidated, held, _] = ["invalidated", "held", "other"].map(|name| marker(&mirror, name));
+        let before = mirror.position();
+        mirror.apply(&[(invalidated, Mark::At(6)), (held, Mark::Held)], 6, 0, at(2));
+        let standing = |tag: Tag| mirror.standing(before, [tag].into_iter());
+        assert_eq!(tags.map(standing), [Standing::Dead, Standing::Held, Standing::Current]);
+        mirror.apply(&[(held, Mark::At(7))], 7, 0, at(3));
+        assert!(!mirror.holds_any());
+        assert_eq!(standing(tags[1]), Standing::Dead, "every way out of a hold takes a new position");
+    }
+
+    #[test]
+    fn what_may_have_been_forgotten_between_two_polls_is_dead() {
+        let mirror = followed(1, 5);
+        let (tag, before) = (mirror.tags().name("a"), mirror.position());
+        mirror.apply(&[], 9, 5, at(2));
+        assert_eq!(mirror.standing(before, [tag].into_iter()), Standing::Current, "all up to 5 was known");
+        mirror.apply(&[], 20, 11, at(3));
+        assert_eq!(mirror.standing(before, [tag].into_iter()), Standing::Dead, "10 and 11 were not");
+        mirror.skip(30);
+        assert_eq!(mirror.standing(mirror.local(&receipt(1, 29)).unwrap(), [tag].into_iter()), Standing::Dead);
+        assert_eq!(mirror.standing(mirror.local(&receipt(1, 30)).unwrap(), [tag].into_iter()), Standing::Current);
+    }
+
+    #[test]
+    fn what_this_process_invalidates_is_held_until_the_mirror_knows() {
+        let mirror = followed(1, 5);
+        let (tag, other) = (mirror.tags().name("a"), mirror.tags().name("b"));
+        let standing = |tag: Tag| mirror.standing(mirror.position(), [tag].into_iter());
+        mirror.hold(&[tag]);
+        mirror.hold(&[tag]);
+        assert_eq!([tag, other].map(standing), [Standing::Held, Standing::Current]);
+        mirror.release_at(receipt(1, 6), &[tag]);
+        mirror.release_at(receipt(1, 7), &[tag]);
+        assert_eq!(standing(tag), Standing::Held, "6 and 7 are not known yet");
+        mirror.apply(&[(marker(&mirror, "a"), Mark::At(6))], 6, 0, at(2));
+        assert_eq!(standing(tag), Standing::Held, "7 is not");
+        mirror.apply(&[(marker(&mirror, "a"), Mark::At(7))], 7, 0, at(3));
+        assert_eq!(standing(tag), Standing::Current);
+        // Those of an epoch that is over are covered by the next.
+        mirror.hold(&[tag]);
+        mirror.release_at(receipt(1, 100), &[tag]);
+        assert_eq!(standing(tag), Standing::Held);
+        mirror.adopt(receipt(2, 0));
+        assert_eq!(standing(tag), Standing::Current);
+    }
+
+    #[test]
+    fn everything_is_held_with_the_tag_that_every_entry_carries() {
+        let mirror = followed(1, 5);
+        mirror.hold(&[Tag::EVERYTHING]);
+        assert_eq!(mirror.standing(mirror.position(), std::iter::empty()), Standing::Held);
+        let everything = Marker { tag: TagName([0; 16]), soft: false };
+        let before = mirror.position();
+        mirror.release(&[Tag::EVERYTHING]);
+        mirror.apply(&[(everything, Mark::At(6))], 6, 0, at(2));
+        assert_eq!(mirror.standing(before, std::iter::empty()), Standing::Dead);
+    }
+}
+
 #[cfg(all(test, terrace_loom))]
 mod loom_tests {
     use super::*;
