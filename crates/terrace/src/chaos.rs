@@ -6,7 +6,7 @@
 use crate::clock::{Clock, FakeClock, Instant};
 use crate::observe::stats::RejectReason;
 use crate::store::remote::{
-    Envelope, Epoch, Fault, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, TagName,
+    Envelope, Epoch, Fault, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
 };
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -46,6 +46,9 @@ struct Record {
     floor: u64,
     marks: HashMap<Marker, Mark>,
     entries: HashMap<Vec<u8>, (Bytes, Instant)>,
+    /// Open changes: what they hold, and until when.
+    changes: HashMap<String, (Vec<TagName>, Instant)>,
+    leases: HashMap<Vec<u8>, (String, Instant)>,
     /// What [`Remote::encode`] was given; the bytes say where.
     envelopes: Vec<Envelope>,
     failure: Failure,
@@ -62,6 +65,8 @@ impl Chaos {
             floor: 0,
             marks: HashMap::new(),
             entries: HashMap::new(),
+            changes: HashMap::new(),
+            leases: HashMap::new(),
             envelopes: Vec::new(),
             failure: Failure::None,
             silent: false,
@@ -116,6 +121,12 @@ impl Chaos {
         self.record().entries.values_mut().for_each(|(bytes, _)| *bytes = Bytes::from_static(b"corrupt"));
     }
 
+    fn rings(&self) {
+        if !self.record().silent {
+            self.bell.notify_waiters();
+        }
+    }
+
     /// Answers, as far as the failure lets it.
     fn answer<T: Send + 'static>(&self, writes: bool, work: impl FnOnce(&mut Record) -> T) -> Reply<'static, T> {
         let mut record = self.record();
@@ -142,6 +153,25 @@ impl Record {
 
     fn receipt(&self) -> Receipt {
         Receipt { epoch: self.epoch(), position: self.position }
+    }
+
+    /// Gives these a new position, unless another change holds them.
+    fn let_go(&mut self, tags: &[TagName]) {
+        self.position += 1;
+        for tag in tags {
+            let held = self.changes.values().any(|(tags, _)| tags.contains(tag));
+            let mark = if held { Mark::Held } else { Mark::At(self.position) };
+            self.marks.insert(Marker { tag: *tag, soft: false }, mark);
+        }
+    }
+
+    /// Ends the changes whose time is over.
+    fn sweep(&mut self, now: Instant) {
+        let over = self.changes.extract_if(|_, (_, until)| *until < now);
+        let tags: Vec<TagName> = over.flat_map(|(_, (tags, _))| tags).collect();
+        if !tags.is_empty() {
+            self.let_go(&tags);
+        }
     }
 
     fn positions(&self, epoch: &Epoch, tags: &[TagName]) -> Option<Positions> {
@@ -181,17 +211,66 @@ impl Remote for Chaos {
         let reply = self.answer(true, |record| {
             record.position += 1;
             let at = Mark::At(record.position);
-            record.marks.extend(tags.iter().map(|marker| (*marker, at)));
+            for marker in tags {
+                let mark = record.marks.entry(*marker).or_insert(at);
+                // What is held stays held.
+                *mark = if *mark == Mark::Held { Mark::Held } else { at };
+            }
             record.receipt()
         });
-        if !self.record().silent {
-            self.bell.notify_waiters();
-        }
+        self.rings();
+        reply
+    }
+
+    fn invalidate_replicated<'a>(&'a self, tags: &'a [Marker], _: u32, _: Duration) -> Reply<'a, (Receipt, u32)> {
+        let invalidated = self.invalidate(tags);
+        Box::pin(async { invalidated.await.map(|receipt| (receipt, 0)) })
+    }
+
+    fn hold<'a>(&'a self, change: &'a Token, tags: &'a [TagName], hold: Duration) -> Reply<'a, Receipt> {
+        let until = self.clock.now() + hold;
+        let reply = self.answer(true, |record| {
+            record.changes.insert(change.as_str().to_owned(), (tags.to_vec(), until));
+            record.marks.extend(tags.iter().map(|tag| (Marker { tag: *tag, soft: false }, Mark::Held)));
+            record.receipt()
+        });
+        self.rings();
+        reply
+    }
+
+    fn end<'a>(&'a self, change: &'a Token, tags: &'a [TagName]) -> Reply<'a, Receipt> {
+        let reply = self.answer(true, |record| {
+            record.changes.remove(change.as_str());
+            record.let_go(tags);
+            record.receipt()
+        });
+        self.rings();
+        reply
+    }
+
+    fn lease<'a>(&'a self, key: &'a [u8], token: &'a Token, life: Duration) -> Reply<'a, bool> {
+        let now = self.clock.now();
+        self.answer(true, |record| {
+            let free = record.leases.get(key).is_none_or(|(_, until)| *until <= now);
+            if free {
+                record.leases.insert(key.to_vec(), (token.as_str().to_owned(), now + life));
+            }
+            free
+        })
+    }
+
+    fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, ()> {
+        let reply = self.answer(true, |record| {
+            record.leases.retain(|leased, (owner, _)| leased != key || owner != token.as_str());
+        });
+        self.rings();
         reply
     }
 
     fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled> {
+        let now = self.clock.now();
         self.answer(false, |record| {
+            record.sweep(now);
             if *epoch != record.epoch() {
                 return Polled::OtherEpoch;
             }

@@ -14,6 +14,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 enum Kind {
     Config(String),
     Target(String),
+    Unannounced,
     Unconfirmed,
     #[cfg(feature = "metrics")]
     Metrics {
@@ -32,6 +33,11 @@ impl Error {
     pub(crate) fn purge(url: &str) -> Self {
         let expected = "expected an absolute URL like https://example.com/path, or a path that begins with a slash";
         Self(Box::new(Kind::Target(format!("cannot purge `{url}`: {expected}"))))
+    }
+
+    #[cold]
+    pub(crate) fn unannounced() -> Self {
+        Self(Box::new(Kind::Unannounced))
     }
 
     #[cold]
@@ -62,6 +68,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Config(text) | Kind::Target(text) => f.write_str(text),
+            Kind::Unannounced => {
+                f.write_str("Redis did not take the announcement of a change; change nothing, and try again")
+            }
             Kind::Unconfirmed => f.write_str("Redis did not confirm the invalidation; it is repeated until it does"),
             #[cfg(feature = "metrics")]
             Kind::Metrics { doing, .. } => f.write_str(doing),
@@ -72,7 +81,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Kind::Config(_) | Kind::Target(_) | Kind::Unconfirmed => None,
+            Kind::Config(_) | Kind::Target(_) | Kind::Unannounced | Kind::Unconfirmed => None,
             #[cfg(feature = "metrics")]
             Kind::Metrics { source, .. } => Some(&**source),
         }

@@ -58,7 +58,7 @@ pub use response::{
     BodyDigestLayer, BodyDigestService, Bypass, Cache, CacheLayer, CacheTags, Partition, Query, Replay, ResponseBody,
     ResponseFuture, ResponseOverride, Rules,
 };
-pub use store::{Purge, Receipt, Store};
+pub use store::{Change, Purge, Receipt, Store};
 
 /// Compiles the program in the README.
 #[cfg(doctest)]

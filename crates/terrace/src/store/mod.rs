@@ -1,6 +1,7 @@
 //! Where entries are kept, and how they are kept from being served too long.
 
 mod breaker;
+mod change;
 mod coherence;
 mod entry;
 mod flight;
@@ -15,6 +16,7 @@ mod tiers;
 mod unhashed;
 mod value;
 
+pub use change::Change;
 pub use coherence::Receipt;
 pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
