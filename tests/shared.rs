@@ -293,6 +293,66 @@ async fn many_requests_for_what_is_not_in_memory_ask_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_processes_that_want_what_is_not_there_fetch_it_once() {
+    let gate = Gate::default();
+    let fleet = Fleet::of(4, gate.before(|_| text(&[FRESH], "x"))).await;
+    let tasks: Vec<_> = (0..400).map(|number| spawn(&fleet.services[number % 4], get("/"))).collect();
+    until("one is in the origin", || gate.arrived() == 1).await;
+    fleet.pass(Duration::from_millis(500)).await;
+    assert_eq!(gate.arrived(), 1);
+    gate.open();
+    let started = tokio::time::Instant::now();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().text(), "x");
+    }
+    assert!(started.elapsed() < Duration::from_millis(10), "as soon as it is there: {:?}", started.elapsed());
+    assert_eq!(fleet.origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_process_that_fetches_is_gone_one_other_fetches_within_the_time_of_a_lease() {
+    for gives_up in [true, false] {
+        let gate = Gate::default();
+        let fleet = Fleet::of(3, gate.before(|_| text(&[FRESH], "x"))).await;
+        let first = spawn(&fleet.services[0], get("/"));
+        until("it is in the origin", || gate.arrived() == 1).await;
+        let others: Vec<_> = (0..50).map(|number| spawn(&fleet.services[1 + number % 2], get("/"))).collect();
+        fleet.pass(Duration::from_millis(100)).await;
+        if gives_up {
+            // It says so.
+            first.abort();
+            fleet.pass(Duration::from_millis(50)).await;
+        } else {
+            // It never answers.
+            fleet.pass(Duration::from_millis(3200)).await;
+        }
+        assert_eq!(gate.arrived(), 2, "one more, says so: {gives_up}");
+        gate.open();
+        for other in others {
+            assert_eq!(other.await.unwrap().text(), "x");
+        }
+        assert_eq!(fleet.origin.calls(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_process_revalidates_what_is_stale_in_all() {
+    let gate = Gate::default();
+    let origin = gate.before(|_| text(&[("cache-control", "max-age=10, stale-while-revalidate=100")], "x"));
+    let fleet = Fleet::of(4, origin).await;
+    gate.admit(1);
+    for process in 0..4 {
+        fleet.get(process, "/").await;
+    }
+    fleet.pass(Duration::from_secs(11)).await;
+    for process in 0..4 {
+        assert!(fleet.get(process, "/").await.is_hit());
+    }
+    fleet.pass(Duration::from_millis(100)).await;
+    assert_eq!(gate.arrived(), 2, "one for the content, one to revalidate it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn switched_off_it_is_neither_read_nor_filled_and_invalidations_go_on() {
     let (version, origin) = changing(&[FRESH]);
     let fleet = Fleet::of(2, origin).await;
@@ -359,7 +419,13 @@ async fn a_tier_that_hangs_delays_a_request_no_longer_than_its_budget_and_soon_n
 /// Whether a fleet of two, in which each process has asked once, behaves as if a setting had the value.
 type Effect = for<'a> fn(&'a Fleet) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
 
-const SETTINGS: [(&str, &str, Effect); 6] = [
+const SETTINGS: [(&str, &str, Effect); 7] = [
+    ("CACHE_L2_LEASE", "0", |it| {
+        Box::pin(async {
+            let (one, other) = (spawn(&it.services[0], get("/new")), spawn(&it.services[1], get("/new")));
+            one.await.unwrap().text() != other.await.unwrap().text()
+        })
+    }),
     ("CACHE_L2_ENABLED", "off", |it| {
         Box::pin(async {
             let before = it.chaos.lookups();

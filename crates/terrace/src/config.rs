@@ -76,6 +76,7 @@ enum Key {
     DegradedMax,
     L2Ttl,
     L2Writes,
+    L2Lease,
     MetricsEnabled,
     LogHits,
 }
@@ -251,6 +252,15 @@ const SETTINGS: [Setting; Key::LogHits as usize + 1] = [
         accepts: Accepts::Count(0..=100_000),
         apply: Apply::Running,
         doc: "With Redis: entries on their way there at once; more are not sent.",
+    },
+    Setting {
+        key: Key::L2Lease,
+        name: "CACHE_L2_LEASE",
+        aliases: &[],
+        default: "3s",
+        accepts: Accepts::Time(0..=MINUTE),
+        apply: Apply::Running,
+        doc: "With Redis: how long other processes wait at most for one that fetches what they want, and has died. 0: each fetches.",
     },
     Setting {
         key: Key::MetricsEnabled,
@@ -577,6 +587,10 @@ impl Settings {
 
     pub(crate) fn l2_ttl(&self) -> Duration {
         Duration::from_nanos(self.0.get(Key::L2Ttl))
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::L2Lease))
     }
 
     pub(crate) fn l2_writes(&self) -> u64 {

@@ -16,7 +16,7 @@ use crate::observe::PendingRequest;
 use crate::observe::stats::{
     BypassReason, CacheStatus as Outcome, Feature, FlightJoin, LockKind, LockResult, LookupResult, Tier,
 };
-use crate::store::{Before, Beyond, Entry, Found, Join, Key, Landing, Lead, Memory, Tag, Ticket, Wait};
+use crate::store::{Before, Beyond, Entry, Found, Join, Key, Landing, Lead, Lease, Memory, Tag, Ticket, Turn, Wait};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, IF_RANGE, RANGE};
 use http::{Method, Request, Response};
@@ -79,6 +79,9 @@ impl Served {
     }
 }
 
+/// After this time those who wait for another process look themselves.
+const MISSED: Duration = Duration::from_millis(100);
+
 /// Whether a response that is to be revalidated answers meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Accept {
@@ -94,6 +97,8 @@ pub(super) struct Ask {
     pub(super) stored: Option<Found<Cached>>,
     /// What memory has and cannot prove to be current: used if nobody can be asked.
     unproven: Option<Found<Cached>>,
+    /// The turn to fetch among processes.
+    pub(super) lease: Option<Lease>,
     /// Whether what comes may be stored and shared.
     pub(super) purpose: Purpose,
 }
@@ -163,7 +168,8 @@ where
 {
     let tiers = &job.shared.tiers;
     let (_, ticket) = tiers.lookup(job.key.clone(), job.now);
-    let ask = Ask { ticket, reason: Forward::Method, stored: None, unproven: None, purpose: Purpose::Alone };
+    let ask =
+        Ask { ticket, reason: Forward::Method, stored: None, unproven: None, lease: None, purpose: Purpose::Alone };
     Box::pin(Fetch::new(job, ask, None, Some(pending))).await
 }
 
@@ -199,13 +205,18 @@ where
         _ => None,
     };
     let reason = if stored.is_some() { Forward::Stale } else { reason };
-    let ask = Ask { ticket, reason, stored, unproven: None, purpose: Purpose::Fill };
+    let ask = Ask { ticket, reason, stored, unproven: None, lease: None, purpose: Purpose::Fill };
     place.run(async move {
-        let ask = match job.look_beyond(ask, Accept::Fresh).await {
+        let mut ask = match job.look_beyond(ask, Accept::Fresh).await {
             Look::Ask(ask) => ask,
             // Another process was faster.
             Look::Answer(found, ..) => return lead.land(Landing::Entry(found.entry)),
         };
+        match shared.tiers.turn(&ask.ticket).await {
+            Turn::Ours(lease) => ask.lease = Some(lease),
+            Turn::Theirs => return,
+            Turn::Nobodys => {}
+        }
         if let Ok(response) = Fetch::new(job, ask, Some(lead), None).await {
             let mut body = pin!(response.into_body());
             while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
@@ -227,14 +238,19 @@ impl<S, B> Job<S, B> {
             };
             let goes = lead.is_some() || ask.purpose != Purpose::Fill || !self.may_share() || self.only_if_cached();
             if goes {
-                return (self.look_beyond(ask, Accept::Stale).await, lead);
+                let look = if lead.is_some() && !self.only_if_cached() {
+                    self.take_turn(ask, &mut left).await
+                } else {
+                    self.look_beyond(ask, Accept::Stale).await
+                };
+                return (look, lead);
             }
             match self.shared.tiers.flights().join(ask.ticket.key().hash()) {
                 Join::Lead(leading) => {
                     self.shared.tiers.observe().lock(LockKind::Local, LockResult::Acquired);
                     let same = ask.ticket.key().hash() == hash;
                     if same && !self.shared.tiers.has_landed_since(before, hash) {
-                        return (self.look_beyond(ask, Accept::Stale).await, Some(leading));
+                        return (self.take_turn(ask, &mut left).await, Some(leading));
                     }
                     // Somebody may have landed between the look and the join: look again.
                     lead = Some(leading);
@@ -300,7 +316,7 @@ impl<S, B> Job<S, B> {
             Memory::Nothing => (None, None, Purpose::Fill),
         };
         let Some(found) = found else {
-            return Look::Ask(Ask { ticket, reason: miss, stored: None, unproven, purpose });
+            return Look::Ask(Ask { ticket, reason: miss, stored: None, unproven, lease: None, purpose });
         };
         let (look, result) = self.judge(found, ticket, Served::Fresh, Accept::Stale);
         self.shared.tiers.observe().lookup(Tier::L1, result);
@@ -313,7 +329,8 @@ impl<S, B> Job<S, B> {
         let plan = plan(cached, &self.presented(&found, false), self.rules.policy());
         let result = if matches!(plan, Plan::Serve(_)) { LookupResult::Hit } else { LookupResult::Stale };
         let always = cached.facts().freshness().always_validates();
-        let ask = |reason, stored, purpose| Look::Ask(Ask { ticket, reason, stored, unproven: None, purpose });
+        let ask =
+            |reason, stored, purpose| Look::Ask(Ask { ticket, reason, stored, unproven: None, lease: None, purpose });
         let look = match plan {
             Plan::Serve(answer) => Look::Answer(found, answer, served),
             Plan::ServeWhileRevalidating(answer)
@@ -358,6 +375,35 @@ impl<S, B> Job<S, B> {
                 Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask })
             }
             Beyond::Silent(ticket) => self.on_its_own(Ask { ticket, ..ask }),
+        }
+    }
+
+    /// Asks the tier that processes share, and waits while another process fetches what is not there.
+    async fn take_turn(&mut self, mut ask: Ask, left: &mut Duration) -> Look {
+        let tiers = Arc::clone(&self.shared.tiers);
+        let rang = tiers.rang();
+        loop {
+            // From before the look, so that no message falls between the two.
+            let mut news = pin!(rang.notified());
+            news.as_mut().enable();
+            ask = match self.look_beyond(ask, Accept::Stale).await {
+                Look::Ask(ask) => ask,
+                answer @ Look::Answer(..) => return answer,
+            };
+            if ask.purpose != Purpose::Fill || left.is_zero() {
+                return Look::Ask(ask);
+            }
+            match tiers.turn(&ask.ticket).await {
+                Turn::Ours(lease) => return Look::Ask(Ask { lease: Some(lease), ..ask }),
+                Turn::Nobodys => return Look::Ask(ask),
+                Turn::Theirs => {}
+            }
+            let (observe, started) = (tiers.observe(), tiers.clock().now());
+            observe.lock(LockKind::Distributed, LockResult::Contended);
+            // A message may be lost, and with it the one who fetches.
+            let _ = tokio::time::timeout((*left).min(MISSED), news).await;
+            *left = left.saturating_sub(tiers.clock().now().duration_since(started));
+            observe.lock_wait(LockKind::Distributed, started);
         }
     }
 

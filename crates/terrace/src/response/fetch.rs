@@ -377,6 +377,7 @@ impl Trip {
         let tiers = Arc::clone(&self.shared.tiers);
         let fill = Fill {
             lead: self.lead.take(),
+            lease: self.ask.lease.take(),
             under_way: tiers.observe().fill(now),
             cost: took,
             listing: self.listing(&storable),
@@ -523,7 +524,7 @@ impl Trip {
             tiers.remove(self.ask.ticket.key());
             return self.land(Landing::Uncacheable);
         };
-        let entry = fill::store(tiers, ticket, served, tags, self.shared.namespace);
+        let entry = fill::store(tiers, (ticket, self.ask.lease.take()), served, tags, self.shared.namespace);
         self.land(if always_validates { Landing::Uncacheable } else { Landing::Entry(entry) });
     }
 

@@ -3,7 +3,7 @@ use super::stored::{Cached, CachedResponse, Variant};
 use crate::clock::Instant;
 use crate::observe::stats::{StoreResult, Tier};
 use crate::observe::{self, Namespace};
-use crate::store::{self, Entry, Key, Landing, Lead, Stream, Tag, Ticket, Tiers, Waiters};
+use crate::store::{self, Entry, Key, Landing, Lead, Lease, Stream, Tag, Ticket, Tiers, Waiters};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName};
@@ -32,6 +32,8 @@ pub(super) struct Fill {
     pub(super) earlier: Option<Arc<Entry<Cached>>>,
     pub(super) content: Content,
     pub(super) under_way: observe::Fill,
+    /// Other processes wait.
+    pub(super) lease: Option<Lease>,
 }
 
 /// A variant's place among the others of its URL.
@@ -128,8 +130,10 @@ impl Fill {
         if self.content.trailers.as_ref().is_some_and(is_failed_call) {
             return self.unstored(StoreResult::Uncacheable);
         }
-        let Self { lead, tiers, ticket, storable, tags, namespace, cost, listing, mark, earlier, content, under_way } =
-            self;
+        let Self {
+            lead, lease, tiers, ticket, storable, tags, namespace, cost, listing, mark, earlier, content, ..
+        } = self;
+        let under_way = self.under_way;
         let Content { pieces, len, trailers, .. } = content;
         let packed = storable.received(len).map_err(|_| StoreResult::Uncacheable).and_then(|stored| {
             let (stored, pieces) = combined(earlier.as_deref(), stored, pieces);
@@ -144,7 +148,7 @@ impl Fill {
         let listed = |listing: &Listing| list(&tiers, listing, &ticket, &tags, namespace);
         let landing = match packed {
             Ok(cached) if listing.as_ref().is_none_or(listed) => {
-                let entry = store(&tiers, ticket, cached, tags, namespace);
+                let entry = store(&tiers, (ticket, lease), cached, tags, namespace);
                 under_way.stored(entry.inserted());
                 Landing::Entry(entry)
             }
@@ -231,14 +235,15 @@ fn is_of_use(entry: &Entry<Cached>, now: Instant) -> bool {
 /// Stores a complete response.
 pub(super) fn store(
     tiers: &Tiers<Cached>,
-    ticket: Ticket,
+    (ticket, lease): (Ticket, Option<Lease>),
     cached: CachedResponse,
     tags: Vec<Tag>,
     namespace: Namespace,
 ) -> Arc<Entry<Cached>> {
     let life = life(&cached);
     let bytes = cached.packed().len();
-    tiers.fill(ticket, store::Fill { value: Cached::Response(cached), bytes, tags, life, namespace })
+    let fill = store::Fill { value: Cached::Response(cached), bytes, tags, life, namespace };
+    tiers.fill_for_all(ticket, fill, lease)
 }
 
 /// How long something can be done with a response: without end if it can be validated.

@@ -2,6 +2,7 @@
 
 use super::breaker::{Breaker, BreakerState};
 use super::coherence::{Mirror, Outbox, Owed, Tag};
+use super::lease::Lease;
 use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, TagName};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
@@ -26,6 +27,8 @@ pub(crate) struct L2 {
     /// Whether the server was last seen to take writes: one that does not may be cut off from those who invalidate.
     pub(super) takes_writes: AtomicBool,
     pub(super) outbox: Outbox,
+    /// Wakes those who wait for another process.
+    pub(super) rang: Arc<Notify>,
     /// Wakes the poll.
     pub(super) wake: Arc<Notify>,
     /// Entries on their way.
@@ -72,6 +75,8 @@ pub(crate) struct Leaving {
     pub(crate) tags: Vec<Tag>,
     pub(crate) stamp: Receipt,
     pub(crate) life: Duration,
+    /// Other processes wait until it is there.
+    pub(crate) lease: Option<Lease>,
 }
 
 /// What an entry is not served for.
@@ -91,6 +96,7 @@ impl L2 {
             control: Breaker::new(Duration::from_secs(1)),
             takes_writes: AtomicBool::new(true),
             outbox: Outbox::default(),
+            rang: Arc::default(),
             wake: Arc::default(),
             writes: AtomicU64::new(0),
             flags: settings.flags(),
@@ -223,7 +229,7 @@ impl L2 {
     }
 
     async fn send(&self, leaving: Leaving) -> StoreResult {
-        let Leaving { key, payload, tags, stamp, life } = leaving;
+        let Leaving { key, payload, tags, stamp, life, lease } = leaving;
         let life = life.min(self.settings.l2_ttl());
         let envelope = Envelope {
             epoch: stamp.epoch,
@@ -237,7 +243,9 @@ impl L2 {
         let Some(value) = self.remote.encode(&key, &envelope) else {
             return StoreResult::TooLarge;
         };
-        match self.remote.store(&key, value, life).await {
+        let stored = self.remote.store(&key, value, life).await;
+        drop(lease);
+        match stored {
             Ok(()) => StoreResult::Ok,
             Err(fault) => {
                 self.fault(fault);

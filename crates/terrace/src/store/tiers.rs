@@ -4,6 +4,7 @@ use super::flight::Flights;
 use super::key::Key;
 use super::l1::L1;
 use super::l2::{Entered, L2, Leaving, Shared};
+use super::lease::{Lease, Turn};
 use super::remote::Receipt;
 use super::value::{Decoded, Value};
 use crate::clock::{Clock, Instant};
@@ -13,6 +14,7 @@ use crate::observe::{Namespace, Observe};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// The tiers of one kind of value, with what guards them.
 pub(crate) struct Tiers<V> {
@@ -270,6 +272,19 @@ impl<V: Value> Tiers<V> {
         }
     }
 
+    /// Whether it is this process's turn to fetch what `ticket` is for.
+    pub(crate) async fn turn(&self, ticket: &Ticket) -> Turn {
+        match &self.l2 {
+            Some(l2) if ticket.shared.is_some() => l2.turn(ticket.key.shared_bytes()).await,
+            _ => Turn::Nobodys,
+        }
+    }
+
+    /// Tells when another process may have stored something, as far as messages arrive.
+    pub(crate) fn rang(&self) -> Arc<Notify> {
+        self.l2.as_ref().map(|l2| Arc::clone(&l2.rang)).unwrap_or_default()
+    }
+
     /// With the stamp of the shared tier, and what it is here.
     fn stamped(&self, ticket: Ticket, stamp: Receipt) -> Ticket {
         // Of an epoch that is not followed here it is not known: the older stamp is on the safe side.
@@ -295,11 +310,16 @@ impl<V: Value> Tiers<V> {
     /// Stores what was fetched with `ticket`, in the shared tier too. The entry is returned for those who waited for it,
     /// stored or not.
     pub(crate) fn fill(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
+        self.fill_for_all(ticket, fill, None)
+    }
+
+    /// As [`fill`](Self::fill), for other processes that wait.
+    pub(crate) fn fill_for_all(&self, ticket: Ticket, fill: Fill<V>, lease: Option<Lease>) -> Arc<Entry<V>> {
         if let (Some(l2), Some(stamp)) = (&self.l2, &ticket.shared)
             && let Some((payload, life)) = fill.value.encode()
         {
             let (key, tags, stamp) = (ticket.key.shared_bytes(), fill.tags.clone(), stamp.clone());
-            l2.store(Leaving { key, payload, tags, stamp, life });
+            l2.store(Leaving { key, payload, tags, stamp, life, lease });
         }
         self.admit(ticket, fill)
     }

@@ -27,6 +27,9 @@ pub(crate) fn start(l2: &Arc<L2>, runtime: &Handle) {
         let mut probed = None;
         while let Some(wait) = step(&weak, &mut probed).await {
             if tokio::time::timeout(wait, either(remote.bell(), wake.notified())).await.is_ok() {
+                if let Some(l2) = weak.upgrade() {
+                    l2.rang.notify_waiters();
+                }
                 tokio::time::sleep(GATHER.min(wait)).await;
             }
         }

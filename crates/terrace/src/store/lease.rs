@@ -1,0 +1,50 @@
+//! One fetch for many processes. Never needed for correctness: two holders are two ordinary fetches.
+
+use super::l2::L2;
+use super::remote::Token;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// The turn to fetch what other processes want as well. Dropped, it lets the next one fetch.
+#[derive(Debug)]
+#[must_use = "dropped, it lets the next one fetch"]
+pub(crate) struct Lease {
+    l2: Arc<L2>,
+    key: Arc<[u8]>,
+    token: Token,
+}
+
+/// Whose turn it is.
+pub(crate) enum Turn {
+    Ours(Lease),
+    Theirs,
+    /// Nobody says: everybody goes.
+    Nobodys,
+}
+
+impl L2 {
+    /// Takes the turn for a key, if it is free.
+    pub(crate) async fn turn(self: &Arc<Self>, key: Arc<[u8]>) -> Turn {
+        let life = self.settings.lease();
+        if life.is_zero() {
+            return Turn::Nobodys;
+        }
+        let token = Token::new();
+        match self.remote.lease(&key, &token, life).await {
+            Ok(true) => Turn::Ours(Lease { l2: Arc::clone(self), key, token }),
+            Ok(false) => Turn::Theirs,
+            Err(_) => Turn::Nobodys,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let (l2, key, token) = (Arc::clone(&self.l2), Arc::clone(&self.key), self.token.clone());
+        // If it fails, the lease ends by itself.
+        drop(runtime.spawn(async move { drop(l2.remote.release(&key, &token).await) }));
+    }
+}
