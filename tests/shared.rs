@@ -105,6 +105,30 @@ async fn a_purge_reaches_every_process_at_once_with_messages_and_within_the_lag_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_with_a_receipt_is_never_answered_with_older_data_by_any_process() {
+    let (version, origin) = changing(&[FRESH]);
+    let fleet = Fleet::of(2, origin).await;
+    for process in 0..2 {
+        assert_eq!(fleet.get(process, "/").await.text(), "1");
+    }
+    fleet.chaos.is_silent(true);
+    version.store(2, SeqCst);
+    let receipt = fleet.stores[0].purge_url("/").await.unwrap();
+    let with_receipt = || {
+        let mut request = get("/");
+        request.extensions_mut().insert(receipt.clone());
+        request
+    };
+    assert_eq!(call(&fleet.services[1], get("/")).await.text(), "1", "it has not heard of it");
+    assert_eq!(call(&fleet.services[1], with_receipt()).await.text(), "2");
+    fleet.pass(Duration::from_secs(1)).await;
+    let lookups = fleet.chaos.lookups();
+    let answer = call(&fleet.services[1], with_receipt()).await;
+    assert!(answer.is_hit() && answer.text() == "2");
+    assert_eq!(fleet.chaos.lookups(), lookups, "from memory, which has caught up");
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_scope_of_a_purge_is_shared() {
     const FIELDS: &[(&str, &str)] = &[FRESH, ("cache-tag", "blue, red")];
     let (version, origin) = changing(FIELDS);

@@ -9,7 +9,7 @@ use super::fetch::Fetch;
 use super::key::{Target, variant};
 use super::rules::Rules;
 use super::select;
-use super::service::Shared;
+use super::service::{Shared, is_ahead};
 use super::stored::{Cached, CachedResponse};
 use crate::clock::Instant;
 use crate::observe::PendingRequest;
@@ -286,6 +286,9 @@ impl<S, B> Job<S, B> {
         if let Some(before) = self.absent.take() {
             return (Memory::Nothing, tiers.ticket_for_absent(self.key.clone(), before), Forward::UriMiss);
         }
+        if is_ahead(&self.request, tiers) {
+            return (Memory::Nothing, tiers.ticket(self.key.clone()), Forward::UriMiss);
+        }
         let (found, ticket) = tiers.lookup(self.key.clone(), self.now);
         let (Memory::Found(primary) | Memory::Unproven(primary)) = &found else {
             return (found, ticket, Forward::UriMiss);
@@ -446,6 +449,10 @@ impl<S, B> Job<S, B> {
         let Cached::Response(cached) = entry.value() else {
             return None;
         };
+        // What the other request knew when it went is not enough for one that knows more.
+        if is_ahead(&self.request, tiers) {
+            return None;
+        }
         if entry.key() != ask.ticket.key().bytes() && entry.key() != &*self.variant_key(cached)? {
             return None;
         }

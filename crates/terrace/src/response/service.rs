@@ -13,7 +13,7 @@ use crate::Store;
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed};
 use crate::observe::{Namespace, PendingRequest, Timing};
-use crate::store::{Entry, Glance, Key, Tag, Tiers};
+use crate::store::{Entry, Glance, Key, Receipt, Tag, Tiers};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING};
 use http::uri::Authority;
@@ -173,6 +173,9 @@ impl<S: Clone> Cache<S> {
         now: Instant,
     ) -> Result<Answered<R>, Unanswered> {
         let (hot, tiers) = (&self.shared.hot, &self.shared.tiers);
+        if is_ahead(request, tiers) {
+            return Err(Unanswered::Unusable);
+        }
         let plain = request.method() == Method::GET && demands.is_plain();
         if plain && let Some((entry, head)) = hot.get(tiers, rules.policy(), key, demands, now) {
             let response = from_head(cached(&entry), head);
@@ -260,6 +263,12 @@ fn interest<B>(request: &Request<B>, demands: Demands, rules: &Rules) -> Interes
         return Interest::None(BypassReason::Request);
     }
     Interest::Lookup
+}
+
+/// Whether a request knows of an invalidation that memory has not heard of yet.
+#[inline]
+pub(super) fn is_ahead<B>(request: &Request<B>, tiers: &Tiers<Cached>) -> bool {
+    request.extensions().get::<Receipt>().is_some_and(|receipt| !tiers.covers(receipt))
 }
 
 fn is_read(method: &Method) -> bool {

@@ -1,4 +1,4 @@
-use super::coherence::{Mirror, Position, Standing, Tag, Ticket};
+use super::coherence::{self, Mirror, Position, Standing, Tag, Ticket};
 use super::entry::{Entry, NewEntry, Owner};
 use super::flight::Flights;
 use super::key::Key;
@@ -176,6 +176,11 @@ impl<V: Value> Tiers<V> {
         self.mirror().is_proven(now, self.settings.max_lag())
     }
 
+    /// Whether memory knows of everything that a receipt is for.
+    pub(crate) fn covers(&self, receipt: &coherence::Receipt) -> bool {
+        self.mirror().covers(receipt.epoch.as_ref(), receipt.position)
+    }
+
     /// The ticket for a key that a glance found absent, with how things stood before it.
     pub(crate) fn ticket_for_absent(&self, key: Key, before: Before) -> Ticket {
         self.observe().lookup(Tier::L1, LookupResult::Miss);
@@ -190,6 +195,12 @@ impl<V: Value> Tiers<V> {
             && entry.is_inside()
             && entry.key() == key
             && entry.standing() == Standing::Current
+    }
+
+    /// The ticket for a key, without a look into memory, which is behind what the request knows.
+    pub(crate) fn ticket(&self, key: Key) -> Ticket {
+        self.observe().lookup(Tier::L1, LookupResult::Skipped);
+        Ticket { key, stamp: self.mirror().position(), shared: None }
     }
 
     /// Looks for `key` in memory, and gives the right to fill it. Counts what it finds.

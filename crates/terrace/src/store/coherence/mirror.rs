@@ -222,6 +222,15 @@ impl Mirror {
         (*epoch == receipt.epoch).then_some(Position(base + receipt.position))
     }
 
+    /// Whether everything up to a position of an epoch is known here. Alone, everything is.
+    pub(crate) fn covers(&self, epoch: Option<&Epoch>, position: Position) -> bool {
+        let Some(epoch) = epoch else {
+            return position <= self.position();
+        };
+        let receipt = Receipt { epoch: epoch.clone(), position: position.0 };
+        self.local(&receipt).is_some_and(|position| position <= self.position())
+    }
+
     /// Follows another epoch from here on. Whatever was stamped before is dead, and nothing is proven yet.
     pub(crate) fn adopt(&self, current: Receipt) {
         let mut record = self.record();

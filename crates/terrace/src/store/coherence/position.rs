@@ -20,6 +20,9 @@ impl Position {
 ///
 /// Positions of one store grow; a later receipt covers an earlier one. They start anew with each epoch: with the process
 /// where the store is in its memory, else with the Redis server that keeps the invalidations.
+///
+/// A request that carries a receipt among its extensions is never answered with what was fetched before it, by any
+/// process: who has changed something reads it as changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a receipt says that the invalidation took effect"]
 pub struct Receipt {
