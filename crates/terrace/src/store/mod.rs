@@ -1,5 +1,8 @@
 //! Where entries are kept, and how they are kept from being served too long.
 
+#[cfg(feature = "redis")]
+#[cfg_attr(not(test), expect(dead_code, reason = "its users come next"))]
+mod codec;
 mod coherence;
 mod entry;
 mod flight;
