@@ -2,6 +2,8 @@
 
 mod breaker;
 mod change;
+#[cfg(feature = "redis")]
+mod codec;
 mod coherence;
 mod entry;
 mod flight;

@@ -1,0 +1,129 @@
+//! What things are called in Redis.
+//!
+//! Keys, URLs and tags appear as digests only. Namespaces have no braces; in braces (Redis Cluster's hash tag) they
+//! keep everything of a namespace in one slot, the slot of its control record.
+
+use crate::store::remote::TagName;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use sha2::{Digest, Sha256};
+
+/// `{namespace}:e:schema:digest`: an entry. Two schemas live side by side.
+pub(crate) fn entry_name(namespace: &str, schema: u16, key: &[u8]) -> String {
+    keyed('e', namespace, schema, key)
+}
+
+/// `{namespace}:l:schema:digest`: who is fetching an entry.
+pub(crate) fn lease_name(namespace: &str, schema: u16, key: &[u8]) -> String {
+    keyed('l', namespace, schema, key)
+}
+
+fn keyed(kind: char, namespace: &str, schema: u16, key: &[u8]) -> String {
+    format!("{{{namespace}}}:{kind}:{schema}:{}", Base64UrlUnpadded::encode_string(&key_digest(key)))
+}
+
+/// `{namespace}:ctl`: the control record.
+pub(crate) fn control_name(namespace: &str) -> String {
+    format!("{{{namespace}}}:ctl")
+}
+
+/// `{namespace}:bell`: the channel that says that something was invalidated.
+pub(crate) fn bell_name(namespace: &str) -> String {
+    format!("{{{namespace}}}:bell")
+}
+
+/// `{namespace}:hb:node`: what a process writes to see whether the server takes writes.
+pub(crate) fn heartbeat_name(namespace: &str, node: &str) -> String {
+    format!("{{{namespace}}}:hb:{node}")
+}
+
+/// Stands for a key where it can be seen. The full key is compared before a value is used.
+pub(super) fn key_digest(key: &[u8]) -> [u8; 16] {
+    truncated(Sha256::digest(key).into())
+}
+
+/// The name of what `kind` and `parts` say. Other parts, or the same bytes parted differently, have another name.
+pub(crate) fn tag_name<P: AsRef<[u8]>>(kind: u8, parts: impl IntoIterator<Item = P>) -> TagName {
+    parts.into_iter().fold(TagDigest::new(kind), |digest, part| digest.part(part.as_ref())).name()
+}
+
+/// A [`tag_name`] in the making: so that the prefixes of a path are each digested once.
+#[derive(Clone, Debug)]
+pub(crate) struct TagDigest(Sha256);
+
+impl TagDigest {
+    pub(crate) fn new(kind: u8) -> Self {
+        Self(Sha256::new_with_prefix([kind]))
+    }
+
+    /// Adds a part, its length first.
+    pub(crate) fn part(mut self, part: &[u8]) -> Self {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// The name of the parts so far.
+    pub(crate) fn name(&self) -> TagName {
+        TagName(truncated(self.0.clone().finalize().into()))
+    }
+}
+
+fn truncated(digest: [u8; 32]) -> [u8; 16] {
+    *digest.first_chunk().expect("there are twice as many")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_those_of_the_namespace_and_tell_nothing_of_the_key() {
+        let key = b"GET https://example.com/users/jane.doe@example.com?token=secret";
+        let digest = "N7mTrtoADIMShwj4A8UJeQ";
+        assert_eq!(entry_name("shop-1", 7, key), format!("{{shop-1}}:e:7:{digest}"));
+        assert_eq!(lease_name("shop-1", 7, key), format!("{{shop-1}}:l:7:{digest}"));
+        assert_eq!(control_name("shop-1"), "{shop-1}:ctl");
+        assert_eq!(bell_name("shop-1"), "{shop-1}:bell");
+        assert_eq!(heartbeat_name("shop-1", "a1"), "{shop-1}:hb:a1");
+    }
+
+    #[test]
+    fn namespaces_and_schemas_and_keys_are_apart() {
+        let names = [("a", 1, "k"), ("b", 1, "k"), ("a", 2, "k"), ("a", 1, "l"), ("a", 11, "k"), ("a", 1, "")];
+        let names: HashSet<_> = names.iter().map(|&(ns, schema, key)| entry_name(ns, schema, key.as_bytes())).collect();
+        assert_eq!(names.len(), 6);
+    }
+
+    #[test]
+    fn tags_are_told_apart_by_kind_and_by_parts() {
+        let no_parts: [&str; 0] = [];
+        let tags: HashSet<_> = [
+            tag_name(b't', no_parts),
+            tag_name(b't', [""]),
+            tag_name(b't', ["", ""]),
+            tag_name(b't', ["ab"]),
+            tag_name(b'p', ["ab"]),
+            tag_name(b't', ["a", "b"]),
+            tag_name(b't', ["ab", ""]),
+            tag_name(b't', ["", "ab"]),
+            tag_name(b'u', ["example.com", "/a", "x=1"]),
+            tag_name(b'u', ["example.com", "/a?x=1", ""]),
+            tag_name(b'/', ["example.com", "a"]),
+            tag_name(b'h', ["example.com"]),
+        ]
+        .into();
+        assert_eq!(tags.len(), 12);
+        // Processes of different versions share them: they never change.
+        assert_eq!(u128::from_be_bytes(tag_name(b't', ["ab"]).0), 0xdfab_65f2_58ed_c9fb_1662_5f15_cccc_e958);
+    }
+
+    #[test]
+    fn prefixes_are_named_on_the_way() {
+        let host = TagDigest::new(b'/').part(b"example.com");
+        let first = host.clone().part(b"a");
+        assert_eq!(first.name(), tag_name(b'/', ["example.com", "a"]));
+        assert_eq!(first.part(b"b").name(), tag_name(b'/', ["example.com", "a", "b"]));
+        assert_eq!(host.name(), tag_name(b'/', ["example.com"]));
+    }
+}
