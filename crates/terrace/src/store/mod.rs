@@ -6,6 +6,9 @@ mod flight;
 mod key;
 mod l1;
 mod purge;
+#[cfg(feature = "redis")]
+#[expect(dead_code, reason = "its users come next")]
+mod redis;
 mod refresh;
 #[expect(dead_code, reason = "its users come next")]
 mod remote;

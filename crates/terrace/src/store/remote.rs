@@ -31,11 +31,34 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// Invalidates what carries one of `tags` and was stamped until now. May be repeated.
     fn invalidate<'a>(&'a self, tags: &'a [Marker]) -> Reply<'a, Receipt>;
 
+    /// As [`invalidate`](Self::invalidate), and then waits until `replicas` have it, at most for `wait`. Also answers how
+    /// many have it.
+    fn invalidate_replicated<'a>(
+        &'a self,
+        tags: &'a [Marker],
+        replicas: u32,
+        wait: Duration,
+    ) -> Reply<'a, (Receipt, u32)>;
+
     /// Reads the invalidations after `since`.
     fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled>;
 
-    /// Whether this is still the server that takes writes.
+    /// Whether this is still the server that takes writes. If it is not, nothing that was read from it since may be
+    /// used, and whatever is asked next is asked of another.
     fn probe(&self) -> Reply<'_, ()>;
+
+    /// Begins a change of what carries one of `tags`, or renews it: nothing that does is valid until the change ends, or
+    /// is not renewed for `hold`.
+    fn hold<'a>(&'a self, change: &'a Token, tags: &'a [TagName], hold: Duration) -> Reply<'a, Receipt>;
+
+    /// Ends a change, and invalidates what it was about.
+    fn end<'a>(&'a self, change: &'a Token, tags: &'a [TagName]) -> Reply<'a, Receipt>;
+
+    /// Takes the lease of an entry for `life`, unless somebody has it.
+    fn lease<'a>(&'a self, key: &'a [u8], token: &'a Token, life: Duration) -> Reply<'a, bool>;
+
+    /// Gives a lease back, if it still is the caller's.
+    fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, ()>;
 
     /// Waits until somebody has invalidated something, as far as messages arrive. They may be lost, repeated or late.
     fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -64,6 +87,25 @@ impl fmt::Debug for Epoch {
 /// A tag as processes share it: a digest, so that nothing about users can be read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TagName(pub(crate) [u8; 16]);
+
+impl TagName {
+    /// Carried by every entry. No digest is this.
+    pub(crate) const EVERYTHING: Self = Self([0; 16]);
+}
+
+/// What tells one change, or one holder of a lease, from every other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Token(String);
+
+impl Token {
+    pub(crate) fn new() -> Self {
+        Self(format!("{:032x}", fastrand::u128(..)))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A tag to be invalidated, or found invalidated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +157,7 @@ pub(crate) struct Looked {
 pub(crate) enum Polled {
     /// Everything that happened since, and that nothing else did.
     Changes {
+        /// Those that are held are all that are, however long they have been.
         marks: Vec<(Marker, Mark)>,
         /// Up to here `marks` are complete.
         position: u64,
@@ -143,6 +186,8 @@ pub(crate) enum Fault {
     Oom,
     /// The server is reading its data.
     Loading,
+    /// The server is no longer the one to ask. The next call asks another.
+    Moved,
     /// A reply that makes no sense.
     Protocol,
     /// No free connection in time.

@@ -1,0 +1,6 @@
+-- KEYS[1] lease   ARGV: token
+-- Ends a lease if it is still the caller's.
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
