@@ -284,6 +284,8 @@ impl Remote for Chaos {
         self.answer(true, |_| ())
     }
 
+    fn disconnect(&self) {}
+
     fn encode(&self, _: &[u8], envelope: &Envelope) -> Option<Bytes> {
         let mut record = self.record();
         record.envelopes.push(envelope.clone());

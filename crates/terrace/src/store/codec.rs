@@ -7,18 +7,21 @@
 //! of that content: a store of secrets compresses nothing.
 
 mod frame;
-pub(crate) mod names;
+pub(super) mod names;
 mod seal;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use seal::KeyRing;
 
-use super::remote::{Envelope, Epoch, TagName};
+use super::remote::Envelope;
 use crate::observe::stats::RejectReason;
 use bytes::Bytes;
 use frame::{COMPRESSED, Head, SEALED};
 use seal::Place;
+
+/// The version of what values are encoded as. Entries of different versions live side by side.
+pub(crate) const SCHEMA: u16 = 1;
 
 /// Writes and reads envelopes of one kind of value.
 #[derive(Debug)]

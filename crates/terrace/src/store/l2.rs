@@ -106,8 +106,13 @@ impl L2 {
         }
     }
 
+    /// Whether it is to be used at all. If not, there is no connection to it, and this process is alone.
+    pub(super) fn is_on(&self) -> bool {
+        self.flags.is_on(Feature::L2)
+    }
+
     fn is_asked(&self, now: Instant) -> bool {
-        self.flags.is_on(Feature::L2) && self.takes_writes.load(Ordering::Relaxed) && self.data.allows(now)
+        self.is_on() && self.takes_writes.load(Ordering::Relaxed) && self.data.allows(now)
     }
 
     /// Looks for an entry, of which `tags` are known to be carried.
@@ -260,23 +265,38 @@ impl L2 {
 
     /// Invalidates in all processes. Until it is known to be in effect, this one serves nothing that carries `tags`.
     ///
+    /// `None` if this process is alone, for the tier is switched off.
+    ///
     /// # Errors
     ///
     /// If the server did not confirm it. It is tried again until it does.
-    pub(crate) async fn invalidate(self: &Arc<Self>, tags: Vec<Tag>, soft: bool) -> Result<Receipt, Fault> {
+    pub(crate) async fn invalidate(self: &Arc<Self>, tags: Vec<Tag>, soft: bool) -> Result<Option<Receipt>, Fault> {
+        if !self.is_on() {
+            self.invalidate_alone(tags, soft);
+            return Ok(None);
+        }
         let (owed, this) = (self.hold(tags, soft), Arc::clone(self));
         // In a task of its own: a caller that leaves does not leave the tags held for nothing.
         let issued = tokio::spawn(async move { this.issue(owed).await });
-        issued.await.unwrap_or(Err(Fault::Other))
+        issued.await.unwrap_or(Err(Fault::Other)).map(Some)
     }
 
     /// As [`invalidate`](Self::invalidate), without waiting for it.
     pub(crate) fn invalidate_soon(self: &Arc<Self>, tags: Vec<Tag>, soft: bool) {
+        if !self.is_on() {
+            return self.invalidate_alone(tags, soft);
+        }
         let (owed, this) = (self.hold(tags, soft), Arc::clone(self));
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(async move { drop(this.issue(owed).await) })),
             Err(_) => self.owe(owed),
         }
+    }
+
+    /// Here at once, and for the others when they can be told again.
+    fn invalidate_alone(&self, tags: Vec<Tag>, soft: bool) {
+        self.mirror.invalidate(&tags, soft);
+        self.owe(Owed { tags, soft, since: self.clock.now() });
     }
 
     pub(super) fn hold(&self, tags: Vec<Tag>, soft: bool) -> Owed {

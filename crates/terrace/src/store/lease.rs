@@ -45,6 +45,8 @@ impl Drop for Lease {
         };
         let (l2, key, token) = (Arc::clone(&self.l2), Arc::clone(&self.key), self.token.clone());
         // If it fails, the lease ends by itself.
-        drop(runtime.spawn(async move { drop(l2.remote.release(&key, &token).await) }));
+        drop(runtime.spawn(async move {
+            let _ = l2.remote.release(&key, &token).await;
+        }));
     }
 }

@@ -12,6 +12,9 @@ mod l1;
 mod l2;
 mod lease;
 mod purge;
+#[cfg(feature = "redis")]
+#[expect(dead_code, reason = "its users come next")]
+mod redis;
 mod refresh;
 pub(crate) mod remote;
 mod sync;
@@ -73,14 +76,45 @@ impl Store {
         Self::new(Config::default())
     }
 
-    /// Reads the settings from the environment.
+    /// Reads the settings from the environment. With the feature `redis`, and where `REDIS_URL`, `REDIS_HOST` or
+    /// `REDIS_SENTINELS` says where Redis is, processes of one namespace share entries and invalidations through it.
+    ///
+    /// It waits for nothing: while Redis cannot be reached, memory and the origin answer.
     ///
     /// # Errors
     ///
-    /// As [`Config::from_env`].
-    #[expect(clippy::unused_async, reason = "stores with a second tier connect here")]
+    /// As [`Config::from_env`], and for a malformed `REDIS_*` variable. No error shows a password.
+    #[expect(clippy::unused_async, reason = "connections belong to the runtime that it is called in")]
     pub async fn from_env() -> Result<Self, Error> {
-        Config::from_env().map(Self::new)
+        Self::put_together_from(Config::from_env()?, |name| std::env::var(name).ok())
+    }
+
+    /// As [`from_env`](Self::from_env), from these variables instead of the environment. Within a tokio runtime, for
+    /// Redis is followed in the background.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_vars<'a>(vars: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Error> {
+        let vars: Vec<(&str, &str)> = vars.into_iter().collect();
+        let get = |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Self::put_together_from(Config::from_vars(vars.iter().copied())?, get)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    #[expect(clippy::unnecessary_wraps, reason = "with Redis there is more that can be malformed")]
+    fn put_together_from(config: Config, _: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        Ok(Self::new(config))
+    }
+
+    #[cfg(feature = "redis")]
+    fn put_together_from(config: Config, get: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let Some(settings) = redis::RedisSettings::from_vars(get)? else {
+            return Ok(Self::new(config));
+        };
+        let names = redis::Names::new(config.name(), &format!("{:016x}", fastrand::u64(..)));
+        let remote = redis::Redis::new(settings, names, Arc::default(), Clock::default())?;
+        Ok(Self::with_remote(config, Arc::new(remote), Clock::default()))
     }
 
     /// Keeps entries as `config` says.
@@ -108,7 +142,7 @@ impl Store {
     }
 
     /// A store whose entries and invalidations processes share.
-    #[cfg(feature = "test-util")]
+    #[cfg(any(feature = "redis", feature = "test-util"))]
     fn with_remote(config: Config, remote: Arc<dyn Remote>, clock: Clock) -> Self {
         let observe = Observe::new(clock.clone(), &config);
         let settings = Settings::new(&config, observe.clone());

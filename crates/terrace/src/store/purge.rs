@@ -53,8 +53,10 @@ impl IntoFuture for Purge {
             let issued = l2.invalidate(vec![tag], soft).await;
             let result = if issued.is_ok() { InvalidationResult::Acked } else { InvalidationResult::Pending };
             observe.invalidation(scope, kind, result);
-            let receipt = issued.map_err(|_| Error::unconfirmed())?;
-            Ok(Receipt { epoch: Some(receipt.epoch), position: Position::at(receipt.position) })
+            Ok(match issued.map_err(|_| Error::unconfirmed())? {
+                Some(shared) => Receipt { epoch: Some(shared.epoch), position: Position::at(shared.position) },
+                None => Receipt { epoch: None, position: store.inner.mirror.position() },
+            })
         })
     }
 }

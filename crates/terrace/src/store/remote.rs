@@ -61,6 +61,9 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// Gives a lease back, if it still is the caller's.
     fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, ()>;
 
+    /// Closes all connections. The next call connects again.
+    fn disconnect(&self);
+
     /// Writes an entry as it is kept there; `None` if it is too large.
     fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes>;
 

@@ -1,9 +1,8 @@
 //! What things are called in Redis.
 //!
-//! Keys, URLs and tags appear as digests only. Namespaces have no braces; in braces (Redis Cluster's hash tag) they
+//! Keys and URLs appear as digests only, as tags do. Namespaces have no braces; in braces (Redis Cluster's hash tag) they
 //! keep everything of a namespace in one slot, the slot of its control record.
 
-use crate::store::remote::TagName;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
@@ -41,33 +40,6 @@ pub(super) fn key_digest(key: &[u8]) -> [u8; 16] {
     truncated(Sha256::digest(key).into())
 }
 
-/// The name of what `kind` and `parts` say. Other parts, or the same bytes parted differently, have another name.
-pub(crate) fn tag_name<P: AsRef<[u8]>>(kind: u8, parts: impl IntoIterator<Item = P>) -> TagName {
-    parts.into_iter().fold(TagDigest::new(kind), |digest, part| digest.part(part.as_ref())).name()
-}
-
-/// A [`tag_name`] in the making: so that the prefixes of a path are each digested once.
-#[derive(Clone, Debug)]
-pub(crate) struct TagDigest(Sha256);
-
-impl TagDigest {
-    pub(crate) fn new(kind: u8) -> Self {
-        Self(Sha256::new_with_prefix([kind]))
-    }
-
-    /// Adds a part, its length first.
-    pub(crate) fn part(mut self, part: &[u8]) -> Self {
-        self.0.update((part.len() as u64).to_be_bytes());
-        self.0.update(part);
-        self
-    }
-
-    /// The name of the parts so far.
-    pub(crate) fn name(&self) -> TagName {
-        TagName(truncated(self.0.clone().finalize().into()))
-    }
-}
-
 fn truncated(digest: [u8; 32]) -> [u8; 16] {
     *digest.first_chunk().expect("there are twice as many")
 }
@@ -93,37 +65,5 @@ mod tests {
         let names = [("a", 1, "k"), ("b", 1, "k"), ("a", 2, "k"), ("a", 1, "l"), ("a", 11, "k"), ("a", 1, "")];
         let names: HashSet<_> = names.iter().map(|&(ns, schema, key)| entry_name(ns, schema, key.as_bytes())).collect();
         assert_eq!(names.len(), 6);
-    }
-
-    #[test]
-    fn tags_are_told_apart_by_kind_and_by_parts() {
-        let no_parts: [&str; 0] = [];
-        let tags: HashSet<_> = [
-            tag_name(b't', no_parts),
-            tag_name(b't', [""]),
-            tag_name(b't', ["", ""]),
-            tag_name(b't', ["ab"]),
-            tag_name(b'p', ["ab"]),
-            tag_name(b't', ["a", "b"]),
-            tag_name(b't', ["ab", ""]),
-            tag_name(b't', ["", "ab"]),
-            tag_name(b'u', ["example.com", "/a", "x=1"]),
-            tag_name(b'u', ["example.com", "/a?x=1", ""]),
-            tag_name(b'/', ["example.com", "a"]),
-            tag_name(b'h', ["example.com"]),
-        ]
-        .into();
-        assert_eq!(tags.len(), 12);
-        // Processes of different versions share them: they never change.
-        assert_eq!(u128::from_be_bytes(tag_name(b't', ["ab"]).0), 0xdfab_65f2_58ed_c9fb_1662_5f15_cccc_e958);
-    }
-
-    #[test]
-    fn prefixes_are_named_on_the_way() {
-        let host = TagDigest::new(b'/').part(b"example.com");
-        let first = host.clone().part(b"a");
-        assert_eq!(first.name(), tag_name(b'/', ["example.com", "a"]));
-        assert_eq!(first.part(b"b").name(), tag_name(b'/', ["example.com", "a", "b"]));
-        assert_eq!(host.name(), tag_name(b'/', ["example.com"]));
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::remote::{Epoch, TagName};
 use chacha20poly1305::XNonce;
 use proptest::prelude::*;
 

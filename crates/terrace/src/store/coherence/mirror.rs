@@ -203,9 +203,26 @@ impl Mirror {
 
 /// As the copy of one.
 impl Mirror {
+    /// From here on this process is alone, until it [follows](Self::adopt) an epoch again: nothing is held, and what is
+    /// known here is all there is.
+    pub(crate) fn follow_nobody(&self) {
+        let mut record = self.record();
+        record.epoch = None;
+        record.held_by_others.clear();
+        record.held_here.clear();
+        record.awaited.clear();
+        self.count_held(&record);
+        self.proof.store(ALWAYS, Ordering::Release);
+    }
+
     /// The epoch that is followed.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
         self.record().epoch.as_ref().map(|(epoch, _)| epoch.clone())
+    }
+
+    /// Whether this is the copy of a record, or is to become one.
+    pub(crate) fn is_following(&self) -> bool {
+        self.proof.load(Ordering::Acquire) != ALWAYS
     }
 
     /// Up to where the epoch is followed, in its own positions.

@@ -14,6 +14,9 @@ use tokio::runtime::Handle;
 /// How often the server is asked whether it takes writes.
 const PROBE: Duration = Duration::from_secs(1);
 
+/// How soon it is noticed that the tier was switched on again.
+const OFF: Duration = Duration::from_millis(100);
+
 /// Messages that come together are answered with one poll.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -46,6 +49,13 @@ async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) 
 /// One poll and what follows from it; how long to wait then. `None` if the store is gone.
 async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
     let l2 = l2.upgrade()?;
+    if !l2.is_on() {
+        if l2.mirror.is_following() {
+            l2.mirror.follow_nobody();
+            l2.remote.disconnect();
+        }
+        return Some(OFF.min(l2.settings.poll_interval()));
+    }
     let now = l2.clock.now();
     if !l2.control.allows(now) {
         return Some(Duration::from_millis(50).min(l2.settings.poll_interval()));

@@ -1,0 +1,80 @@
+//! One call: a connection, a command, its reply, all within a time limit.
+
+use super::link::Link;
+use super::pool::{Late, Pool};
+use super::reply::Reading;
+use crate::store::remote::Fault;
+use redis::{Pipeline, RedisResult, ScriptInvocation, Value};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Sleep, sleep};
+
+/// The result of whichever is ready first; the left one where both are.
+pub(super) async fn first<A, B>(left: impl Future<Output = A>, right: impl Future<Output = B>) -> Result<A, B> {
+    let (mut left, mut right) = (pin!(left), pin!(right));
+    poll_fn(|cx| match left.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Ok(value)),
+        Poll::Pending => right.as_mut().poll(cx).map(Err),
+    })
+    .await
+}
+
+impl Pool {
+    /// Makes a call that may be made twice, and makes it again, within the same time, if the connection turned out to
+    /// be of no use.
+    pub(super) async fn call<R, T, F>(
+        &self,
+        budget: Duration,
+        request: impl Fn(Link) -> F,
+        read: impl Fn(R) -> Reading<T>,
+    ) -> Result<T, Fault>
+    where
+        R: Send + 'static,
+        F: Future<Output = RedisResult<R>> + Send + 'static,
+    {
+        let mut timer = pin!(sleep(budget));
+        match self.attempt(timer.as_mut(), &request, &read).await {
+            Err(Fault::Io | Fault::Moved) => self.attempt(timer, &request, &read).await,
+            result => result,
+        }
+    }
+
+    async fn attempt<R, T, F>(
+        &self,
+        mut timer: Pin<&mut Sleep>,
+        request: &impl Fn(Link) -> F,
+        read: &impl Fn(R) -> Reading<T>,
+    ) -> Result<T, Fault>
+    where
+        R: Send + 'static,
+        F: Future<Output = RedisResult<R>> + Send + 'static,
+    {
+        let Ok(link) = first(self.link(), timer.as_mut()).await else { return Err(Fault::Pool) };
+        let link = link?;
+        let mut reply = Box::pin(request(link.clone()));
+        match (first(reply.as_mut(), timer).await, self.late) {
+            (Ok(Ok(reply)), _) => read(reply).map_err(|misread| link.misread(&misread)),
+            (Ok(Err(error)), _) => Err(link.failed(&error)),
+            (Err(()), Late::Watch) => {
+                link.watch(reply);
+                Err(Fault::Timeout)
+            }
+            (Err(()), Late::GiveUp) => {
+                link.give_up();
+                Err(Fault::Timeout)
+            }
+        }
+    }
+}
+
+/// Sends commands in one round trip. An error of one of them is a reply among the others.
+pub(super) async fn send(link: Link, mut pipe: Pipeline) -> RedisResult<Vec<Value>> {
+    pipe.ignore_errors().query_async(&mut link.connection()).await
+}
+
+/// Runs a script by its digest, and loads it where it is not known yet.
+pub(super) async fn run(link: Link, call: ScriptInvocation<'static>) -> RedisResult<Value> {
+    call.invoke_async(&mut link.connection()).await
+}

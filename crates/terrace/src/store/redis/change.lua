@@ -1,0 +1,55 @@
+-- KEYS[1] control record   ARGV: hold | end | sweep, name of a new epoch, bell, token (32 characters),
+-- hold in milliseconds, marker...
+-- Holds markers for a change, releases them, or releases what nobody has renewed in time. Answers the epoch and the
+-- position.
+local control, step, token = KEYS[1], ARGV[1], ARGV[4]
+-- Later than every position, and exact.
+local BASE = 4503599627370496
+if not redis.call('ZSCORE', control, '\0s') then
+  redis.call('UNLINK', control)
+  redis.call('ZADD', control, -1, '\0e' .. ARGV[2], 0, '\0f', 0, '\0s')
+end
+local time = redis.call('TIME')
+local now = BASE + time[1] * 1000 + math.floor(time[2] / 1000)
+local epoch, position = redis.call('ZRANGE', control, 0, 0)[1], redis.call('ZSCORE', control, '\0s')
+
+if step == 'hold' then
+  local begun = redis.call('ZSCORE', control, '\0c' .. token .. ARGV[6])
+  if not begun and redis.call('ZCOUNT', control, BASE, '(inf') >= 1024 then
+    return redis.error_reply('TOOMANY too many open changes')
+  end
+  for i = 6, #ARGV do
+    redis.call('ZADD', control, now + tonumber(ARGV[5]), '\0c' .. token .. ARGV[i], '+inf', ARGV[i])
+  end
+  redis.call('PUBLISH', ARGV[3], '0')
+  return {epoch, position}
+end
+
+local free, held = {}, {}
+if step == 'end' then
+  for i = 6, #ARGV do
+    free[ARGV[i]] = true
+    redis.call('ZREM', control, '\0c' .. token .. ARGV[i])
+  end
+end
+local holds = redis.call('ZRANGEBYSCORE', control, BASE, '(inf', 'WITHSCORES')
+for i = 1, #holds, 2 do
+  local marker = string.sub(holds[i], 35)
+  if tonumber(holds[i + 1]) < now then
+    redis.call('ZREM', control, holds[i])
+    free[marker] = true
+  else
+    held[marker] = true
+  end
+end
+if next(free) then
+  -- Every way out takes a new position: what was fetched during the change stays dead.
+  position = redis.call('ZINCRBY', control, 1, '\0s')
+  for marker in pairs(free) do
+    if not held[marker] then
+      redis.call('ZADD', control, position, marker)
+    end
+  end
+  redis.call('PUBLISH', ARGV[3], position)
+end
+return {epoch, position}

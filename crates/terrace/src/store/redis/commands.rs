@@ -1,0 +1,320 @@
+//! The words of the protocol as commands.
+
+use super::call::{run, send};
+use super::connect::{fence, nonce};
+use super::link::Link;
+use super::pool::Pool;
+use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
+use super::{Redis, bell::Bell, scripts};
+use crate::observe::stats::RejectReason;
+use crate::store::codec::Reject;
+use crate::store::remote::{
+    Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
+};
+use bytes::Bytes;
+use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd, pipe};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// More markers than this, and the oldest are forgotten.
+const MAX_MARKERS: usize = 100_000;
+/// A poll that finds more does not read the rest.
+const MAX_POLLED: usize = 10_000;
+/// How often changes that were left open are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long the mark of a process that could write stays.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Redis adds a lifetime to its clock, and refuses what then is too much.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+impl Remote for Redis {
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, key: &'a [u8], tags: &'a [TagName]) -> Reply<'a, Looked> {
+        Box::pin(async move {
+            let entry = self.names.entry(key);
+            let mut all = Pipeline::with_capacity(3);
+            all.cmd("GET").arg(&entry).cmd("PTTL").arg(&entry).add_command(self.scores(epoch, tags));
+            let reads = &self.pools().reads;
+            reads.call(self.budgets.read.get(), |link| send(link, all.clone()), reply::looked).await
+        })
+    }
+
+    fn positions<'a>(&'a self, epoch: &'a Epoch, tags: &'a [TagName]) -> Reply<'a, Option<Positions>> {
+        Box::pin(async move {
+            let mut all = Pipeline::with_capacity(1);
+            all.add_command(self.scores(epoch, tags));
+            let reads = &self.pools().reads;
+            reads
+                .call(
+                    self.budgets.read.get(),
+                    |link| send(link, all.clone()),
+                    |replies| only(replies, reply::positions),
+                )
+                .await
+        })
+    }
+
+    fn current(&self) -> Reply<'_, Receipt> {
+        Box::pin(async move {
+            let (pools, budget) = (self.pools(), self.budgets.read.get());
+            if let Some(receipt) = self.ask_current(&pools.reads, budget).await? {
+                return Ok(receipt);
+            }
+            self.fence(&pools.reads, budget, None).await?;
+            self.ask_current(&pools.reads, budget).await?.ok_or(Fault::Moved)
+        })
+    }
+
+    fn store<'a>(&'a self, key: &'a [u8], value: Bytes, life: Duration) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let life = milliseconds(life);
+            if life == 0 {
+                return Ok(());
+            }
+            let mut set = pipe();
+            set.cmd("SET").arg(self.names.entry(key)).arg(&*value).arg("PX").arg(life);
+            let fills = &self.pools().fills;
+            fills.call(self.budgets.write.get(), |link| send(link, set.clone()), |replies| only(replies, done)).await
+        })
+    }
+
+    fn invalidate<'a>(&'a self, tags: &'a [Marker]) -> Reply<'a, Receipt> {
+        Box::pin(async move {
+            let (pools, budget) = (self.pools(), self.budgets.write.get());
+            let request = |link: Link| {
+                let call = self.invalidation(&link, tags);
+                run(link, call)
+            };
+            match pools.control.call(budget, request, reply::receipt).await {
+                // On another connection: the late one was given up.
+                Err(Fault::Timeout) => pools.control.call(budget, request, reply::receipt).await,
+                result => result,
+            }
+        })
+    }
+
+    fn invalidate_replicated<'a>(
+        &'a self,
+        tags: &'a [Marker],
+        replicas: u32,
+        wait: Duration,
+    ) -> Reply<'a, (Receipt, u32)> {
+        Box::pin(async move {
+            // WAIT is about what its own connection has written, and blocks it.
+            let request = |link: Link| {
+                let call = self.invalidation(&link, tags);
+                async move {
+                    let receipt = run(link.clone(), call).await?;
+                    let mut wait_for = cmd("WAIT");
+                    wait_for.arg(replicas).arg(milliseconds(wait).max(1));
+                    let reached: u32 = wait_for.query_async(&mut link.connection()).await?;
+                    Ok((receipt, reached))
+                }
+            };
+            let read = |(receipt, reached)| Ok((reply::receipt(receipt)?, reached));
+            let replicated = &self.pools().replicated;
+            replicated.call(self.budgets.write.get() + wait, request, read).await
+        })
+    }
+
+    fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled> {
+        Box::pin(async move {
+            let mut all = Pipeline::with_capacity(2);
+            all.cmd("ZRANGEBYSCORE").arg(&self.names.control).arg(format!("({since}")).arg("+inf").arg("WITHSCORES");
+            all.arg("LIMIT").arg(0).arg(MAX_POLLED).add_command(self.scores(epoch, &[]));
+            let read = |replies| reply::seen(replies, since, MAX_POLLED);
+            let (pools, budget) = (self.pools(), self.budgets.poll.get());
+            match pools.control.call(budget, |link| send(link, all.clone()), read).await? {
+                Seen::Found { polled, has_changes } => {
+                    if has_changes && self.is_time_to_sweep() {
+                        // The next poll sees what came of it, and whoever polls next tries again.
+                        let _ = self.change(Step::Sweep, None, &[]).await;
+                    }
+                    Ok(polled)
+                }
+                Seen::WentBack => {
+                    self.fence(&pools.control, budget, Some(epoch)).await?;
+                    Ok(Polled::OtherEpoch)
+                }
+            }
+        })
+    }
+
+    fn probe(&self) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let mut all = Pipeline::with_capacity(2);
+            all.cmd("INFO").arg("replication").cmd("SET").arg(&self.names.heartbeat).arg(1);
+            all.arg("PX").arg(milliseconds(HEARTBEAT));
+            let request = |link: Link| {
+                let all = all.clone();
+                async move { Ok((send(link.clone(), all).await?, link)) }
+            };
+            let control = &self.pools().control;
+            let is_same = control.call(self.budgets.write.get(), request, probed).await?;
+            if is_same {
+                return Ok(());
+            }
+            self.connector.retire();
+            Err(Fault::Moved)
+        })
+    }
+
+    fn hold<'a>(&'a self, change: &'a Token, tags: &'a [TagName], hold: Duration) -> Reply<'a, Receipt> {
+        Box::pin(self.change(Step::Hold(hold), Some(change), tags))
+    }
+
+    fn end<'a>(&'a self, change: &'a Token, tags: &'a [TagName]) -> Reply<'a, Receipt> {
+        Box::pin(self.change(Step::End, Some(change), tags))
+    }
+
+    fn lease<'a>(&'a self, key: &'a [u8], token: &'a Token, life: Duration) -> Reply<'a, bool> {
+        Box::pin(async move {
+            let mut set = pipe();
+            set.cmd("SET").arg(self.names.lease(key)).arg(token.as_str()).arg("NX").arg("PX");
+            set.arg(milliseconds(life).max(1));
+            let reads = &self.pools().reads;
+            let got = |replies| only(replies, |reply| reply::is_done(&reply.extract_error()?));
+            reads.call(self.budgets.read.get(), |link| send(link, set.clone()), got).await
+        })
+    }
+
+    fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let lease = self.names.lease(key);
+            let request = |link: Link| {
+                let mut call = scripts::RELEASE.call(link.facts.has_script_flags());
+                call.key(&lease).arg(token.as_str()).arg(&self.names.bell);
+                run(link, call)
+            };
+            let reads = &self.pools().reads;
+            reads.call(self.budgets.write.get(), request, done).await
+        })
+    }
+
+    fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes> {
+        self.codec.encode(key, envelope).ok()
+    }
+
+    fn decode(&self, key: &[u8], value: Bytes) -> Result<Envelope, RejectReason> {
+        self.codec.decode(key, value).map_err(Reject::reason)
+    }
+
+    fn disconnect(&self) {
+        Redis::disconnect(self);
+    }
+
+    fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let pools = self.pools();
+            let bell = pools.bell.get_or_init(|| Bell::new(Arc::clone(&self.connector), pools.control.clone()));
+            let rung = bell.rung();
+            drop(pools);
+            rung.notified().await;
+        })
+    }
+}
+
+/// What a change does next.
+enum Step {
+    Hold(Duration),
+    End,
+    Sweep,
+}
+
+impl Redis {
+    /// The scores of the epoch, the sequence, the floor, and both markers of each tag.
+    fn scores(&self, epoch: &Epoch, tags: &[TagName]) -> Cmd {
+        let mut scores = cmd("ZMSCORE");
+        scores.arg(&self.names.control).arg(epoch.as_bytes()).arg(SEQUENCE).arg(FLOOR);
+        for tag in tags {
+            for soft in [false, true] {
+                scores.arg(member(Marker { tag: *tag, soft }));
+            }
+        }
+        scores
+    }
+
+    async fn ask_current(&self, pool: &Pool, budget: Duration) -> Result<Option<Receipt>, Fault> {
+        let control = &self.names.control;
+        let mut all = Pipeline::with_capacity(3);
+        all.cmd("ZRANGE").arg(control).arg(0).arg(0);
+        all.cmd("ZSCORE").arg(control).arg(SEQUENCE);
+        all.cmd("ZRANGE").arg(control).arg(0).arg(0);
+        pool.call(budget, |link| send(link, all.clone()), reply::current).await
+    }
+
+    async fn fence(&self, pool: &Pool, budget: Duration, dead: Option<&Epoch>) -> Result<(), Fault> {
+        let request = |link: Link| {
+            let call = fence(&self.names, &link.facts, dead.map_or(b"", Epoch::as_bytes));
+            run(link, call)
+        };
+        pool.call(budget, request, done).await
+    }
+
+    fn invalidation(&self, link: &Link, tags: &[Marker]) -> ScriptInvocation<'static> {
+        let mut call = scripts::INVALIDATE.call(link.facts.has_script_flags());
+        call.key(&self.names.control).arg(new_epoch(link)).arg(MAX_MARKERS).arg(&self.names.bell);
+        for tag in tags {
+            call.arg(member(*tag));
+        }
+        call
+    }
+
+    async fn change(&self, step: Step, change: Option<&Token>, tags: &[TagName]) -> Result<Receipt, Fault> {
+        let request = |link: Link| {
+            let (word, hold) = match step {
+                Step::Hold(hold) => ("hold", milliseconds(hold)),
+                Step::End => ("end", 0),
+                Step::Sweep => ("sweep", 0),
+            };
+            let mut call = scripts::CHANGE.call(link.facts.has_script_flags());
+            call.key(&self.names.control).arg(word).arg(new_epoch(&link)).arg(&self.names.bell);
+            call.arg(change.map_or("", Token::as_str)).arg(hold);
+            for tag in tags {
+                call.arg(member(Marker { tag: *tag, soft: false }));
+            }
+            run(link, call)
+        };
+        self.pools().control.call(self.budgets.write.get(), request, reply::receipt).await
+    }
+
+    fn is_time_to_sweep(&self) -> bool {
+        let now = self.clock.now();
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = swept.is_none_or(|last| now.duration_since(last) >= SWEEP);
+        if is_time {
+            *swept = Some(now);
+        }
+        is_time
+    }
+}
+
+/// The name that an epoch gets if the record turns out to be gone.
+fn new_epoch(link: &Link) -> String {
+    link.facts.identity.as_deref().unwrap_or_default().to_owned() + &nonce()
+}
+
+/// Whether the server is still what it was when the connection was made. An error if it takes no writes.
+fn probed((replies, link): (Vec<Value>, Link)) -> Reading<bool> {
+    let [replication, written] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    let replication: String = redis::from_redis_value(replication.extract_error()?).map_err(|_| Misread::Shape)?;
+    let is_same = link.facts.is_still(&replication);
+    if is_same {
+        written.extract_error()?;
+    }
+    Ok(is_same)
+}
+
+fn only<T>(mut replies: Vec<Value>, read: impl Fn(Value) -> Reading<T>) -> Reading<T> {
+    read(replies.pop().ok_or(Misread::Shape)?)
+}
+
+fn done(reply: Value) -> Reading<()> {
+    reply.extract_error()?;
+    Ok(())
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
+}

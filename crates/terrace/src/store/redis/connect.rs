@@ -1,0 +1,291 @@
+//! Finding the primary, and making a connection to it usable: what it is, may it be used, the fence.
+
+use super::Names;
+use super::facts::ServerFacts;
+use super::fault::classify;
+use super::link::{Line, Link, Listener, Opener};
+use super::scripts;
+use super::settings::{Address, Login, Place, RedisSettings};
+use crate::store::remote::Fault;
+use redis::{ErrorKind, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+/// Makes the connections of one tier.
+pub(super) struct Connector {
+    settings: RedisSettings,
+    names: Arc<Names>,
+    opener: Opener,
+    /// Connections of an older generation are not used again.
+    generation: AtomicU64,
+    /// The server that the current generation leads to.
+    known: Mutex<Option<String>>,
+    /// Rings when a connection could not be made, so that nobody waits for it any longer.
+    failed: Notify,
+    status: watch::Sender<Status>,
+}
+
+/// What is known about the server, for whoever publishes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Nobody has asked yet.
+    #[default]
+    Unknown,
+    /// The last connection was made, to a server that says this about itself.
+    Up(Arc<ServerFacts>),
+    /// The last connection could not be made. The text says to whom and why.
+    Down(Fault, Arc<str>),
+}
+
+/// Why there is no connection.
+pub(super) struct Failure {
+    fault: Fault,
+    text: String,
+}
+
+impl Connector {
+    pub(super) fn new(settings: RedisSettings, names: Arc<Names>, opener: Opener) -> Self {
+        let (generation, known, failed) = (AtomicU64::new(0), Mutex::default(), Notify::new());
+        Self { settings, names, opener, generation, known, failed, status: watch::Sender::default() }
+    }
+
+    pub(super) fn settings(&self) -> &RedisSettings {
+        &self.settings
+    }
+
+    pub(super) fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Keeps every connection made so far from being used again.
+    pub(super) fn retire(&self) {
+        self.generation.fetch_add(1, SeqCst);
+    }
+
+    pub(super) fn is_usable(&self, link: &Link) -> bool {
+        !link.is_broken() && link.generation == self.generation.load(SeqCst)
+    }
+
+    /// Waits until a connection cannot be made, from this call on and not from its first poll, and says why.
+    pub(super) fn failure(&self) -> impl Future<Output = Fault> {
+        let failed = self.failed.notified();
+        async move {
+            failed.await;
+            match *self.status.borrow() {
+                Status::Down(fault, _) => fault,
+                _ => Fault::Connect,
+            }
+        }
+    }
+
+    /// Makes a connection that is ready for use.
+    pub(super) async fn connect(&self) -> Result<Link, Fault> {
+        let late = || Failure { fault: Fault::Timeout, text: "connecting to Redis took too long".to_owned() };
+        let made = tokio::time::timeout(self.settings.socket_timeout, self.find()).await;
+        let made = made.unwrap_or_else(|_| Err(late()));
+        let status = match &made {
+            Ok(link) => Status::Up(Arc::clone(&link.facts)),
+            Err(failure) => Status::Down(failure.fault, failure.text.as_str().into()),
+        };
+        self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
+        if made.is_err() {
+            self.failed.notify_waiters();
+        }
+        made.map_err(|failure| failure.fault)
+    }
+
+    /// The primary, whoever that is now.
+    async fn find(&self) -> Result<Link, Failure> {
+        match &self.settings.place {
+            Place::Server(address) => self.try_server(address).await,
+            Place::Sentinels { sentinels, primary, login } => self.ask_sentinels(sentinels, primary, login).await,
+            Place::Cluster(nodes) => self.ask_nodes(nodes).await,
+        }
+    }
+
+    async fn try_server(&self, address: &Address) -> Result<Link, Failure> {
+        // Before anything is asked: what happens meanwhile may be about this server.
+        let generation = self.generation.load(SeqCst);
+        self.greet(address, self.open(address).await?, generation).await
+    }
+
+    async fn open(&self, address: &Address) -> Result<Line, Failure> {
+        let line = self.opener.open(address, &self.settings.login, self.settings.db).await;
+        line.map_err(|error| Failure::new("cannot connect to Redis at", address, &error))
+    }
+
+    /// Asks what the server is, and runs the fence unless it cannot be used.
+    async fn greet(&self, address: &Address, line: Line, generation: u64) -> Result<Link, Failure> {
+        let failed = |error: RedisError| Failure::new("cannot use Redis at", address, &error);
+        let mut facts = ask_facts(&line).await.map_err(failed)?;
+        if let Some((fault, why)) = facts.refusal() {
+            return Err(Failure { fault, text: format!("Redis at {address} {why}") });
+        }
+        let fenced: RedisResult<Value> = fence(&self.names, &facts, b"").invoke_async(&mut line.connection()).await;
+        fenced.map_err(failed)?;
+        facts.deny(ask_rights(&self.names, &line, &facts).await.map_err(failed)?);
+        let generation = self.generation_of(facts.identity.as_deref(), generation);
+        Ok(Link::new(line, address.clone(), facts, generation))
+    }
+
+    /// A server that is not the known one retires the connections to that. `begun` was current when the connection was
+    /// begun; if it no longer is, the connection is too old before it is used.
+    fn generation_of(&self, identity: Option<&str>, begun: u64) -> u64 {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = known.as_deref() == identity;
+        let is_first = std::mem::replace(&mut *known, identity.map(str::to_owned)).is_none();
+        if is_known || is_first || self.generation.compare_exchange(begun, begun + 1, SeqCst, SeqCst).is_err() {
+            begun
+        } else {
+            begun + 1
+        }
+    }
+
+    /// Asks all Sentinels at once, because one of them may hang. The first that names a primary which says of itself
+    /// that it is one has found it: for a while after a failover, some still name the old one.
+    async fn ask_sentinels(&self, all: &[Address], primary: &str, login: &Login) -> Result<Link, Failure> {
+        let mut answers = JoinSet::new();
+        for sentinel in all {
+            let (opener, sentinel) = (self.opener.clone(), sentinel.clone());
+            let (primary, login) = (primary.to_owned(), login.clone());
+            answers.spawn(async move { ask_sentinel(&opener, &sentinel, &primary, &login).await });
+        }
+        let (mut tried, mut failure) = (Vec::new(), None);
+        while let Some(answer) = answers.join_next().await {
+            let found = match answer.map_err(|_| no_primary(primary)) {
+                Ok(Ok(address)) if tried.contains(&address) => continue,
+                Ok(Ok(address)) => {
+                    tried.push(address.clone());
+                    self.try_server(&address).await
+                }
+                Ok(Err(why)) | Err(why) => Err(why),
+            };
+            match found {
+                Ok(link) => return Ok(link),
+                Err(why) => failure = Some(why),
+            }
+        }
+        Err(failure.unwrap_or_else(|| no_primary(primary)))
+    }
+
+    /// Any node of a cluster knows which of them has the control record.
+    async fn ask_nodes(&self, nodes: &[Address]) -> Result<Link, Failure> {
+        let mut failure = no_node();
+        for node in nodes {
+            match self.ask_node(node).await {
+                Ok(link) => return Ok(link),
+                Err(why) => failure = why,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn ask_node(&self, node: &Address) -> Result<Link, Failure> {
+        let generation = self.generation.load(SeqCst);
+        let line = self.open(node).await?;
+        let asked = redis::cmd("ZCARD").arg(&self.names.control).query_async::<Value>(&mut line.connection()).await;
+        let Err(error) = asked else { return self.greet(node, line, generation).await };
+        match owner(&error, node) {
+            Some(owner) => self.try_server(&owner).await,
+            None => Err(Failure::new("cannot use cluster node", node, &error)),
+        }
+    }
+
+    /// Opens a connection on which the bell rings.
+    pub(super) async fn listen(&self, address: &Address, listener: Listener) -> RedisResult<Line> {
+        let line = self.opener.listen(address, &self.settings.login, listener).await?;
+        line.connection().subscribe(&self.names.bell).await?;
+        Ok(line)
+    }
+}
+
+/// Begins a new epoch unless the control record was made on this server in its present life, and is not that of the
+/// epoch `dead`.
+pub(super) fn fence(names: &Names, facts: &ServerFacts, dead: &[u8]) -> ScriptInvocation<'static> {
+    let identity = facts.identity.as_deref().unwrap_or_default();
+    let mut call = scripts::FENCE.call(facts.has_script_flags());
+    call.key(&names.control).arg(identity).arg(nonce()).arg(&names.bell).arg(dead);
+    call
+}
+
+/// Tells an epoch from every other that the server has begun.
+pub(super) fn nonce() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
+
+async fn ask_facts(line: &Line) -> RedisResult<ServerFacts> {
+    let mut pipe = redis::pipe();
+    // Several sections in one command need Redis 7.
+    for section in ["server", "replication", "memory"] {
+        pipe.cmd("INFO").arg(section);
+    }
+    let replies: Vec<Value> = pipe.ignore_errors().query_async(&mut line.connection()).await?;
+    let mut texts = Vec::new();
+    for reply in replies {
+        texts.push(section(reply)?);
+    }
+    let [server, replication, memory] = texts.as_slice() else { unreachable!("one reply to each command") };
+    Ok(ServerFacts::parse(server, replication, memory))
+}
+
+/// What a proxy hides is empty; what the user may not read is an error, for it is needed.
+fn section(reply: Value) -> RedisResult<String> {
+    match reply.extract_error() {
+        Ok(text) => Ok(redis::from_redis_value(text)?),
+        Err(error) if error.code() == Some("ERR") => Ok(String::new()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn ask_rights(names: &Names, line: &Line, facts: &ServerFacts) -> RedisResult<Vec<String>> {
+    let mut call = scripts::RIGHTS.call(facts.has_script_flags());
+    call.key(&names.scratch).key(&names.control).arg(&names.bell);
+    call.invoke_async(&mut line.connection()).await
+}
+
+async fn ask_sentinel(opener: &Opener, sentinel: &Address, primary: &str, login: &Login) -> Result<Address, Failure> {
+    let failed = |error: RedisError| Failure::new("cannot ask Sentinel at", sentinel, &error);
+    let line = opener.open(sentinel, login, 0).await.map_err(failed)?;
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("get-master-addr-by-name").arg(primary);
+    let found: Option<(String, u16)> = command.query_async(&mut line.connection()).await.map_err(failed)?;
+    found.map(|(host, port)| Address { host, port }).ok_or_else(|| no_primary(primary))
+}
+
+/// The node to which a cluster's node sends us on. A host that it does not name is its own.
+fn owner(error: &RedisError, asked: &Address) -> Option<Address> {
+    let is_moved = matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Moved));
+    let (to, _) = error.redirect_node().filter(|_| is_moved)?;
+    let (host, port) = to.rsplit_once(':')?;
+    let host = if host.is_empty() { &asked.host } else { host };
+    Some(Address { host: host.to_owned(), port: port.parse().ok()? })
+}
+
+impl Failure {
+    fn new(doing: &str, address: &Address, error: &RedisError) -> Self {
+        let fault = match classify(error) {
+            // Before there is a connection, none can break.
+            Fault::Io => Fault::Connect,
+            fault => fault,
+        };
+        Self { fault, text: format!("{doing} {address}: {error}") }
+    }
+}
+
+fn no_primary(name: &str) -> Failure {
+    Failure { fault: Fault::Connect, text: format!("no Sentinel knows a primary called `{name}`") }
+}
+
+fn no_node() -> Failure {
+    Failure { fault: Fault::Connect, text: "no node of the cluster answers".to_owned() }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

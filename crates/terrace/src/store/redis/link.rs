@@ -1,0 +1,200 @@
+//! One connection, from its first byte to its end.
+
+use super::facts::ServerFacts;
+use super::fault::{classify, ends_connection};
+use super::reply::Misread;
+use super::settings::{Address, Login};
+use crate::store::remote::Fault;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisResult};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+/// A connection on which the fence has run. Clones share its socket, and their commands follow one another without
+/// waiting for replies.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    line: Line,
+    /// Where it leads.
+    pub(super) address: Arc<Address>,
+    /// What the server said when the connection was made.
+    pub(super) facts: Arc<ServerFacts>,
+    /// Of the connections that may be used together; see [`Connector`](super::connect::Connector).
+    pub(super) generation: u64,
+}
+
+impl Link {
+    pub(super) fn new(line: Line, address: Address, facts: ServerFacts, generation: u64) -> Self {
+        Self { line, address: Arc::new(address), facts: Arc::new(facts), generation }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.line.state.broken.load(Relaxed)
+    }
+
+    /// Keeps the connection from being used again. What is under way on it goes on.
+    pub(super) fn give_up(&self) {
+        self.line.state.broken.store(true, Relaxed);
+    }
+
+    /// What to send commands on.
+    pub(super) fn connection(&self) -> MultiplexedConnection {
+        self.line.connection.clone()
+    }
+
+    /// What an error on this connection means; the connection may be of no more use.
+    pub(super) fn failed(&self, error: &redis::RedisError) -> Fault {
+        let fault = classify(error);
+        if ends_connection(fault, error) {
+            self.give_up();
+        }
+        fault
+    }
+
+    /// What it means that a reply cannot be read.
+    pub(super) fn misread(&self, misread: &Misread) -> Fault {
+        match misread {
+            Misread::Error(error) => self.failed(error),
+            Misread::Shape => Fault::Protocol,
+        }
+    }
+
+    /// Waits in the background for a reply that is late: the connection is fine if it comes at all, and given up if it
+    /// does not come within the socket's own time limit. One such reply at a time is enough to know.
+    pub(super) fn watch<T: Send + 'static>(&self, reply: impl Future<Output = RedisResult<T>> + Send + 'static) {
+        if self.line.state.watched.swap(true, Relaxed) {
+            return;
+        }
+        let link = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = reply.await {
+                link.failed(&error);
+            }
+            link.line.state.watched.store(false, Relaxed);
+        });
+    }
+}
+
+/// A socket on which the login is done.
+#[derive(Clone)]
+pub(super) struct Line {
+    connection: MultiplexedConnection,
+    state: Arc<State>,
+    _driver: Arc<Driver>,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    broken: AtomicBool,
+    watched: AtomicBool,
+}
+
+/// The task that reads and writes; it ends with the last clone of the connection.
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How to open connections.
+#[derive(Clone)]
+pub(super) struct Opener {
+    pub(super) socket_timeout: Duration,
+    #[cfg(feature = "redis-tls")]
+    pub(super) tls: Option<super::tls::Tls>,
+}
+
+/// What is told when a message arrives, or when the connection ends.
+pub(super) type Listener = Box<dyn Fn(PushInfo) + Send + Sync>;
+
+/// How many commands may wait for their turn to be written, before those who bring more wait too.
+const QUEUED: usize = 1024;
+/// How much may be written at once.
+const WRITTEN_AT_ONCE: usize = 64 * 1024;
+/// After this time of silence the system asks whether the other side is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+impl Opener {
+    /// Connects and logs in.
+    pub(super) async fn open(&self, address: &Address, login: &Login, db: u16) -> RedisResult<Line> {
+        self.start(address, login_of(login, db), self.config()).await
+    }
+
+    /// The same, for messages.
+    pub(super) async fn listen(&self, address: &Address, login: &Login, listener: Listener) -> RedisResult<Line> {
+        let config = self.config().set_push_sender(move |message| {
+            listener(message);
+            Ok::<(), redis::aio::SendError>(())
+        });
+        let login = login_of(login, 0).set_protocol(redis::ProtocolVersion::RESP3);
+        self.start(address, login, config).await
+    }
+
+    fn config(&self) -> AsyncConnectionConfig {
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.socket_timeout));
+        config.set_pipeline_buffer_size(QUEUED).set_write_backpressure_boundary(WRITTEN_AT_ONCE)
+    }
+
+    async fn start(
+        &self,
+        address: &Address,
+        login: RedisConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> RedisResult<Line> {
+        let stream = TcpStream::connect((&*address.host, address.port)).await?;
+        stream.set_nodelay(true)?;
+        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        #[cfg(feature = "redis-tls")]
+        if let Some(tls) = &self.tls {
+            let stream = tls.wrap(&address.host, stream).await?;
+            let (connection, driver) = MultiplexedConnection::new_with_config(&login, stream, config).await?;
+            return Ok(Line::drive(connection, Box::pin(driver)));
+        }
+        let (connection, driver) = MultiplexedConnection::new_with_config(&login, stream, config).await?;
+        Ok(Line::drive(connection, Box::pin(driver)))
+    }
+}
+
+impl Line {
+    fn drive(connection: MultiplexedConnection, driver: Pin<Box<dyn Future<Output = ()> + Send>>) -> Self {
+        let state = Arc::new(State::default());
+        let ended = Arc::clone(&state);
+        // It ends when the other side closes the socket, which is known then before anybody uses it.
+        let task = tokio::spawn(async move {
+            driver.await;
+            ended.broken.store(true, Relaxed);
+        });
+        Self { connection, state, _driver: Arc::new(Driver(task.abort_handle())) }
+    }
+
+    pub(super) fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+}
+
+fn login_of(login: &Login, db: u16) -> RedisConnectionInfo {
+    // The library's name is of no use to anybody, and a command more that a user would have to be permitted.
+    let mut info = RedisConnectionInfo::default().set_skip_set_lib_name().set_db(i64::from(db));
+    if let Some(username) = &login.username {
+        info = info.set_username(username);
+    }
+    if let Some(password) = &login.password {
+        info = info.set_password(password.expose());
+    }
+    info
+}

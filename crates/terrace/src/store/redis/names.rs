@@ -1,0 +1,44 @@
+//! What keys are called.
+
+use crate::store::codec::SCHEMA;
+use crate::store::codec::names::{bell_name, control_name, entry_name, heartbeat_name, lease_name};
+
+/// The names of everything that one namespace has in Redis. The braces keep all of it on one node of a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    namespace: String,
+    /// The control record, a sorted set.
+    pub(super) control: String,
+    /// The channel on which invalidations ring.
+    pub(super) bell: String,
+    /// What this process writes to see whether it may.
+    pub(super) heartbeat: String,
+    /// What this process writes and removes to see what it may.
+    pub(super) scratch: String,
+}
+
+impl Names {
+    /// `namespace` may hold whatever a setting allows, which is no brace; `node` is this process's own.
+    pub(crate) fn new(namespace: &str, node: &str) -> Self {
+        let heartbeat = heartbeat_name(namespace, node);
+        Self {
+            namespace: namespace.to_owned(),
+            control: control_name(namespace),
+            bell: bell_name(namespace),
+            scratch: format!("{heartbeat}:scratch"),
+            heartbeat,
+        }
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(super) fn entry(&self, key: &[u8]) -> Vec<u8> {
+        entry_name(&self.namespace, SCHEMA, key).into_bytes()
+    }
+
+    pub(super) fn lease(&self, key: &[u8]) -> Vec<u8> {
+        lease_name(&self.namespace, SCHEMA, key).into_bytes()
+    }
+}

@@ -1,0 +1,81 @@
+//! The connections of one purpose.
+
+use super::call::first;
+use super::connect::Connector;
+use super::link::Link;
+use crate::store::remote::Fault;
+use bb8_redis::bb8::{self, ManageConnection, RunError};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Connections that are checked out for an instant, to be cloned: many commands follow one another on few sockets.
+#[derive(Clone, Debug)]
+pub(super) struct Pool {
+    links: bb8::Pool<Manager>,
+    connector: Arc<Connector>,
+    pub(super) late: Late,
+}
+
+/// What happens to a connection that leaves a call unanswered for as long as that may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Late {
+    /// It stays in use unless the socket's own time limit passes too: many share it, and one large value is no defect.
+    Watch,
+    /// It is given up, so that the next call has another.
+    GiveUp,
+}
+
+#[derive(Clone, Debug)]
+struct Manager(Arc<Connector>);
+
+impl ManageConnection for Manager {
+    type Connection = Link;
+    type Error = Fault;
+
+    async fn connect(&self) -> Result<Link, Fault> {
+        self.0.connect().await
+    }
+
+    /// Nobody asks: a PING for every checkout would double the round trips.
+    async fn is_valid(&self, link: &mut Link) -> Result<(), Fault> {
+        if self.0.is_usable(link) { Ok(()) } else { Err(Fault::Io) }
+    }
+
+    fn has_broken(&self, link: &mut Link) -> bool {
+        !self.0.is_usable(link)
+    }
+}
+
+impl Pool {
+    /// At most `size` connections, of which `ready` are made before somebody asks. Needs a runtime; waits for nothing.
+    pub(super) fn new(connector: &Arc<Connector>, size: u32, ready: u32, wait: Duration, late: Late) -> Self {
+        // Connections end when they break or are retired, not at an age.
+        let pool = bb8::Pool::builder().max_size(size).min_idle(ready).max_lifetime(None).idle_timeout(None);
+        let pool = pool.test_on_check_out(false).retry_connection(false).connection_timeout(wait);
+        let links = pool.build_unchecked(Manager(Arc::clone(connector)));
+        Self { links, connector: Arc::clone(connector), late }
+    }
+
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> u32 {
+        self.links.state().connections
+    }
+
+    /// A usable connection, at once if there is one; else as soon as one is made, or cannot be made.
+    pub(super) async fn link(&self) -> Result<Link, Fault> {
+        let failure = self.connector.failure();
+        let mut failure = pin!(failure);
+        loop {
+            let link = match first(self.links.get(), failure.as_mut()).await {
+                Ok(Ok(link)) => link,
+                Ok(Err(RunError::User(fault))) | Err(fault) => return Err(fault),
+                Ok(Err(RunError::TimedOut)) => return Err(Fault::Pool),
+            };
+            // The pool looks only at what comes back to it. Each turn takes one broken connection out of it.
+            if self.connector.is_usable(&link) {
+                return Ok(link.clone());
+            }
+        }
+    }
+}

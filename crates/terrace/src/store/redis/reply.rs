@@ -1,0 +1,214 @@
+//! What replies mean. No I/O.
+
+use crate::store::remote::{Epoch, Looked, Mark, Marker, Polled, Positions, Receipt, TagName};
+use bytes::Bytes;
+use redis::{RedisError, Value};
+use std::time::Duration;
+
+/// The members of the control record that are no marker.
+pub(super) const SEQUENCE: &[u8] = b"\0s";
+pub(super) const FLOOR: &[u8] = b"\0f";
+const CHANGE: &[u8] = b"\0c";
+const EPOCH: &[u8] = b"\0e";
+
+/// Where holds begin: later than every position, and exact as a double.
+const HOLDS: f64 = 4_503_599_627_370_496.0;
+
+/// A reply that is no error, or what it means; an error that ends the connection is told.
+pub(super) type Reading<T> = Result<T, Misread>;
+
+/// Why a reply cannot be read.
+#[derive(Debug)]
+pub(super) enum Misread {
+    /// The server answered with an error.
+    Error(RedisError),
+    /// The reply has not the shape it must have.
+    Shape,
+}
+
+impl From<RedisError> for Misread {
+    fn from(error: RedisError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// How a tag is called in the control record.
+pub(super) fn member(marker: Marker) -> Vec<u8> {
+    let mut member = Vec::with_capacity(18);
+    member.extend_from_slice(if marker.soft { b"s:" } else { b"h:" });
+    match marker.tag {
+        TagName::EVERYTHING => member.push(b'*'),
+        TagName(name) => member.extend_from_slice(&name),
+    }
+    member
+}
+
+fn marker(member: &[u8]) -> Option<Marker> {
+    let (soft, name) = match member {
+        [b'h', b':', name @ ..] => (false, name),
+        [b's', b':', name @ ..] => (true, name),
+        _ => return None,
+    };
+    let tag = if name == b"*" { TagName::EVERYTHING } else { TagName(name.try_into().ok()?) };
+    Some(Marker { tag, soft })
+}
+
+/// A score, which is text in the older protocol; `None` for what is not there.
+fn score(value: &Value) -> Reading<Option<f64>> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::Double(score) => Ok(Some(*score)),
+        Value::BulkString(text) => {
+            let text = std::str::from_utf8(text).map_err(|_| Misread::Shape)?;
+            text.parse().map(Some).map_err(|_| Misread::Shape)
+        }
+        _ => Err(Misread::Shape),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is checked to be a whole number below 2^52"
+)]
+fn position(score: f64) -> Reading<u64> {
+    if (0.0..HOLDS).contains(&score) && score.fract() == 0.0 { Ok(score as u64) } else { Err(Misread::Shape) }
+}
+
+fn mark(value: &Value) -> Reading<Mark> {
+    match score(value)? {
+        None => Ok(Mark::Unmarked),
+        Some(f64::INFINITY) => Ok(Mark::Held),
+        Some(score) => position(score).map(Mark::At),
+    }
+}
+
+fn array(value: Value) -> Reading<Vec<Value>> {
+    match value.extract_error()? {
+        Value::Array(values) => Ok(values),
+        _ => Err(Misread::Shape),
+    }
+}
+
+/// The scores of an epoch, the sequence and the floor, and then of the hard and soft marker of each tag.
+pub(super) fn positions(reply: Value) -> Reading<Option<Positions>> {
+    let scores = array(reply)?;
+    let [epoch, sequence, floor, marks @ ..] = scores.as_slice() else { return Err(Misread::Shape) };
+    let (Some(_), Some(sequence), Some(floor)) = (score(epoch)?, score(sequence)?, score(floor)?) else {
+        return Ok(None);
+    };
+    let marks = marks.as_chunks::<2>().0.iter().map(|[hard, soft]| Ok((mark(hard)?, mark(soft)?)));
+    let marks = marks.collect::<Reading<_>>()?;
+    Ok(Some(Positions { position: position(sequence)?, floor: position(floor)?, marks }))
+}
+
+/// The replies to GET, PTTL and the scores.
+pub(super) fn looked(replies: Vec<Value>) -> Reading<Looked> {
+    let [entry, life, scores] = <[Value; 3]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    Ok(Looked { entry: entry_of(entry, life)?, positions: positions(scores)? })
+}
+
+fn entry_of(entry: Value, life: Value) -> Reading<Option<(Bytes, Duration)>> {
+    let entry = match entry.extract_error() {
+        Ok(Value::BulkString(bytes)) => bytes,
+        Ok(Value::Nil) => return Ok(None),
+        Ok(_) => return Err(Misread::Shape),
+        // Whatever somebody else has put there is not an entry.
+        Err(error) if error.code() == Some("WRONGTYPE") => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // Negative for what does not expire, or just has.
+    let Value::Int(life) = life.extract_error()? else { return Err(Misread::Shape) };
+    let life = u64::try_from(life).ok().map(Duration::from_millis);
+    Ok(life.map(|life| (Bytes::from(entry), life)))
+}
+
+/// The epoch and the position that a script answers.
+pub(super) fn receipt(reply: Value) -> Reading<Receipt> {
+    let values = array(reply)?;
+    let [Value::BulkString(epoch), sequence] = values.as_slice() else { return Err(Misread::Shape) };
+    let position = position(score(sequence)?.ok_or(Misread::Shape)?)?;
+    Ok(Receipt { epoch: Epoch::new(epoch), position })
+}
+
+/// The name of the epoch, then the sequence, then the name again: if that is the same, the sequence is of it.
+pub(super) fn current(replies: Vec<Value>) -> Reading<Option<Receipt>> {
+    let [before, sequence, after] = <[Value; 3]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    let (before, after) = (array(before)?, array(after)?);
+    match (before.as_slice(), score(&sequence.extract_error()?)?) {
+        ([Value::BulkString(name)], Some(sequence)) if before == after && name.starts_with(EPOCH) => {
+            Ok(Some(Receipt { epoch: Epoch::new(name), position: position(sequence)? }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What a poll found, and what has to be done about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Found {
+        polled: Polled,
+        /// Somebody's change is open, or was left open.
+        has_changes: bool,
+    },
+    /// The position is below one that was read in this epoch: writes were lost, unnoticed.
+    WentBack,
+}
+
+/// The replies to a range of members after `since` with their scores, at most `limit`, and to the scores of the epoch,
+/// the sequence and the floor.
+pub(super) fn seen(replies: Vec<Value>, since: u64, limit: usize) -> Reading<Seen> {
+    let [range, scores] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    let found = |polled, has_changes| Ok(Seen::Found { polled, has_changes });
+    let Some(now) = positions(scores)? else { return found(Polled::OtherEpoch, false) };
+    if now.position < since {
+        return Ok(Seen::WentBack);
+    }
+    let range = array(range)?;
+    let too_many = Polled::TooMany { position: now.position };
+    // A member with its score is two values.
+    if range.len() >= limit * 2 {
+        return found(too_many, true);
+    }
+    match changes(&range, since)? {
+        Some(Range { marks, position, has_changes }) => {
+            found(Polled::Changes { marks, position, floor: now.floor }, has_changes)
+        }
+        None => found(too_many, true),
+    }
+}
+
+struct Range {
+    marks: Vec<(Marker, Mark)>,
+    position: u64,
+    has_changes: bool,
+}
+
+/// `None` if there is a marker that cannot be read: what it invalidates is not known, so everything is.
+fn changes(range: &[Value], since: u64) -> Reading<Option<Range>> {
+    let mut found = Range { marks: Vec::with_capacity(range.len() / 2), position: since, has_changes: false };
+    for [member, score] in range.as_chunks::<2>().0 {
+        let Value::BulkString(member) = member else { return Err(Misread::Shape) };
+        match mark(score) {
+            _ if member.starts_with(CHANGE) => found.has_changes = true,
+            Ok(Mark::At(position)) if member == SEQUENCE => found.position = position,
+            // The floor can pass what was read before; its score is read with the others.
+            Ok(_) if member == FLOOR => {}
+            Ok(mark) => match marker(member) {
+                Some(marker) => found.marks.push((marker, mark)),
+                None => return Ok(None),
+            },
+            Err(misread) => return Err(misread),
+        }
+    }
+    Ok(Some(found))
+}
+
+/// `+OK`, or nothing where a condition was not met.
+pub(super) fn is_done(reply: &Value) -> Reading<bool> {
+    match reply {
+        Value::Okay => Ok(true),
+        Value::Nil => Ok(false),
+        _ => Err(Misread::Shape),
+    }
+}

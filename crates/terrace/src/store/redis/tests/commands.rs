@@ -1,0 +1,263 @@
+use super::*;
+use terrace_redis_server::Proxy;
+
+const LIFE: Duration = Duration::from_secs(60);
+
+fn value(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+#[tokio::test]
+async fn an_entry_is_found_with_what_proves_it_valid() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let now = tier.current().await.unwrap();
+    assert_eq!(now.position, 0);
+    tier.store(b"key", value("body"), LIFE).await.unwrap();
+    let at_a = tier.invalidate(&[hard(A), soft(B)]).await.unwrap();
+    assert_eq!((at_a.epoch.clone(), at_a.position), (now.epoch.clone(), 1));
+
+    let found = tier.lookup(&now.epoch, b"key", &[A, B, TagName::EVERYTHING]).await.unwrap();
+    let (bytes, life) = found.entry.unwrap();
+    assert_eq!(bytes, "body");
+    assert!(life <= LIFE && life + PATIENCE > LIFE, "{life:?}");
+    let positions = found.positions.unwrap();
+    assert_eq!((positions.position, positions.floor), (1, 0));
+    let (one, none) = (Mark::At(1), Mark::Unmarked);
+    assert_eq!(positions.marks, [(one, none), (none, one), (none, none)]);
+    assert_eq!(tier.positions(&now.epoch, &[A]).await.unwrap().unwrap().marks, [(one, none)]);
+
+    let other = tier.lookup(&now.epoch, b"other", &[]).await.unwrap();
+    assert_eq!((other.entry, other.positions.unwrap().position), (None, 1));
+}
+
+#[tokio::test]
+async fn a_lookup_is_one_round_trip() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port());
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let tier = &tier_with(&[("REDIS_URL", &url), ("REDIS_MAX_CONNECTIONS", "1"), ("REDIS_SOCKET_TIMEOUT", "30s")]);
+    let epoch = tier.current().await.unwrap().epoch;
+    tier.store(b"key", value("body"), LIFE).await.unwrap();
+    // Connections that are still being made have round trips of their own.
+    let has =
+        |many| until_ok(move || async move { if tier.connections() == many { Ok(()) } else { Err(Fault::Other) } });
+    has(3).await;
+    let before = proxy.round_trips();
+    for _ in 0..100 {
+        assert!(tier.lookup(&epoch, b"key", &[A, B]).await.unwrap().entry.is_some());
+    }
+    assert_eq!(proxy.round_trips() - before, 100);
+    tier.invalidate(&[hard(A)]).await.unwrap();
+    has(4).await;
+    let before = proxy.round_trips();
+    for _ in 0..10 {
+        tier.invalidate(&[hard(A)]).await.unwrap();
+    }
+    assert_eq!(proxy.round_trips() - before, 10);
+}
+
+#[tokio::test]
+async fn what_is_no_entry_is_a_miss_and_hides_no_position() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    server.command(&["RPUSH", "{test}:e:list", "x"]);
+    server.command(&["SET", "{test}:e:endless", "x"]);
+    for key in [&b"list"[..], b"endless"] {
+        let found = tier.lookup(&epoch, key, &[]).await.unwrap();
+        assert_eq!((found.entry, found.positions.unwrap().position), (None, 0));
+    }
+    // And a fill takes its place.
+    tier.store(b"list", value("body"), LIFE).await.unwrap();
+    assert!(tier.lookup(&epoch, b"list", &[]).await.unwrap().entry.is_some());
+    tier.store(b"dead", value("body"), Duration::from_micros(1)).await.unwrap();
+    assert_eq!(tier.lookup(&epoch, b"dead", &[]).await.unwrap().entry, None);
+    tier.store(b"long", value("body"), Duration::MAX).await.unwrap();
+    assert!(tier.lookup(&epoch, b"long", &[]).await.unwrap().entry.is_some());
+}
+
+#[tokio::test]
+async fn a_lost_control_record_is_another_epoch() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let first = tier.invalidate(&[hard(A)]).await.unwrap();
+    server.command(&["DEL", "{test}:ctl"]);
+    assert_eq!(tier.lookup(&first.epoch, b"key", &[A]).await.unwrap().positions, None);
+    assert_eq!(tier.poll(&first.epoch, first.position).await.unwrap(), Polled::OtherEpoch);
+    let second = tier.current().await.unwrap();
+    assert_ne!(second.epoch, first.epoch);
+    assert_eq!(second.position, 0);
+    assert_eq!(tier.current().await.unwrap(), second);
+    server.command(&["FLUSHALL"]);
+    let third = tier.invalidate(&[hard(A)]).await.unwrap();
+    assert!(third.epoch != second.epoch && third.position == 1);
+    assert_eq!(tier.current().await.unwrap(), third);
+}
+
+#[tokio::test]
+async fn a_poll_sees_what_happened_since() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let Receipt { epoch, position } = tier.current().await.unwrap();
+    let nothing = Polled::Changes { marks: vec![], position: 0, floor: 0 };
+    assert_eq!(tier.poll(&epoch, position).await.unwrap(), nothing);
+    tier.invalidate(&[hard(A)]).await.unwrap();
+    tier.invalidate(&[soft(B), soft(TagName::EVERYTHING)]).await.unwrap();
+    let Polled::Changes { mut marks, position, floor } = tier.poll(&epoch, 0).await.unwrap() else { panic!() };
+    marks.sort_by_key(|(marker, mark)| (format!("{mark:?}"), marker.tag.0));
+    let two = Mark::At(2);
+    assert_eq!(marks, [(hard(A), Mark::At(1)), (soft(TagName::EVERYTHING), two), (soft(B), two)]);
+    assert_eq!((position, floor), (2, 0));
+    let later = Polled::Changes { marks: vec![], position: 2, floor: 0 };
+    assert_eq!(tier.poll(&epoch, 2).await.unwrap(), later);
+}
+
+#[tokio::test]
+async fn a_record_that_went_back_is_given_a_new_epoch() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let last = tier.invalidate(&[hard(A)]).await.unwrap();
+    server.command(&["ZADD", "{test}:ctl", "0", "\0s"]);
+    assert_eq!(tier.poll(&last.epoch, last.position).await.unwrap(), Polled::OtherEpoch);
+    assert_ne!(tier.current().await.unwrap().epoch, last.epoch);
+}
+
+#[tokio::test]
+async fn more_than_one_poll_reads_counts_as_forgotten() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    let tags: Vec<Marker> = (0..10_000_u128).map(|tag| hard(TagName((tag + 1).to_be_bytes()))).collect();
+    tier.invalidate(&tags[1..]).await.unwrap();
+    // 9999 markers and the sequence.
+    assert_eq!(tier.poll(&epoch, 0).await.unwrap(), Polled::TooMany { position: 1 });
+    assert!(matches!(tier.poll(&epoch, 1).await.unwrap(), Polled::Changes { position: 1, .. }));
+    // A marker of a kind that is not known yet invalidates who knows what.
+    server.command(&["ZADD", "{test}:ctl", "2", "x:1", "2", "\0s"]);
+    assert_eq!(tier.poll(&epoch, 1).await.unwrap(), Polled::TooMany { position: 2 });
+}
+
+#[tokio::test]
+async fn forgotten_markers_raise_the_floor() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    let token = Token::new();
+    tier.hold(&token, &[B], LIFE).await.unwrap();
+    let tags = |from: u128, many: u128| -> Vec<Marker> {
+        (from..from + many).map(|tag| hard(TagName(tag.to_be_bytes()))).collect()
+    };
+    tier.invalidate(&tags(1, 10)).await.unwrap();
+    for ten in 0..10 {
+        tier.invalidate(&tags(1_000_000 * (ten + 1), 9_999)).await.unwrap();
+    }
+    // 100000 markers with the hold and its marker: the two oldest are gone, which were of position 1.
+    let positions = tier.positions(&epoch, &[TagName(1_u128.to_be_bytes()), B]).await.unwrap().unwrap();
+    assert_eq!((positions.position, positions.floor), (11, 1));
+    assert_eq!(positions.marks, [(Mark::Unmarked, Mark::Unmarked), (Mark::Held, Mark::Unmarked)]);
+}
+
+#[tokio::test]
+async fn a_change_holds_until_its_end_and_everything_before_stays_dead() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let begun = tier.invalidate(&[hard(A)]).await.unwrap();
+    let (one, other) = (Token::new(), Token::new());
+    tier.hold(&one, &[A, B], LIFE).await.unwrap();
+    tier.hold(&other, &[A], LIFE).await.unwrap();
+    let held = |marks: Vec<(Marker, Mark)>| {
+        let mut held: Vec<Marker> =
+            marks.into_iter().filter(|(_, mark)| *mark == Mark::Held).map(|(tag, _)| tag).collect();
+        held.sort_by_key(|marker| marker.tag.0);
+        held
+    };
+    let poll = async |since| match tier.poll(&begun.epoch, since).await.unwrap() {
+        Polled::Changes { marks, position, .. } => (held(marks), position),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(poll(1).await, (vec![hard(A), hard(B)], 1));
+    // A plain invalidation releases nobody's hold.
+    assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap().position, 2);
+    let marks = tier.positions(&begun.epoch, &[A]).await.unwrap().unwrap().marks;
+    assert_eq!(marks, [(Mark::Held, Mark::Unmarked)]);
+    // The end of one releases what only it held.
+    assert_eq!(tier.end(&one, &[A, B]).await.unwrap().position, 3);
+    assert_eq!(poll(2).await, (vec![hard(A)], 3));
+    assert_eq!(tier.end(&other, &[A]).await.unwrap().position, 4);
+    let marks = tier.positions(&begun.epoch, &[A, B]).await.unwrap().unwrap().marks;
+    assert_eq!(marks, [(Mark::At(4), Mark::Unmarked), (Mark::At(3), Mark::Unmarked)]);
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_renews_is_swept_by_whoever_polls() {
+    let server = Server::start();
+    let (dead, living) = (at(server.port()), at(server.port()));
+    let epoch = dead.current().await.unwrap().epoch;
+    dead.hold(&Token::new(), &[A], Duration::from_millis(1)).await.unwrap();
+    let swept = || async {
+        let polled = living.poll(&epoch, 0).await?;
+        let Polled::Changes { marks, .. } = polled else { panic!("{polled:?}") };
+        if marks == [(hard(A), Mark::At(1))] { Ok(()) } else { Err(Fault::Other) }
+    };
+    until_ok(swept).await;
+}
+
+#[tokio::test]
+async fn open_changes_are_bounded() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let tags: Vec<TagName> = (1..=1024_u128).map(|tag| TagName(tag.to_be_bytes())).collect();
+    let token = Token::new();
+    tier.hold(&token, &tags, LIFE).await.unwrap();
+    assert_eq!(tier.hold(&Token::new(), &[A], LIFE).await.unwrap_err(), Fault::Other);
+    tier.hold(&token, &tags, LIFE).await.expect("a renewal adds nothing");
+    tier.end(&token, &tags).await.unwrap();
+    tier.hold(&Token::new(), &[A], LIFE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_has_one_holder_and_is_given_back_only_by_it() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let (one, other) = (Token::new(), Token::new());
+    assert!(tier.lease(b"key", &one, LIFE).await.unwrap());
+    assert!(!tier.lease(b"key", &other, LIFE).await.unwrap());
+    tier.release(b"key", &other).await.unwrap();
+    assert!(!tier.lease(b"key", &other, LIFE).await.unwrap());
+    tier.release(b"key", &one).await.unwrap();
+    assert!(tier.lease(b"key", &other, LIFE).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_bell_rings_for_what_others_invalidate() {
+    let server = Server::start();
+    let (tier, other) = (at(server.port()), at(server.port()));
+    // It rings when it begins to listen, for what may have happened before.
+    tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
+    other.current().await.unwrap();
+    for _ in 0..3 {
+        other.invalidate(&[hard(A)]).await.unwrap();
+        tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
+    }
+    // And again after the connection was lost.
+    server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
+    other.invalidate(&[hard(A)]).await.unwrap();
+    tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
+}
+
+#[tokio::test]
+async fn namespaces_do_not_meet() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let settings = RedisSettings::from_vars(|name| (name == "REDIS_URL").then(|| server.url())).unwrap().unwrap();
+    let names = Names::new("other", "node");
+    let budgets = Budgets { read: Budget::new(PATIENCE), write: Budget::new(PATIENCE), ..Budgets::default() };
+    let other = Redis::new(settings, names, Arc::new(budgets), Clock::default()).unwrap();
+    tier.store(b"key", value("body"), LIFE).await.unwrap();
+    tier.invalidate(&[hard(A)]).await.unwrap();
+    let now = other.current().await.unwrap();
+    assert_eq!(now.position, 0);
+    assert_eq!(other.lookup(&now.epoch, b"key", &[A]).await.unwrap().entry, None);
+}

@@ -1,0 +1,336 @@
+//! Real redis-servers for tests: on free loopback ports, in directories of their own, gone when dropped.
+//!
+//! What a server says on its standard output is awaited, not the clock: it is ready, in sync or promoted when it says
+//! so. Everything here blocks; a test with tasks of its own gives it a thread, or does not mind.
+
+use redis::Value;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+use tempfile::TempDir;
+
+mod proxy;
+mod tls;
+
+pub use proxy::Proxy;
+pub use tls::Certificates;
+
+/// Nothing here takes this long unless it will never happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server, or one that was killed and can be started again.
+#[derive(Debug)]
+pub struct Server {
+    port: u16,
+    options: Vec<String>,
+    sentinel: bool,
+    login: Option<(String, String)>,
+    tls: Option<Certificates>,
+    running: Option<Running>,
+    directory: TempDir,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Child,
+    lines: Receiver<String>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // SIGKILL also ends a process that is stopped.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    /// Starts a server that keeps nothing on disk.
+    ///
+    /// # Panics
+    ///
+    /// As everything here, if redis-server is not installed or does not do what it is told.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a server with further options, as on its command line: `["--maxmemory", "10mb"]`.
+    #[must_use]
+    pub fn with(options: &[&str]) -> Self {
+        let mut all = vec!["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"];
+        all.extend(options);
+        Self::new(&all, None, None)
+    }
+
+    /// Starts a server that asks for the password of the default user.
+    #[must_use]
+    pub fn with_password(password: &str) -> Self {
+        Self::new(&["--save", "", "--requirepass", password], Some(("default", password)), None)
+    }
+
+    /// Starts a server that accepts TLS alone.
+    #[must_use]
+    pub fn with_tls(certificates: &Certificates) -> Self {
+        Self::new(&["--save", ""], None, Some(certificates))
+    }
+
+    /// Starts a replica of `primary`, and waits until it is in sync.
+    #[must_use]
+    pub fn replica_of(primary: &Self) -> Self {
+        let port = primary.port.to_string();
+        let mut replica = Self::with(&["--replicaof", "127.0.0.1", &port]);
+        replica.wait_for("MASTER <-> REPLICA sync: Finished with success");
+        replica
+    }
+
+    /// Starts a Sentinel that watches `primary` under the name `main`, and with `quorum` others takes half a second of
+    /// silence for its death.
+    #[must_use]
+    pub fn sentinel_of(primary: &Self, quorum: u8) -> Self {
+        Self::launch(|port, directory| {
+            let file = directory.join("sentinel.conf");
+            let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\n", directory.display());
+            let _ = writeln!(text, "sentinel monitor main 127.0.0.1 {} {quorum}", primary.port);
+            text.push_str("sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n");
+            fs::write(&file, text).expect("a file in a new directory");
+            Self::prepared(port, vec![file.display().to_string()], true, None, None)
+        })
+    }
+
+    /// Starts a node of a cluster, which has no slots yet.
+    #[must_use]
+    pub fn cluster_node() -> Self {
+        // The port of the cluster's bus is 10000 higher unless it is told.
+        Self::launch(|port, _| {
+            let bus = free_port().to_string();
+            let options = ["--save", "", "--cluster-enabled", "yes", "--cluster-port", &bus];
+            Self::prepared(port, command_line(port, &options, None), false, None, None)
+        })
+    }
+
+    fn new(options: &[&str], login: Option<(&str, &str)>, tls: Option<&Certificates>) -> Self {
+        let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
+        Self::launch(|port, _| {
+            Self::prepared(port, command_line(port, options, tls), false, login.clone(), tls.cloned())
+        })
+    }
+
+    fn prepared(
+        port: u16,
+        options: Vec<String>,
+        sentinel: bool,
+        login: Option<(String, String)>,
+        tls: Option<Certificates>,
+    ) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        Self { port, options, sentinel, login, tls, running: None, directory }
+    }
+
+    /// Tries another port if somebody was quicker to take the free one.
+    fn launch(prepare: impl Fn(u16, &Path) -> Self) -> Self {
+        for _ in 0..10 {
+            let scratch = TempDir::new().expect("a temporary directory");
+            let mut server = prepare(free_port(), scratch.path());
+            if server.sentinel {
+                // It rewrites its file, so the file has to stay.
+                server.directory = scratch;
+            }
+            if server.run() {
+                return server;
+            }
+        }
+        panic!("no port on which redis-server starts");
+    }
+
+    /// Whether it is ready; if not, its port was taken.
+    fn run(&mut self) -> bool {
+        let mut command = Command::new("redis-server");
+        command.args(&self.options).current_dir(self.directory.path());
+        if self.sentinel {
+            command.arg("--sentinel");
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = match command.spawn() {
+            Ok(process) => process,
+            Err(error) => panic!("these tests need redis-server 6.2 or later; scripts/test installs it ({error})"),
+        };
+        let output = process.stdout.take().expect("piped");
+        let (sender, lines) = channel();
+        // Reads to the end, so that the server never waits for a full pipe.
+        std::thread::spawn(move || {
+            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        self.running = Some(Running { process, lines });
+        let ready = if self.sentinel { "Sentinel ID is" } else { "Ready to accept connections" };
+        let taken = ["Failed listening", "Could not create server TCP listening socket"];
+        let is_ready = self.wait_for_any(&[ready, taken[0], taken[1]]) == 0;
+        if !is_ready {
+            self.running = None;
+        }
+        is_ready
+    }
+
+    /// Where it listens, on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `redis://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// Waits until the server says something that contains `text`, and forgets what it said before.
+    pub fn wait_for(&mut self, text: &str) {
+        self.wait_for_any(&[text]);
+    }
+
+    fn wait_for_any(&mut self, texts: &[&str]) -> usize {
+        let running = self.running.as_ref().expect("the server runs");
+        let mut said = String::new();
+        loop {
+            match running.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    if let Some(found) = texts.iter().position(|text| line.contains(text)) {
+                        return found;
+                    }
+                    let _ = writeln!(said, "{line}");
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("redis-server never said any of {texts:?}, but\n{said}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("redis-server ended without any of {texts:?}:\n{said}"),
+            }
+        }
+    }
+
+    /// Runs one command on a connection of its own, with every right.
+    ///
+    /// # Panics
+    ///
+    /// If the server answers with an error.
+    pub fn command(&self, words: &[&str]) -> Value {
+        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// As [`command`](Self::command).
+    ///
+    /// # Errors
+    ///
+    /// What the server or the connection answered.
+    ///
+    /// # Panics
+    ///
+    /// Without a word.
+    pub fn try_command(&self, words: &[&str]) -> Result<Value, redis::RedisError> {
+        if self.tls.is_some() {
+            return Ok(tls::command(self.port, words));
+        }
+        let mut info = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
+        if let Some((user, password)) = &self.login {
+            info = info.set_username(user).set_password(password);
+        }
+        let address = redis::ConnectionAddr::Tcp("127.0.0.1".into(), self.port);
+        let info = redis::IntoConnectionInfo::into_connection_info(address)?.set_redis_settings(info);
+        let mut connection = redis::Client::open(info)?.get_connection_with_timeout(PATIENCE)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        let (name, arguments) = words.split_first().expect("a command");
+        redis::cmd(name).arg(arguments).query(&mut connection)
+    }
+
+    /// A field of a section of `INFO`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such field.
+    #[must_use]
+    pub fn info(&self, section: &str, field: &str) -> String {
+        let Value::BulkString(text) = self.command(&["INFO", section]) else { panic!("INFO answers with text") };
+        let text = String::from_utf8_lossy(&text);
+        let field = format!("{field}:");
+        let line = text.lines().find_map(|line| line.strip_prefix(&field));
+        line.unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
+    }
+
+    /// Ends it at once, as `kill -9`. What it has on disk stays.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
+    /// Starts it again where it was, after [`kill`](Self::kill), with what it has on disk.
+    ///
+    /// # Panics
+    ///
+    /// If somebody has taken its port meanwhile.
+    pub fn restart(&mut self) {
+        self.kill();
+        assert!(self.run(), "port {} was taken meanwhile", self.port);
+    }
+
+    /// Stops it from doing anything, as SIGSTOP: connections are accepted by the system, and nobody answers.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let running = self.running.as_ref().expect("the server runs");
+        kill_process(Pid::from_child(&running.process), signal).expect("a process of ours");
+    }
+}
+
+fn command_line(port: u16, options: &[&str], tls: Option<&Certificates>) -> Vec<String> {
+    let port = port.to_string();
+    let mut all: Vec<String> = ["--bind", "127.0.0.1", "--logfile", ""].map(str::to_owned).to_vec();
+    match tls {
+        None => all.extend(["--port".to_owned(), port]),
+        Some(certificates) => {
+            all.extend(["--port", "0", "--tls-port", &port].map(str::to_owned));
+            all.extend(certificates.options());
+        }
+    }
+    all.extend(options.iter().map(|&option| option.to_owned()));
+    all
+}
+
+/// Joins nodes to a cluster in which each has its share of the slots, and waits until all say that it works.
+///
+/// # Panics
+///
+/// As everything here.
+pub fn form_cluster(nodes: &mut [Server]) {
+    let share = 16_384_usize.div_ceil(nodes.len());
+    let first = nodes[0].port;
+    for (at, node) in nodes.iter().enumerate() {
+        let (from, to) = ((at * share).to_string(), ((at + 1) * share).min(16_384) - 1);
+        node.command(&["CLUSTER", "ADDSLOTSRANGE", &from, &to.to_string()]);
+        node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
+        let bus = node_bus(&nodes[0]);
+        node.command(&["CLUSTER", "MEET", "127.0.0.1", &first.to_string(), &bus]);
+    }
+    for node in nodes {
+        node.wait_for("Cluster state changed: ok");
+    }
+}
+
+fn node_bus(node: &Server) -> String {
+    let at = node.options.iter().position(|option| option == "--cluster-port").expect("a node of a cluster");
+    node.options[at + 1].clone()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
