@@ -258,7 +258,7 @@ const SETTINGS: [Setting; Key::LogHits as usize + 1] = [
         name: "CACHE_L2_LEASE",
         aliases: &[],
         default: "3s",
-        accepts: Accepts::Time(0..=MINUTE),
+        accepts: Accepts::Time(0..=5 * MINUTE),
         apply: Apply::Running,
         doc: "With Redis: how long other processes wait at most for one that fetches what they want, and has died. 0: each fetches.",
     },

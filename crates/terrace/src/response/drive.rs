@@ -489,10 +489,13 @@ impl<S, B> Job<S, B> {
         let hit = CacheStatus::hit(freshness.remaining(resident), freshness.staleness(resident));
         let status = if served == Served::Collapsed {
             CacheStatus { collapsed: true, ttl: hit.ttl, ..CacheStatus::forwarded(Forward::UriMiss) }
-        } else if served == Served::Unproven {
-            CacheStatus { detail: Some("unproven"), ..hit }
         } else {
-            hit
+            let detail = match served {
+                Served::Shared => Some("l2"),
+                Served::Unproven => Some("unproven"),
+                _ => None,
+            };
+            CacheStatus { detail, ..hit }
         };
         from_stored(cached, answer, self.request.method(), resident, &status)
     }
