@@ -36,7 +36,7 @@ impl Pool {
     {
         let mut timer = pin!(sleep(budget));
         match self.attempt(timer.as_mut(), &request, &read).await {
-            Err(Fault::Io | Fault::Moved) => self.attempt(timer, &request, &read).await,
+            Err(Fault::Io | Fault::Moved | Fault::Connect) => self.attempt(timer, &request, &read).await,
             result => result,
         }
     }
@@ -55,8 +55,8 @@ impl Pool {
         let link = link?;
         let mut reply = Box::pin(request(link.clone()));
         match (first(reply.as_mut(), timer).await, self.late) {
-            (Ok(Ok(reply)), _) => read(reply).map_err(|misread| link.misread(&misread)),
-            (Ok(Err(error)), _) => Err(link.failed(&error)),
+            (Ok(Ok(reply)), _) => read(reply).map_err(|misread| self.failed(&link, link.misread(&misread))),
+            (Ok(Err(error)), _) => Err(self.failed(&link, link.failed(&error))),
             (Err(()), Late::Watch) => {
                 link.watch(reply);
                 Err(Fault::Timeout)
@@ -66,6 +66,16 @@ impl Pool {
                 Err(Fault::Timeout)
             }
         }
+    }
+}
+
+impl Pool {
+    /// What one connection has learned about its server is true of the others to it.
+    fn failed(&self, link: &Link, fault: Fault) -> Fault {
+        if matches!(fault, Fault::Moved | Fault::ReadOnly) && link.is_broken() {
+            self.connector.retire(link);
+        }
+        fault
     }
 }
 

@@ -147,12 +147,13 @@ impl Remote for Redis {
                 async move { Ok((send(link.clone(), all).await?, link)) }
             };
             let control = &self.pools().control;
-            let is_same = control.call(self.budgets.write.get(), request, probed).await?;
-            if is_same {
-                return Ok(());
+            match control.call(self.budgets.write.get(), request, probed).await? {
+                None => Ok(()),
+                Some(link) => {
+                    self.connector.retire(&link);
+                    Err(Fault::Moved)
+                }
             }
-            self.connector.retire();
-            Err(Fault::Moved)
         })
     }
 
@@ -279,15 +280,15 @@ fn new_epoch(link: &Link) -> String {
     link.facts.identity.as_deref().unwrap_or_default().to_owned() + &nonce()
 }
 
-/// Whether the server is still what it was when the connection was made. An error if it takes no writes.
-fn probed((replies, link): (Vec<Value>, Link)) -> Reading<bool> {
+/// The connection, if its server is no longer what it was when that was made. An error if it takes no writes.
+fn probed((replies, link): (Vec<Value>, Link)) -> Reading<Option<Link>> {
     let [replication, written] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
     let replication: String = redis::from_redis_value(replication.extract_error()?).map_err(|_| Misread::Shape)?;
-    let is_same = link.facts.is_still(&replication);
-    if is_same {
-        written.extract_error()?;
+    if !link.facts.is_still(&replication) {
+        return Ok(Some(link));
     }
-    Ok(is_same)
+    written.extract_error()?;
+    Ok(None)
 }
 
 fn only<T>(mut replies: Vec<Value>, read: impl Fn(Value) -> Reading<T>) -> Reading<T> {

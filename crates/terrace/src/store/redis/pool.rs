@@ -5,15 +5,18 @@ use super::connect::Connector;
 use super::link::Link;
 use crate::store::remote::Fault;
 use bb8_redis::bb8::{self, ManageConnection, RunError};
+use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Connections that are checked out for an instant, to be cloned: many commands follow one another on few sockets.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     links: bb8::Pool<Manager>,
-    connector: Arc<Connector>,
+    pub(super) connector: Arc<Connector>,
+    failures: Arc<Failures>,
     pub(super) late: Late,
 }
 
@@ -26,24 +29,51 @@ pub(super) enum Late {
     GiveUp,
 }
 
+/// Rings when a connection cannot be made, so that nobody waits for it any longer: the pool wakes those who wait only for
+/// one that was made.
+#[derive(Debug, Default)]
+struct Failures {
+    rung: Notify,
+    last: Mutex<Option<Fault>>,
+}
+
+impl Failures {
+    fn ring(&self, fault: Fault) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        self.rung.notify_waiters();
+    }
+
+    /// Why a connection could not be made, from this call on and not from its first poll.
+    fn next(&self) -> impl Future<Output = Fault> {
+        let rung = self.rung.notified();
+        async move {
+            rung.await;
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(Fault::Connect)
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
-struct Manager(Arc<Connector>);
+struct Manager {
+    connector: Arc<Connector>,
+    failures: Arc<Failures>,
+}
 
 impl ManageConnection for Manager {
     type Connection = Link;
     type Error = Fault;
 
     async fn connect(&self) -> Result<Link, Fault> {
-        self.0.connect().await
+        self.connector.connect().await.inspect_err(|fault| self.failures.ring(*fault))
     }
 
     /// Nobody asks: a PING for every checkout would double the round trips.
     async fn is_valid(&self, link: &mut Link) -> Result<(), Fault> {
-        if self.0.is_usable(link) { Ok(()) } else { Err(Fault::Io) }
+        if self.connector.is_usable(link) { Ok(()) } else { Err(Fault::Io) }
     }
 
     fn has_broken(&self, link: &mut Link) -> bool {
-        !self.0.is_usable(link)
+        !self.connector.is_usable(link)
     }
 }
 
@@ -53,8 +83,9 @@ impl Pool {
         // Connections end when they break or are retired, not at an age.
         let pool = bb8::Pool::builder().max_size(size).min_idle(ready).max_lifetime(None).idle_timeout(None);
         let pool = pool.test_on_check_out(false).retry_connection(false).connection_timeout(wait);
-        let links = pool.build_unchecked(Manager(Arc::clone(connector)));
-        Self { links, connector: Arc::clone(connector), late }
+        let (connector, failures) = (Arc::clone(connector), Arc::<Failures>::default());
+        let manager = Manager { connector: Arc::clone(&connector), failures: Arc::clone(&failures) };
+        Self { links: pool.build_unchecked(manager), connector, failures, late }
     }
 
     /// How many connections there are.
@@ -64,8 +95,7 @@ impl Pool {
 
     /// A usable connection, at once if there is one; else as soon as one is made, or cannot be made.
     pub(super) async fn link(&self) -> Result<Link, Fault> {
-        let failure = self.connector.failure();
-        let mut failure = pin!(failure);
+        let mut failure = pin!(self.failures.next());
         loop {
             let link = match first(self.links.get(), failure.as_mut()).await {
                 Ok(Ok(link)) => link,
