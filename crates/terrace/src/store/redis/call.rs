@@ -1,7 +1,7 @@
 //! One call: a connection, a command, its reply, all within a time limit.
 
 use super::link::Link;
-use super::pool::{Late, Pool};
+use super::pool::{Manners, Pool};
 use super::reply::Reading;
 use crate::store::remote::Fault;
 use redis::{Pipeline, RedisResult, ScriptInvocation, Value};
@@ -51,17 +51,19 @@ impl Pool {
         R: Send + 'static,
         F: Future<Output = RedisResult<R>> + Send + 'static,
     {
-        let Ok(link) = first(self.link(), timer.as_mut()).await else { return Err(Fault::Pool) };
-        let link = link?;
+        let Ok(checkout) = first(self.check_out(), timer.as_mut()).await else { return Err(Fault::Pool) };
+        let checkout = checkout?;
+        let link = checkout.clone();
+        let _held = (self.manners == Manners::Alone).then_some(checkout);
         let mut reply = Box::pin(request(link.clone()));
-        match (first(reply.as_mut(), timer).await, self.late) {
+        match (first(reply.as_mut(), timer).await, self.manners) {
             (Ok(Ok(reply)), _) => read(reply).map_err(|misread| self.failed(&link, link.misread(&misread))),
             (Ok(Err(error)), _) => Err(self.failed(&link, link.failed(&error))),
-            (Err(()), Late::Watch) => {
+            (Err(()), Manners::Patient) => {
                 link.watch(reply);
                 Err(Fault::Timeout)
             }
-            (Err(()), Late::GiveUp) => {
+            (Err(()), Manners::Strict | Manners::Alone) => {
                 link.give_up();
                 Err(Fault::Timeout)
             }

@@ -97,6 +97,12 @@ impl Connector {
         self.greet(address, self.open(address).await?, generation).await
     }
 
+    /// Leaves time for another one.
+    async fn try_briefly(&self, address: &Address) -> Result<Link, Failure> {
+        let made = tokio::time::timeout(self.settings.socket_timeout / 2, self.try_server(address)).await;
+        made.unwrap_or_else(|_| Err(Failure::late(address)))
+    }
+
     async fn open(&self, address: &Address) -> Result<Line, Failure> {
         let line = self.opener.open(address, &self.settings.login, self.settings.db).await;
         line.map_err(|error| Failure::new("cannot connect to Redis at", address, &error))
@@ -144,7 +150,7 @@ impl Connector {
                 Ok(Ok(address)) if tried.contains(&address) => continue,
                 Ok(Ok(address)) => {
                     tried.push(address.clone());
-                    self.try_server(&address).await
+                    self.try_briefly(&address).await
                 }
                 Ok(Err(why)) | Err(why) => Err(why),
             };
@@ -159,8 +165,11 @@ impl Connector {
     /// Any node of a cluster knows which of them has the control record.
     async fn ask_nodes(&self, nodes: &[Address]) -> Result<Link, Failure> {
         let mut failure = no_node();
-        for node in nodes {
-            match self.ask_node(node).await {
+        // Not always the same one first: it may hang.
+        let start = fastrand::usize(..nodes.len());
+        for node in nodes.iter().cycle().skip(start).take(nodes.len()) {
+            let asked = tokio::time::timeout(self.settings.socket_timeout / 2, self.ask_node(node)).await;
+            match asked.unwrap_or_else(|_| Err(Failure::late(node))) {
                 Ok(link) => return Ok(link),
                 Err(why) => failure = why,
             }
@@ -217,7 +226,7 @@ async fn ask_facts(line: &Line) -> RedisResult<ServerFacts> {
 }
 
 /// What a proxy hides is empty; what the user may not read is an error, for it is needed.
-fn section(reply: Value) -> RedisResult<String> {
+pub(super) fn section(reply: Value) -> RedisResult<String> {
     match reply.extract_error() {
         Ok(text) => Ok(redis::from_redis_value(text)?),
         Err(error) if error.code() == Some("ERR") => Ok(String::new()),
@@ -250,6 +259,10 @@ fn owner(error: &RedisError, asked: &Address) -> Option<Address> {
 }
 
 impl Failure {
+    fn late(address: &Address) -> Self {
+        Self { fault: Fault::Timeout, text: format!("Redis at {address} takes too long") }
+    }
+
     fn new(doing: &str, address: &Address, error: &RedisError) -> Self {
         let fault = match classify(error) {
             // Before there is a connection, none can break.

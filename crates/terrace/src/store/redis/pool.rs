@@ -17,17 +17,22 @@ pub(super) struct Pool {
     links: bb8::Pool<Manager>,
     pub(super) connector: Arc<Connector>,
     failures: Arc<Failures>,
-    pub(super) late: Late,
+    pub(super) manners: Manners,
 }
 
-/// What happens to a connection that leaves a call unanswered for as long as that may take.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Late {
-    /// It stays in use unless the socket's own time limit passes too: many share it, and one large value is no defect.
-    Watch,
-    /// It is given up, so that the next call has another.
-    GiveUp,
+/// How a call uses a connection, and what happens to one that leaves it unanswered for as long as it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manners {
+    /// Shared. It stays in use unless the socket's own time limit passes too: one large value is no defect.
+    Patient,
+    /// Shared. It is given up, so that the next call has another.
+    Strict,
+    /// Given up too, and nobody else uses it meanwhile: the call blocks it.
+    Alone,
 }
+
+/// A connection out of the pool.
+pub(super) type Checkout<'a> = bb8::PooledConnection<'a, Manager>;
 
 /// Rings when a connection cannot be made, so that nobody waits for it any longer: the pool wakes those who wait only for
 /// one that was made.
@@ -54,7 +59,7 @@ impl Failures {
 }
 
 #[derive(Clone, Debug)]
-struct Manager {
+pub(super) struct Manager {
     connector: Arc<Connector>,
     failures: Arc<Failures>,
 }
@@ -79,13 +84,13 @@ impl ManageConnection for Manager {
 
 impl Pool {
     /// At most `size` connections, of which `ready` are made before somebody asks. Needs a runtime; waits for nothing.
-    pub(super) fn new(connector: &Arc<Connector>, size: u32, ready: u32, wait: Duration, late: Late) -> Self {
+    pub(super) fn new(connector: &Arc<Connector>, size: u32, ready: u32, wait: Duration, manners: Manners) -> Self {
         // Connections end when they break or are retired, not at an age.
         let pool = bb8::Pool::builder().max_size(size).min_idle(ready).max_lifetime(None).idle_timeout(None);
         let pool = pool.test_on_check_out(false).retry_connection(false).connection_timeout(wait);
         let (connector, failures) = (Arc::clone(connector), Arc::<Failures>::default());
         let manager = Manager { connector: Arc::clone(&connector), failures: Arc::clone(&failures) };
-        Self { links: pool.build_unchecked(manager), connector, failures, late }
+        Self { links: pool.build_unchecked(manager), connector, failures, manners }
     }
 
     /// How many connections there are.
@@ -93,8 +98,13 @@ impl Pool {
         self.links.state().connections
     }
 
-    /// A usable connection, at once if there is one; else as soon as one is made, or cannot be made.
+    /// A usable connection, to be shared.
     pub(super) async fn link(&self) -> Result<Link, Fault> {
+        self.check_out().await.map(|link| link.clone())
+    }
+
+    /// A usable connection, at once if there is one; else as soon as one is made, or cannot be made.
+    pub(super) async fn check_out(&self) -> Result<Checkout<'_>, Fault> {
         let mut failure = pin!(self.failures.next());
         loop {
             let link = match first(self.links.get(), failure.as_mut()).await {
@@ -104,7 +114,7 @@ impl Pool {
             };
             // The pool looks only at what comes back to it. Each turn takes one broken connection out of it.
             if self.connector.is_usable(&link) {
-                return Ok(link.clone());
+                return Ok(link);
             }
         }
     }
