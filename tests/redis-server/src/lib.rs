@@ -91,12 +91,12 @@ impl Server {
     }
 
     /// Starts a Sentinel that watches `primary` under the name `main`, and with `quorum` others takes half a second of
-    /// silence for its death.
+    /// silence for its death. `more` are further lines of its configuration.
     #[must_use]
-    pub fn sentinel_of(primary: &Self, quorum: u8) -> Self {
+    pub fn sentinel_of(primary: &Self, quorum: u8, more: &str) -> Self {
         Self::launch(|port, directory| {
             let file = directory.join("sentinel.conf");
-            let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\n", directory.display());
+            let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\n{more}\n", directory.display());
             let _ = writeln!(text, "sentinel monitor main 127.0.0.1 {} {quorum}", primary.port);
             text.push_str("sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n");
             fs::write(&file, text).expect("a file in a new directory");

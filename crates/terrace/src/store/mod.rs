@@ -13,7 +13,6 @@ mod l2;
 mod lease;
 mod purge;
 #[cfg(feature = "redis")]
-#[expect(dead_code, reason = "its users come next")]
 mod redis;
 mod refresh;
 pub(crate) mod remote;

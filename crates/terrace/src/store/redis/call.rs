@@ -1,7 +1,7 @@
 //! One call: a connection, a command, its reply, all within a time limit.
 
 use super::link::Link;
-use super::pool::{Late, Pool};
+use super::pool::{Manners, Pool};
 use super::reply::Reading;
 use crate::store::remote::Fault;
 use redis::{Pipeline, RedisResult, ScriptInvocation, Value};
@@ -36,7 +36,7 @@ impl Pool {
     {
         let mut timer = pin!(sleep(budget));
         match self.attempt(timer.as_mut(), &request, &read).await {
-            Err(Fault::Io | Fault::Moved) => self.attempt(timer, &request, &read).await,
+            Err(Fault::Io | Fault::Moved | Fault::Connect) => self.attempt(timer, &request, &read).await,
             result => result,
         }
     }
@@ -51,21 +51,33 @@ impl Pool {
         R: Send + 'static,
         F: Future<Output = RedisResult<R>> + Send + 'static,
     {
-        let Ok(link) = first(self.link(), timer.as_mut()).await else { return Err(Fault::Pool) };
-        let link = link?;
+        let Ok(checkout) = first(self.check_out(), timer.as_mut()).await else { return Err(Fault::Pool) };
+        let checkout = checkout?;
+        let link = checkout.clone();
+        let _held = (self.manners == Manners::Alone).then_some(checkout);
         let mut reply = Box::pin(request(link.clone()));
-        match (first(reply.as_mut(), timer).await, self.late) {
-            (Ok(Ok(reply)), _) => read(reply).map_err(|misread| link.misread(&misread)),
-            (Ok(Err(error)), _) => Err(link.failed(&error)),
-            (Err(()), Late::Watch) => {
+        match (first(reply.as_mut(), timer).await, self.manners) {
+            (Ok(Ok(reply)), _) => read(reply).map_err(|misread| self.failed(&link, link.misread(&misread))),
+            (Ok(Err(error)), _) => Err(self.failed(&link, link.failed(&error))),
+            (Err(()), Manners::Patient) => {
                 link.watch(reply);
                 Err(Fault::Timeout)
             }
-            (Err(()), Late::GiveUp) => {
+            (Err(()), Manners::Strict | Manners::Alone) => {
                 link.give_up();
                 Err(Fault::Timeout)
             }
         }
+    }
+}
+
+impl Pool {
+    /// What one connection has learned about its server is true of the others to it.
+    fn failed(&self, link: &Link, fault: Fault) -> Fault {
+        if matches!(fault, Fault::Moved | Fault::ReadOnly) && link.is_broken() {
+            self.connector.retire(link);
+        }
+        fault
     }
 }
 

@@ -21,7 +21,8 @@ if step == 'hold' then
   for i = 6, #ARGV do
     redis.call('ZADD', control, now + tonumber(ARGV[5]), '\0c' .. token .. ARGV[i], '+inf', ARGV[i])
   end
-  redis.call('PUBLISH', ARGV[3], '0')
+  -- A bell that may not ring costs time, and nothing else.
+  redis.pcall('PUBLISH', ARGV[3], '0')
   return {epoch, position}
 end
 
@@ -50,6 +51,6 @@ if next(free) then
       redis.call('ZADD', control, position, marker)
     end
   end
-  redis.call('PUBLISH', ARGV[3], position)
+  redis.pcall('PUBLISH', ARGV[3], position)
 end
 return {epoch, position}

@@ -1,7 +1,7 @@
 //! The words of the protocol as commands.
 
 use super::call::{run, send};
-use super::connect::{fence, nonce};
+use super::connect::{fence, nonce, section};
 use super::link::Link;
 use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
@@ -102,13 +102,16 @@ impl Remote for Redis {
     ) -> Reply<'a, (Receipt, u32)> {
         Box::pin(async move {
             // WAIT is about what its own connection has written, and blocks it.
+            let patience = wait + self.connector.settings().socket_timeout;
             let request = |link: Link| {
                 let call = self.invalidation(&link, tags);
                 async move {
                     let receipt = run(link.clone(), call).await?;
                     let mut wait_for = cmd("WAIT");
                     wait_for.arg(replicas).arg(milliseconds(wait).max(1));
-                    let reached: u32 = wait_for.query_async(&mut link.connection()).await?;
+                    let mut connection = link.connection();
+                    connection.set_response_timeout(patience);
+                    let reached: u32 = wait_for.query_async(&mut connection).await?;
                     Ok((receipt, reached))
                 }
             };
@@ -120,12 +123,14 @@ impl Remote for Redis {
 
     fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled> {
         Box::pin(async move {
-            let mut all = Pipeline::with_capacity(2);
-            all.cmd("ZRANGEBYSCORE").arg(&self.names.control).arg(format!("({since}")).arg("+inf").arg("WITHSCORES");
-            all.arg("LIMIT").arg(0).arg(MAX_POLLED).add_command(self.scores(epoch, &[]));
-            let read = |replies| reply::seen(replies, since, MAX_POLLED);
+            let request = |link: Link| {
+                let mut call = scripts::POLL.call(link.facts.has_script_flags());
+                call.key(&self.names.control).arg(since).arg(MAX_POLLED).arg(epoch.as_bytes());
+                run(link, call)
+            };
+            let read = |reply| reply::seen(reply, since, MAX_POLLED);
             let (pools, budget) = (self.pools(), self.budgets.poll.get());
-            match pools.control.call(budget, |link| send(link, all.clone()), read).await? {
+            match pools.control.call(budget, request, read).await? {
                 Seen::Found { polled, has_changes } => {
                     if has_changes && self.is_time_to_sweep() {
                         // The next poll sees what came of it, and whoever polls next tries again.
@@ -151,12 +156,13 @@ impl Remote for Redis {
                 async move { Ok((send(link.clone(), all).await?, link)) }
             };
             let control = &self.pools().control;
-            let is_same = control.call(self.budgets.write.get(), request, probed).await?;
-            if is_same {
-                return Ok(());
+            match control.call(self.budgets.write.get(), request, probed).await? {
+                None => Ok(()),
+                Some(link) => {
+                    self.connector.retire(&link);
+                    Err(Fault::Moved)
+                }
             }
-            self.connector.retire();
-            Err(Fault::Moved)
         })
     }
 
@@ -295,15 +301,15 @@ fn new_epoch(link: &Link) -> String {
     link.facts.identity.as_deref().unwrap_or_default().to_owned() + &nonce()
 }
 
-/// Whether the server is still what it was when the connection was made. An error if it takes no writes.
-fn probed((replies, link): (Vec<Value>, Link)) -> Reading<bool> {
+/// The connection, if its server is no longer what it was when that was made. An error if it takes no writes.
+fn probed((replies, link): (Vec<Value>, Link)) -> Reading<Option<Link>> {
     let [replication, written] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
-    let replication: String = redis::from_redis_value(replication.extract_error()?).map_err(|_| Misread::Shape)?;
-    let is_same = link.facts.is_still(&replication);
-    if is_same {
-        written.extract_error()?;
+    let replication = section(replication)?;
+    if !link.facts.is_still(&replication) {
+        return Ok(Some(link));
     }
-    Ok(is_same)
+    written.extract_error()?;
+    Ok(None)
 }
 
 fn only<T>(mut replies: Vec<Value>, read: impl Fn(Value) -> Reading<T>) -> Reading<T> {

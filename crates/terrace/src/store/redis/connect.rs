@@ -9,10 +9,9 @@ use super::settings::{Address, Login, Place, RedisSettings};
 use crate::store::remote::Fault;
 use redis::{ErrorKind, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
 use std::fmt;
-use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Makes the connections of one tier.
@@ -24,8 +23,6 @@ pub(super) struct Connector {
     generation: AtomicU64,
     /// The server that the current generation leads to.
     known: Mutex<Option<String>>,
-    /// Rings when a connection could not be made, so that nobody waits for it any longer.
-    failed: Notify,
     status: watch::Sender<Status>,
 }
 
@@ -49,8 +46,8 @@ pub(super) struct Failure {
 
 impl Connector {
     pub(super) fn new(settings: RedisSettings, names: Arc<Names>, opener: Opener) -> Self {
-        let (generation, known, failed) = (AtomicU64::new(0), Mutex::default(), Notify::new());
-        Self { settings, names, opener, generation, known, failed, status: watch::Sender::default() }
+        let (generation, known, status) = (AtomicU64::new(0), Mutex::default(), watch::Sender::default());
+        Self { settings, names, opener, generation, known, status }
     }
 
     pub(super) fn settings(&self) -> &RedisSettings {
@@ -61,25 +58,15 @@ impl Connector {
         self.status.subscribe()
     }
 
-    /// Keeps every connection made so far from being used again.
-    pub(super) fn retire(&self) {
-        self.generation.fetch_add(1, SeqCst);
+    /// Keeps every connection of the generation of `link` from being used again.
+    pub(super) fn retire(&self, link: &Link) {
+        let (ends, next) = (link.generation, link.generation + 1);
+        // Else somebody else has seen the same.
+        let _ = self.generation.compare_exchange(ends, next, SeqCst, SeqCst);
     }
 
     pub(super) fn is_usable(&self, link: &Link) -> bool {
         !link.is_broken() && link.generation == self.generation.load(SeqCst)
-    }
-
-    /// Waits until a connection cannot be made, from this call on and not from its first poll, and says why.
-    pub(super) fn failure(&self) -> impl Future<Output = Fault> {
-        let failed = self.failed.notified();
-        async move {
-            failed.await;
-            match *self.status.borrow() {
-                Status::Down(fault, _) => fault,
-                _ => Fault::Connect,
-            }
-        }
     }
 
     /// Makes a connection that is ready for use.
@@ -92,9 +79,6 @@ impl Connector {
             Err(failure) => Status::Down(failure.fault, failure.text.as_str().into()),
         };
         self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
-        if made.is_err() {
-            self.failed.notify_waiters();
-        }
         made.map_err(|failure| failure.fault)
     }
 
@@ -111,6 +95,12 @@ impl Connector {
         // Before anything is asked: what happens meanwhile may be about this server.
         let generation = self.generation.load(SeqCst);
         self.greet(address, self.open(address).await?, generation).await
+    }
+
+    /// Leaves time for another one.
+    async fn try_briefly(&self, address: &Address) -> Result<Link, Failure> {
+        let made = tokio::time::timeout(self.settings.socket_timeout / 2, self.try_server(address)).await;
+        made.unwrap_or_else(|_| Err(Failure::late(address)))
     }
 
     async fn open(&self, address: &Address) -> Result<Line, Failure> {
@@ -160,7 +150,7 @@ impl Connector {
                 Ok(Ok(address)) if tried.contains(&address) => continue,
                 Ok(Ok(address)) => {
                     tried.push(address.clone());
-                    self.try_server(&address).await
+                    self.try_briefly(&address).await
                 }
                 Ok(Err(why)) | Err(why) => Err(why),
             };
@@ -175,8 +165,11 @@ impl Connector {
     /// Any node of a cluster knows which of them has the control record.
     async fn ask_nodes(&self, nodes: &[Address]) -> Result<Link, Failure> {
         let mut failure = no_node();
-        for node in nodes {
-            match self.ask_node(node).await {
+        // Not always the same one first: it may hang.
+        let start = fastrand::usize(..nodes.len());
+        for node in nodes.iter().cycle().skip(start).take(nodes.len()) {
+            let asked = tokio::time::timeout(self.settings.socket_timeout / 2, self.ask_node(node)).await;
+            match asked.unwrap_or_else(|_| Err(Failure::late(node))) {
                 Ok(link) => return Ok(link),
                 Err(why) => failure = why,
             }
@@ -233,7 +226,7 @@ async fn ask_facts(line: &Line) -> RedisResult<ServerFacts> {
 }
 
 /// What a proxy hides is empty; what the user may not read is an error, for it is needed.
-fn section(reply: Value) -> RedisResult<String> {
+pub(super) fn section(reply: Value) -> RedisResult<String> {
     match reply.extract_error() {
         Ok(text) => Ok(redis::from_redis_value(text)?),
         Err(error) if error.code() == Some("ERR") => Ok(String::new()),
@@ -266,6 +259,10 @@ fn owner(error: &RedisError, asked: &Address) -> Option<Address> {
 }
 
 impl Failure {
+    fn late(address: &Address) -> Self {
+        Self { fault: Fault::Timeout, text: format!("Redis at {address} takes too long") }
+    }
+
     fn new(doing: &str, address: &Address, error: &RedisError) -> Self {
         let fault = match classify(error) {
             // Before there is a connection, none can break.

@@ -28,8 +28,11 @@ fn by_code(code: &str) -> Fault {
     }
 }
 
-/// Before version 7, an error inside a script is one of the script, with the code in its text.
+/// What is wrong inside a script is mostly an error of the script, with the code in its text at best.
 fn within(text: &str) -> Fault {
+    if text.contains("The user executing the script") || text.contains("ACL failure in script") {
+        return Fault::Auth;
+    }
     let codes = ["READONLY", "NOREPLICAS", "MASTERDOWN", "MISCONF", "NOPERM", "NOAUTH", "OOM", "MOVED"];
     let said = |code: &&str| text.split('-').skip(1).any(|part| part.starts_with(code));
     codes.iter().find(|code| said(code)).map_or(Fault::Other, |code| by_code(code))
@@ -77,7 +80,9 @@ mod tests {
     }
 
     #[test]
-    fn an_error_inside_a_script_of_an_older_server_is_found_in_its_text() {
+    fn an_error_inside_a_script_is_found_in_its_text() {
+        assert_eq!(fault_of("ERR The user executing the script can't run this command or subcommand"), Fault::Auth);
+        assert_eq!(fault_of("ERR ACL failure in script: User app has no permissions"), Fault::Auth);
         let text = "ERR Error running script (call to f_12): @user_script:5: @user_script: 5: -";
         assert_eq!(fault_of(&format!("{text}OOM command not allowed")), Fault::Oom);
         assert_eq!(fault_of(&format!("{text}READONLY You can't write")), Fault::ReadOnly);

@@ -36,7 +36,7 @@ use crate::store::codec::{Codec, SCHEMA};
 use bell::Bell;
 use connect::Connector;
 use link::Opener;
-use pool::{Late, Pool};
+use pool::{Manners, Pool};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -170,13 +170,13 @@ impl Redis {
 
     fn new_pools(&self) -> Pools {
         let wait = self.budgets.pool_wait.get();
-        let pool = |size, ready, late| Pool::new(&self.connector, size, ready, wait, late);
+        let pool = |size, ready, manners| Pool::new(&self.connector, size, ready, wait, manners);
         let size = self.connector.settings().max_connections;
         Pools {
-            reads: pool(size, READY.min(size), Late::Watch),
-            fills: pool(FILLS.min(size), 0, Late::Watch),
-            control: pool(CONTROL, 1, Late::GiveUp),
-            replicated: pool(REPLICATED, 0, Late::GiveUp),
+            reads: pool(size, READY.min(size), Manners::Patient),
+            fills: pool(FILLS.min(size), 0, Manners::Patient),
+            control: pool(CONTROL, 1, Manners::Strict),
+            replicated: pool(REPLICATED, 0, Manners::Alone),
             bell: OnceLock::new(),
         }
     }

@@ -5,56 +5,92 @@ use super::connect::Connector;
 use super::link::Link;
 use crate::store::remote::Fault;
 use bb8_redis::bb8::{self, ManageConnection, RunError};
+use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Connections that are checked out for an instant, to be cloned: many commands follow one another on few sockets.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     links: bb8::Pool<Manager>,
-    connector: Arc<Connector>,
-    pub(super) late: Late,
+    pub(super) connector: Arc<Connector>,
+    failures: Arc<Failures>,
+    pub(super) manners: Manners,
 }
 
-/// What happens to a connection that leaves a call unanswered for as long as that may take.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Late {
-    /// It stays in use unless the socket's own time limit passes too: many share it, and one large value is no defect.
-    Watch,
-    /// It is given up, so that the next call has another.
-    GiveUp,
+/// How a call uses a connection, and what happens to one that leaves it unanswered for as long as it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manners {
+    /// Shared. It stays in use unless the socket's own time limit passes too: one large value is no defect.
+    Patient,
+    /// Shared. It is given up, so that the next call has another.
+    Strict,
+    /// Given up too, and nobody else uses it meanwhile: the call blocks it.
+    Alone,
+}
+
+/// A connection out of the pool.
+pub(super) type Checkout<'a> = bb8::PooledConnection<'a, Manager>;
+
+/// Rings when a connection cannot be made, so that nobody waits for it any longer: the pool wakes those who wait only for
+/// one that was made.
+#[derive(Debug, Default)]
+struct Failures {
+    rung: Notify,
+    last: Mutex<Option<Fault>>,
+}
+
+impl Failures {
+    fn ring(&self, fault: Fault) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        self.rung.notify_waiters();
+    }
+
+    /// Why a connection could not be made, from this call on and not from its first poll.
+    fn next(&self) -> impl Future<Output = Fault> {
+        let rung = self.rung.notified();
+        async move {
+            rung.await;
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(Fault::Connect)
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
-struct Manager(Arc<Connector>);
+pub(super) struct Manager {
+    connector: Arc<Connector>,
+    failures: Arc<Failures>,
+}
 
 impl ManageConnection for Manager {
     type Connection = Link;
     type Error = Fault;
 
     async fn connect(&self) -> Result<Link, Fault> {
-        self.0.connect().await
+        self.connector.connect().await.inspect_err(|fault| self.failures.ring(*fault))
     }
 
     /// Nobody asks: a PING for every checkout would double the round trips.
     async fn is_valid(&self, link: &mut Link) -> Result<(), Fault> {
-        if self.0.is_usable(link) { Ok(()) } else { Err(Fault::Io) }
+        if self.connector.is_usable(link) { Ok(()) } else { Err(Fault::Io) }
     }
 
     fn has_broken(&self, link: &mut Link) -> bool {
-        !self.0.is_usable(link)
+        !self.connector.is_usable(link)
     }
 }
 
 impl Pool {
     /// At most `size` connections, of which `ready` are made before somebody asks. Needs a runtime; waits for nothing.
-    pub(super) fn new(connector: &Arc<Connector>, size: u32, ready: u32, wait: Duration, late: Late) -> Self {
+    pub(super) fn new(connector: &Arc<Connector>, size: u32, ready: u32, wait: Duration, manners: Manners) -> Self {
         // Connections end when they break or are retired, not at an age.
         let pool = bb8::Pool::builder().max_size(size).min_idle(ready).max_lifetime(None).idle_timeout(None);
         let pool = pool.test_on_check_out(false).retry_connection(false).connection_timeout(wait);
-        let links = pool.build_unchecked(Manager(Arc::clone(connector)));
-        Self { links, connector: Arc::clone(connector), late }
+        let (connector, failures) = (Arc::clone(connector), Arc::<Failures>::default());
+        let manager = Manager { connector: Arc::clone(&connector), failures: Arc::clone(&failures) };
+        Self { links: pool.build_unchecked(manager), connector, failures, manners }
     }
 
     /// How many connections there are.
@@ -62,10 +98,14 @@ impl Pool {
         self.links.state().connections
     }
 
-    /// A usable connection, at once if there is one; else as soon as one is made, or cannot be made.
+    /// A usable connection, to be shared.
     pub(super) async fn link(&self) -> Result<Link, Fault> {
-        let failure = self.connector.failure();
-        let mut failure = pin!(failure);
+        self.check_out().await.map(|link| link.clone())
+    }
+
+    /// A usable connection, at once if there is one; else as soon as one is made, or cannot be made.
+    pub(super) async fn check_out(&self) -> Result<Checkout<'_>, Fault> {
+        let mut failure = pin!(self.failures.next());
         loop {
             let link = match first(self.links.get(), failure.as_mut()).await {
                 Ok(Ok(link)) => link,
@@ -74,7 +114,7 @@ impl Pool {
             };
             // The pool looks only at what comes back to it. Each turn takes one broken connection out of it.
             if self.connector.is_usable(&link) {
-                return Ok(link.clone());
+                return Ok(link);
             }
         }
     }

@@ -155,10 +155,10 @@ pub(super) enum Seen {
     WentBack,
 }
 
-/// The replies to a range of members after `since` with their scores, at most `limit`, and to the scores of the epoch,
-/// the sequence and the floor.
-pub(super) fn seen(replies: Vec<Value>, since: u64, limit: usize) -> Reading<Seen> {
-    let [range, scores] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
+/// The members after `since` with their scores, at most `limit`, and the scores of the epoch, the sequence and the
+/// floor.
+pub(super) fn seen(reply: Value, since: u64, limit: usize) -> Reading<Seen> {
+    let [range, scores] = <[Value; 2]>::try_from(array(reply)?).map_err(|_| Misread::Shape)?;
     let found = |polled, has_changes| Ok(Seen::Found { polled, has_changes });
     let Some(now) = positions(scores)? else { return found(Polled::OtherEpoch, false) };
     if now.position < since {

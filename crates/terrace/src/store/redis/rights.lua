@@ -3,8 +3,13 @@
 local scratch, denied = KEYS[1], {}
 local function try(...)
   local reply = redis.pcall(...)
-  if type(reply) == 'table' and reply.err and string.find(reply.err, 'NOPERM', 1, true) then
-    denied[#denied + 1] = select(1, ...)
+  local why = type(reply) == 'table' and reply.err or ''
+  -- As versions from 6.2 on say it.
+  for _, said in ipairs({'The user executing the script', 'ACL failure in script', 'NOPERM'}) do
+    if string.find(why, said, 1, true) then
+      denied[#denied + 1] = select(1, ...)
+      return
+    end
   end
 end
 try('SET', scratch, '1', 'PX', 1000)

@@ -22,6 +22,7 @@ macro_rules! source {
 pub(super) static INVALIDATE: Source = source!("invalidate.lua");
 pub(super) static FENCE: Source = source!("fence.lua");
 pub(super) static CHANGE: Source = source!("change.lua");
+pub(super) static POLL: Source = source!("poll.lua");
 pub(super) static RELEASE: Source = source!("release.lua");
 pub(super) static RIGHTS: Source = source!("rights.lua");
 

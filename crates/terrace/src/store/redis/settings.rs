@@ -160,7 +160,7 @@ impl Vars<'_> {
             return Err(refused());
         }
         let info: redis::ConnectionInfo = format!("redis://{rest}").parse().map_err(|_| refused())?;
-        let redis::ConnectionAddr::Tcp(host, port) = info.addr().clone() else { return Err(refused()) };
+        let redis::ConnectionAddr::Tcp(host, port @ 1..) = info.addr().clone() else { return Err(refused()) };
         let redis = info.redis_settings();
         settings.db = u16::try_from(redis.db()).map_err(|_| refused())?;
         if redis.username().is_some() || redis.password().is_some() {

@@ -1,1 +1,383 @@
+use super::*;
+use terrace_redis_server::Proxy;
+use tokio::time::Instant;
 
+const LIFE: Duration = Duration::from_secs(60);
+
+/// With the time limits that it has by default.
+fn impatient(port: u16) -> Redis {
+    let url = format!("redis://127.0.0.1:{port}");
+    let tier = tier_with(&[("REDIS_URL", &url)]);
+    let budgets = Arc::default();
+    Redis { budgets, ..tier }
+}
+
+async fn current(tier: &Redis) -> Receipt {
+    until_ok(|| tier.current()).await
+}
+
+#[tokio::test]
+async fn whatever_a_restarted_server_still_knows_is_of_another_epoch() {
+    for (options, keeps) in [(&["--appendonly", "yes", "--appendfsync", "always"][..], true), (&[], false)] {
+        let mut server = Server::with(options);
+        let tier = at(server.port());
+        let before = tier.invalidate(&[hard(A)]).await.unwrap();
+        tier.store(b"key", Bytes::from_static(b"old"), LIFE).await.unwrap();
+        server.restart();
+        // The first thing anybody hears of it is the new epoch.
+        let found = until_ok(|| tier.lookup(&before.epoch, b"key", &[A])).await;
+        assert_eq!((found.entry.is_some(), found.positions), (keeps, None));
+        let after = current(&tier).await;
+        assert_ne!(after.epoch, before.epoch);
+        // And everybody agrees on it.
+        assert_eq!(current(&at(server.port())).await.epoch, after.epoch);
+    }
+}
+
+#[tokio::test]
+async fn a_second_connection_leaves_the_epoch_as_it_is() {
+    let server = Server::start();
+    let first = at(server.port()).current().await.unwrap();
+    assert_eq!(at(server.port()).current().await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn after_a_closed_socket_the_next_command_succeeds() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port());
+    let tier = at(proxy.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    for _ in 0..10 {
+        proxy.cut();
+        tier.lookup(&epoch, b"key", &[A]).await.unwrap();
+        proxy.cut();
+        tier.invalidate(&[hard(A)]).await.unwrap();
+        server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        tier.store(b"key", Bytes::from_static(b"body"), LIFE).await.unwrap();
+    }
+    assert_eq!(tier.current().await.unwrap().epoch, epoch);
+}
+
+#[tokio::test]
+async fn a_hung_server_costs_the_read_budget_and_nothing_more() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port());
+    let tier = impatient(proxy.port());
+    let epoch = current(&tier).await.epoch;
+    server.pause();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..20 {
+        let start = Instant::now();
+        assert_eq!(tier.lookup(&epoch, b"key", &[A]).await.unwrap_err(), Fault::Timeout);
+        slowest = slowest.max(start.elapsed());
+    }
+    println!("slowest look-up while the server hung: {slowest:?}");
+    // Far from the socket's limit, however busy the machine.
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    let connections = proxy.accepted();
+    server.resume();
+    until_ok(|| tier.lookup(&epoch, b"key", &[A])).await;
+    assert_eq!(proxy.accepted(), connections, "a server that was slow for less than the socket's limit is the same");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_silent_for_too_long_is_replaced() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port());
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let tier =
+        Redis { budgets: Arc::default(), ..tier_with(&[("REDIS_URL", &url), ("REDIS_SOCKET_TIMEOUT", "200ms")]) };
+    let epoch = current(&tier).await.epoch;
+    until_ok(|| tier.probe()).await;
+    proxy.hang();
+    let start = Instant::now();
+    assert_eq!(tier.lookup(&epoch, b"key", &[]).await.unwrap_err(), Fault::Timeout);
+    until_ok(|| tier.lookup(&epoch, b"key", &[])).await;
+    println!("look-ups succeed {:?} after the cable was cut", start.elapsed());
+    // Control does not wait for the socket's limit.
+    let receipt = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
+    assert_eq!((receipt.position, receipt.epoch), (1, epoch));
+}
+
+#[tokio::test]
+async fn the_wait_for_a_connection_is_bounded() {
+    let server = Server::start();
+    server.pause();
+    let tier = impatient(server.port());
+    let start = Instant::now();
+    assert_eq!(tier.current().await.unwrap_err(), Fault::Pool);
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    let start = Instant::now();
+    assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap_err(), Fault::Pool);
+    let (wait, waited) = (Duration::from_millis(100), start.elapsed());
+    assert!(waited >= wait && waited < wait * 5, "{waited:?}");
+    server.resume();
+    until_ok(async || tier.invalidate(&[hard(A)]).await).await;
+}
+
+#[tokio::test]
+async fn a_tier_starts_without_its_server_and_joins_when_that_comes() {
+    let mut server = Server::start();
+    server.kill();
+    // A refusal is known at once, however long one may wait.
+    let tier = at(server.port());
+    let start = Instant::now();
+    assert_eq!(tier.current().await.unwrap_err(), Fault::Connect);
+    assert!(start.elapsed() < PATIENCE / 10, "{:?}", start.elapsed());
+    let Status::Down(Fault::Connect, why) = status(&tier, |status| *status != Status::Unknown).await else { panic!() };
+    assert!(why.contains(&format!("127.0.0.1:{}", server.port())), "{why}");
+    let (rung, _) = tokio::join!(tokio::time::timeout(PATIENCE, tier.bell()), async {
+        server.restart();
+        current(&tier).await
+    });
+    rung.expect("the bell listens too");
+    assert!(matches!(&*tier.status().borrow(), Status::Up(_)));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_named_and_not_shown() {
+    let server = Server::with_password("opensesame");
+    let tier = |password: &str| {
+        tier_with(&[("REDIS_URL", &server.url()), ("REDIS_PASSWORD", password), ("REDIS_SOCKET_TIMEOUT", "30s")])
+    };
+    tier("opensesame").current().await.unwrap();
+    let wrong = tier("hunter2");
+    assert_eq!(wrong.current().await.unwrap_err(), Fault::Auth);
+    assert_eq!(tier_with(&[("REDIS_URL", &server.url())]).current().await.unwrap_err(), Fault::Auth);
+    let status = status(&wrong, |status| *status != Status::Unknown).await;
+    assert!(matches!(status, Status::Down(Fault::Auth, _)));
+    let shown = format!("{wrong:?} {status:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_password_that_changes_ends_at_the_next_connection() {
+    let server = Server::with_password("first");
+    let tier = tier_with(&[("REDIS_URL", &server.url()), ("REDIS_PASSWORD", "first"), ("REDIS_SOCKET_TIMEOUT", "30s")]);
+    tier.current().await.unwrap();
+    server.command(&["CONFIG", "SET", "requirepass", "second"]);
+    tier.current().await.expect("the login lasts as long as the connection");
+    reconnect(&tier).await;
+    assert_eq!(tier.current().await.unwrap_err(), Fault::Auth);
+}
+
+/// The rights that the manual asks for.
+const RIGHTS: &str = "+get +set +del +unlink +pttl +zadd +zrem +zscore +zmscore +zrange +zrangebyscore +zcount +zcard \
+                      +zincrby +evalsha +script|load +publish +subscribe +info +time +wait";
+
+async fn as_user(server: &Server, rights: &str) -> Redis {
+    let mut words = vec!["ACL", "SETUSER", "app", "on", ">secret", "~{test}:*", "&{test}:bell"];
+    words.extend(rights.split_whitespace());
+    server.command(&words);
+    let tier = tier_with(&[
+        ("REDIS_URL", &server.url()),
+        ("REDIS_USERNAME", "app"),
+        ("REDIS_PASSWORD", "secret"),
+        ("REDIS_SOCKET_TIMEOUT", "30s"),
+    ]);
+    let _ = tier.current().await;
+    tier
+}
+
+fn warnings(tier: &Redis) -> Vec<String> {
+    match &*tier.status().borrow() {
+        Status::Up(facts) => facts.warnings().iter().map(ToString::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_just_the_rights_it_needs_can_do_everything() {
+    let server = Server::start();
+    let tier = as_user(&server, RIGHTS).await;
+    assert_eq!(warnings(&tier), [""; 0]);
+    let epoch = tier.current().await.unwrap().epoch;
+    tier.store(b"key", Bytes::from_static(b"body"), LIFE).await.unwrap();
+    assert!(tier.lookup(&epoch, b"key", &[A]).await.unwrap().entry.is_some());
+    let receipt = tier.invalidate(&[hard(A)]).await.unwrap();
+    tier.poll(&epoch, 0).await.unwrap();
+    tier.probe().await.unwrap();
+    let token = Token::new();
+    tier.hold(&token, &[A], LIFE).await.unwrap();
+    tier.end(&token, &[A]).await.unwrap();
+    assert!(tier.lease(b"key", &token, LIFE).await.unwrap());
+    tier.release(b"key", &token).await.unwrap();
+    tier.invalidate_replicated(&[hard(A)], 0, LIFE).await.unwrap();
+    tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
+    server.command(&["DEL", "{test}:ctl"]);
+    assert_ne!(tier.current().await.unwrap().epoch, receipt.epoch);
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_are_named() {
+    let server = Server::start();
+    let tier = as_user(&server, &RIGHTS.replace("+zincrby", "").replace("+publish", "")).await;
+    let [warning] = &*warnings(&tier) else { panic!() };
+    assert!(warning.contains("ZINCRBY, PUBLISH"), "{warning}");
+    assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap_err(), Fault::Auth);
+    // Without the right to ring, all the rest works.
+    let tier = as_user(&server, RIGHTS).await;
+    server.command(&["ACL", "SETUSER", "app", "-publish"]);
+    server.command(&["DEL", "{test}:ctl"]);
+    tier.invalidate(&[hard(A)]).await.unwrap();
+    // Without these there is no connection, and that is said.
+    for right in ["+info", "+evalsha"] {
+        server.command(&["ACL", "DELUSER", "app"]);
+        server.command(&["DEL", "{test}:ctl"]);
+        let tier = as_user(&server, &RIGHTS.replace(right, "")).await;
+        let Status::Down(Fault::Auth, why) = tier.status().borrow().clone() else { panic!("{right}") };
+        assert!(why.contains("can't run this command") || why.contains(&right[1..]), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_refused() {
+    let primary = Server::start();
+    let replica = Server::replica_of(&primary);
+    let tier = at(replica.port());
+    assert_eq!(tier.current().await.unwrap_err(), Fault::ReadOnly);
+    let Status::Down(_, why) = tier.status().borrow().clone() else { panic!() };
+    assert!(why.contains("replica"), "{why}");
+}
+
+#[tokio::test]
+async fn a_primary_that_is_demoted_is_noticed_and_so_is_one_that_is_promoted() {
+    let (server, other) = (Server::start(), Server::start());
+    let tier = at(server.port());
+    let before = tier.invalidate(&[hard(A)]).await.unwrap();
+    tier.probe().await.unwrap();
+    server.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
+    assert_eq!(tier.probe().await.unwrap_err(), Fault::Moved);
+    // No connection made before is used again, and none is made to a replica.
+    assert_eq!(tier.lookup(&before.epoch, b"key", &[]).await.unwrap_err(), Fault::ReadOnly);
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    tier.probe().await.unwrap();
+    assert_ne!(tier.current().await.unwrap().epoch, before.epoch);
+}
+
+#[tokio::test]
+async fn a_connection_that_outlived_a_demotion_and_back_is_not_used() {
+    let (server, other) = (Server::start(), Server::start());
+    let tier = at(server.port());
+    let before = tier.invalidate(&[hard(A)]).await.unwrap();
+    server.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    assert_eq!(tier.probe().await.unwrap_err(), Fault::Moved);
+    assert_ne!(tier.current().await.unwrap().epoch, before.epoch);
+}
+
+#[tokio::test]
+async fn a_server_that_lacks_replicas_fails_the_probe() {
+    let server = Server::start();
+    let tier = at(server.port());
+    tier.probe().await.unwrap();
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_eq!(tier.probe().await.unwrap_err(), Fault::ReadOnly);
+    assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap_err(), Fault::ReadOnly);
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    tier.probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_server_refuses_fills_and_takes_invalidations() {
+    let server = Server::with(&["--maxmemory-policy", "noeviction"]);
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let body = Bytes::from_static(b"body");
+    assert_eq!(tier.store(b"key", body, LIFE).await.unwrap_err(), Fault::Oom);
+    let receipt = tier.invalidate(&[hard(A)]).await.unwrap();
+    assert_eq!((&receipt.epoch, receipt.position), (&epoch, 1));
+    let token = Token::new();
+    tier.hold(&token, &[A], LIFE).await.unwrap();
+    tier.end(&token, &[A]).await.unwrap();
+    // Also what a new connection runs first.
+    reconnect(&tier).await;
+    tier.lookup(&epoch, b"key", &[A]).await.unwrap();
+}
+
+#[tokio::test]
+async fn weaknesses_of_the_server_are_told() {
+    let server = Server::with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let tier = at(server.port());
+    tier.current().await.unwrap();
+    let [warning] = &*warnings(&tier) else { panic!() };
+    assert!(warning.contains("allkeys-lru"), "{warning}");
+    let _replica = Server::replica_of(&server);
+    reconnect(&tier).await;
+    current(&tier).await;
+    let told = warnings(&tier);
+    assert!(told.len() == 2 && told[1].contains("min-replicas-to-write"), "{told:?}");
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    reconnect(&tier).await;
+    until_ok(|| tier.current()).await;
+    assert_eq!(warnings(&tier).len(), 1);
+}
+
+#[tokio::test]
+async fn replicas_are_waited_for_when_asked() {
+    let primary = Server::start();
+    let tier = tier_with(&[("REDIS_URL", &primary.url()), ("REDIS_SOCKET_TIMEOUT", "500ms")]);
+    let replica = Server::replica_of(&primary);
+    let (receipt, reached) = tier.invalidate_replicated(&[hard(A)], 1, PATIENCE).await.unwrap();
+    assert_eq!((receipt.position, reached), (1, 1));
+    // Beyond the socket's own limit, and without keeping others waiting.
+    replica.pause();
+    let mut waiting =
+        std::pin::pin!(async { tier.invalidate_replicated(&[hard(B)], 1, Duration::from_secs(1)).await.unwrap().1 });
+    let quick = async { tier.invalidate_replicated(&[hard(A)], 0, PATIENCE).await.unwrap().1 };
+    assert_eq!(crate::store::redis::call::first(waiting.as_mut(), quick).await, Err(0));
+    assert_eq!(waiting.await, 0);
+    let (receipt, reached) = tier.invalidate_replicated(&[hard(A)], 1, Duration::from_millis(50)).await.unwrap();
+    assert_eq!((receipt.position, reached), (4, 0));
+}
+
+#[tokio::test]
+async fn what_is_disconnected_has_no_connection_until_it_is_used_again() {
+    let server = Server::start();
+    let tier = at(server.port());
+    assert_eq!(tier.connections(), 0, "nothing is connected before it is used");
+    tier.current().await.unwrap();
+    tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
+    tier.disconnect();
+    // Only the connection that asks.
+    until_ok(|| async { if server.info("clients", "connected_clients") == "1" { Ok(()) } else { Err(Fault::Other) } })
+        .await;
+    tier.current().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_lookups_share_few_sockets() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port());
+    let tier = Arc::new(at(proxy.port()));
+    let epoch = tier.current().await.unwrap().epoch;
+    tier.store(b"key", Bytes::from_static(b"body"), LIFE).await.unwrap();
+    let readers: Vec<_> = (0..64)
+        .map(|_| {
+            let (tier, epoch) = (Arc::clone(&tier), epoch.clone());
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    assert!(tier.lookup(&epoch, b"key", &[A]).await.unwrap().entry.is_some());
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    println!("64 readers used {} connections", proxy.accepted());
+    assert!(proxy.accepted() < 20, "{}", proxy.accepted());
+}
+
+#[tokio::test]
+async fn budgets_can_be_changed() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    server.pause();
+    tier.budgets.read.set(Duration::from_millis(1));
+    let start = Instant::now();
+    assert_eq!(tier.lookup(&epoch, b"key", &[]).await.unwrap_err(), Fault::Timeout);
+    assert!(start.elapsed() < PATIENCE / 10, "{:?}", start.elapsed());
+}

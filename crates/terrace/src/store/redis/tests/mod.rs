@@ -8,7 +8,6 @@ use super::*;
 use crate::store::remote::{Fault, Mark, Marker, Polled, Receipt, Remote, TagName, Token};
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::future::Future;
 use terrace_redis_server::Server;
 
 /// Longer than anything takes that happens at all.
@@ -47,8 +46,14 @@ fn at(port: u16) -> Redis {
     tier(&format!("redis://127.0.0.1:{port}"))
 }
 
+/// Has all connections made anew.
+async fn reconnect(tier: &Redis) {
+    let pools = tier.pools();
+    tier.connector.retire(&until_ok(|| pools.control.link()).await);
+}
+
 /// Calls until it succeeds.
-async fn until_ok<T, F: Future<Output = Result<T, Fault>>>(call: impl Fn() -> F) -> T {
+async fn until_ok<T>(call: impl AsyncFn() -> Result<T, Fault>) -> T {
     let ok = async {
         loop {
             if let Ok(value) = call().await {
