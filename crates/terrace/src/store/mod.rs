@@ -16,6 +16,8 @@ mod sync;
 mod tiers;
 mod unhashed;
 
+#[cfg(all(fuzzing, feature = "redis"))]
+pub use codec::fuzzing;
 pub use coherence::Receipt;
 pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
