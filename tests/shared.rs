@@ -443,7 +443,15 @@ async fn a_tier_that_hangs_delays_a_request_no_longer_than_its_budget_and_soon_n
 /// Whether a fleet of two, in which each process has asked once, behaves as if a setting had the value.
 type Effect = for<'a> fn(&'a Fleet) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
 
-const SETTINGS: [(&str, &str, Effect); 7] = [
+const SETTINGS: [(&str, &str, Effect); 8] = [
+    ("CACHE_L2_READ_BUDGET", "200ms", |it| {
+        Box::pin(async {
+            it.chaos.fails(Failure::Hangs);
+            let started = tokio::time::Instant::now();
+            call(&it.services[0], get("/new")).await;
+            started.elapsed() >= Duration::from_millis(200)
+        })
+    }),
     ("CACHE_L2_LEASE", "0", |it| {
         Box::pin(async {
             let (one, other) = (spawn(&it.services[0], get("/new")), spawn(&it.services[1], get("/new")));

@@ -52,6 +52,8 @@ struct Record {
     /// What [`Remote::encode`] was given; the bytes say where.
     envelopes: Vec<Envelope>,
     failure: Failure,
+    /// How long a call waits for a server that hangs.
+    budget: Duration,
     silent: bool,
     lookups: u64,
 }
@@ -69,6 +71,7 @@ impl Chaos {
             leases: HashMap::new(),
             envelopes: Vec::new(),
             failure: Failure::None,
+            budget: Duration::from_millis(30),
             silent: false,
             lookups: 0,
         };
@@ -131,20 +134,19 @@ impl Chaos {
     fn answer<T: Send + 'static>(&self, writes: bool, work: impl FnOnce(&mut Record) -> T) -> Reply<'static, T> {
         let mut record = self.record();
         match record.failure {
-            Failure::Hangs => Box::pin(async {
-                // As a connection does: the time limit is the caller's connection's.
-                tokio::time::sleep(BUDGET).await;
-                Err(Fault::Timeout)
-            }),
+            Failure::Hangs => {
+                let budget = record.budget;
+                Box::pin(async move {
+                    tokio::time::sleep(budget).await;
+                    Err(Fault::Timeout)
+                })
+            }
             Failure::Refuses => Box::pin(ready(Err(Fault::Connect))),
             Failure::ReadOnly if writes => Box::pin(ready(Err(Fault::ReadOnly))),
             Failure::None | Failure::ReadOnly => Box::pin(ready(Ok(work(&mut record)))),
         }
     }
 }
-
-/// How long a call waits for a server that hangs.
-const BUDGET: Duration = Duration::from_millis(30);
 
 impl Record {
     fn epoch(&self) -> Epoch {
@@ -282,6 +284,10 @@ impl Remote for Chaos {
 
     fn probe(&self) -> Reply<'_, ()> {
         self.answer(true, |_| ())
+    }
+
+    fn set_limits(&self, read: Duration, _: Duration) {
+        self.record().budget = read;
     }
 
     fn disconnect(&self) {}

@@ -36,6 +36,8 @@ enum Accepts {
     TimeOrNone(RangeInclusive<u64>),
     Name,
     Thinning,
+    /// A secret: kept as text, and never shown.
+    Keys,
 }
 
 /// When a change takes effect.
@@ -77,6 +79,11 @@ enum Key {
     L2Ttl,
     L2Writes,
     L2Lease,
+    L2ReadBudget,
+    L2WriteBudget,
+    L2PoolWait,
+    L2CompressAbove,
+    SealKeys,
     MetricsEnabled,
     LogHits,
 }
@@ -263,6 +270,51 @@ const SETTINGS: [Setting; Key::LogHits as usize + 1] = [
         doc: "With Redis: how long other processes wait at most for one that fetches what they want, and has died. 0: each fetches.",
     },
     Setting {
+        key: Key::L2ReadBudget,
+        name: "CACHE_L2_READ_BUDGET",
+        aliases: &[],
+        default: "30ms",
+        accepts: Accepts::Time(MILLISECOND..=5 * MINUTE),
+        apply: Apply::Running,
+        doc: "With Redis: how long a request waits for it at most.",
+    },
+    Setting {
+        key: Key::L2WriteBudget,
+        name: "CACHE_L2_WRITE_BUDGET",
+        aliases: &[],
+        default: "250ms",
+        accepts: Accepts::Time(MILLISECOND..=5 * MINUTE),
+        apply: Apply::Running,
+        doc: "With Redis: how long storing an entry, or an invalidation, may take.",
+    },
+    Setting {
+        key: Key::L2PoolWait,
+        name: "CACHE_L2_POOL_WAIT",
+        aliases: &[],
+        default: "100ms",
+        accepts: Accepts::Time(MILLISECOND..=5 * MINUTE),
+        apply: Apply::Start,
+        doc: "With Redis: how much of these times may be spent waiting for a connection.",
+    },
+    Setting {
+        key: Key::L2CompressAbove,
+        name: "CACHE_L2_COMPRESS_ABOVE",
+        aliases: &[],
+        default: "0",
+        accepts: Accepts::Bytes(0..=GIB),
+        apply: Apply::Start,
+        doc: "With Redis: larger entries are compressed (zstd) if that makes them smaller. 0: none.",
+    },
+    Setting {
+        key: Key::SealKeys,
+        name: "CACHE_KEYS",
+        aliases: &[],
+        default: "none",
+        accepts: Accepts::Keys,
+        apply: Apply::Start,
+        doc: "With Redis: keys that seal what is stored there, the first to seal and all to open.",
+    },
+    Setting {
         key: Key::MetricsEnabled,
         name: "CACHE_METRICS_ENABLED",
         aliases: &["ENABLE_PROMETHEUS_ENDPOINT", "ENABLE_METRICS", "ENABLE_HTTP_METRICS"],
@@ -304,11 +356,13 @@ pub struct Config {
     /// As encoded by [`Accepts::parse`], in the table's order; a name's place is unused.
     values: [u64; SETTINGS.len()],
     namespace: Box<str>,
+    /// A secret.
+    keys: Option<Box<str>>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let mut config = Self { values: [0; SETTINGS.len()], namespace: "".into() };
+        let mut config = Self { values: [0; SETTINGS.len()], namespace: "".into(), keys: None };
         for (at, setting) in SETTINGS.iter().enumerate() {
             config.assign(at, setting.default).expect("the table's defaults are valid");
         }
@@ -438,17 +492,33 @@ impl Config {
     }
 
     fn assign(&mut self, at: usize, text: &str) -> Option<()> {
-        let accepts = &SETTINGS[at].accepts;
-        if matches!(accepts, Accepts::Name) {
-            self.namespace = parse_name(text)?.into();
-        } else {
-            self.values[at] = accepts.parse(text)?;
+        match &SETTINGS[at].accepts {
+            Accepts::Name => self.namespace = parse_name(text)?.into(),
+            Accepts::Keys => self.keys = Some(text).filter(|text| *text != "none").map(Into::into),
+            accepts => self.values[at] = accepts.parse(text)?,
         }
         Some(())
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.namespace
+    }
+
+    /// The text of `CACHE_KEYS`.
+    #[cfg(feature = "redis")]
+    pub(crate) fn seal_keys(&self) -> Option<&str> {
+        self.keys.as_deref()
+    }
+
+    /// From which size on entries are compressed for Redis.
+    #[cfg(feature = "redis")]
+    pub(crate) fn compress_above(&self) -> Option<u64> {
+        Some(self.values[Key::L2CompressAbove as usize]).filter(|bytes| *bytes > 0)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn pool_wait(&self) -> Duration {
+        Duration::from_nanos(self.values[Key::L2PoolWait as usize])
     }
 
     pub(crate) fn l1_limit(&self) -> u64 {
@@ -472,6 +542,7 @@ impl fmt::Debug for Config {
         for (setting, value) in SETTINGS.iter().zip(self.values) {
             match setting.accepts {
                 Accepts::Name => map.entry(&setting.name, &self.namespace),
+                Accepts::Keys => map.entry(&setting.name, &self.keys.as_ref().map(|_| "***")),
                 Accepts::TimeOrNone(_) if value == NONE => map.entry(&setting.name, &"none"),
                 Accepts::Time(_) | Accepts::TimeOrNone(_) => map.entry(&setting.name, &Duration::from_nanos(value)),
                 _ => map.entry(&setting.name, &value),
@@ -589,6 +660,14 @@ impl Settings {
         Duration::from_nanos(self.0.get(Key::L2Ttl))
     }
 
+    pub(crate) fn read_budget(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::L2ReadBudget))
+    }
+
+    pub(crate) fn write_budget(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::L2WriteBudget))
+    }
+
     pub(crate) fn lease(&self) -> Duration {
         Duration::from_nanos(self.0.get(Key::L2Lease))
     }
@@ -635,7 +714,7 @@ impl Accepts {
             Self::TimeOrNone(_) if text == "none" => return Some(NONE),
             Self::Time(_) | Self::TimeOrNone(_) => parse_time(text)?,
             Self::Thinning => parse_thinning(text)?,
-            Self::Name => return None,
+            Self::Name | Self::Keys => return None,
         };
         self.range().contains(&value).then_some(value)
     }
@@ -644,7 +723,7 @@ impl Accepts {
         match self {
             Self::Count(range) | Self::Bytes(range) | Self::Time(range) | Self::TimeOrNone(range) => range.clone(),
             Self::Boolean => 0..=1,
-            Self::Name | Self::Thinning => 0..=u64::MAX,
+            Self::Name | Self::Thinning | Self::Keys => 0..=u64::MAX,
         }
     }
 
@@ -656,6 +735,7 @@ impl Accepts {
             Self::Time(_) | Self::TimeOrNone(_) => "time",
             Self::Name => "name",
             Self::Thinning => "choice",
+            Self::Keys => "secret",
         }
     }
 }
@@ -672,6 +752,7 @@ impl fmt::Display for Accepts {
                 write!(f, "`none`, or {} to {}", time_text(*range.start()), time_text(*range.end()))
             }
             Self::Name => f.write_str("1 to 64 of `A-Z a-z 0-9 _ . -`, but not `other`"),
+            Self::Keys => f.write_str("`none`, or 1 to 3 of `id:key` with commas between them"),
             Self::Thinning => f.write_str("`off`, `sample:N` with N from 1 to 1000000000, or `all`"),
         }
     }

@@ -58,6 +58,8 @@ pub use response::{
     BodyDigestLayer, BodyDigestService, Bypass, Cache, CacheLayer, CacheTags, Partition, Query, Replay, ResponseBody,
     ResponseFuture, ResponseOverride, Rules,
 };
+#[cfg(all(fuzzing, feature = "redis"))]
+pub use store::fuzzing;
 pub use store::{Change, Purge, Receipt, Store};
 
 /// Compiles the program in the README.

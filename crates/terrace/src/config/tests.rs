@@ -44,6 +44,7 @@ fn every_name_has_an_effect() {
             Accepts::Time(_) | Accepts::TimeOrNone(_) => "90s",
             Accepts::Name => "shop",
             Accepts::Thinning => "all",
+            Accepts::Keys => "one:key",
         };
         for name in setting.names() {
             assert_ne!(parse(&[(name, value)]).unwrap(), Config::default(), "{name}");

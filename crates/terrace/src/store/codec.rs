@@ -7,6 +7,8 @@
 //! of that content: a store of secrets compresses nothing.
 
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(super) mod names;
 mod seal;
 #[cfg(test)]

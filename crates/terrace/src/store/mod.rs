@@ -22,6 +22,8 @@ mod unhashed;
 mod value;
 
 pub use change::Change;
+#[cfg(all(fuzzing, feature = "redis"))]
+pub use codec::fuzzing;
 pub use coherence::Receipt;
 pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
@@ -112,8 +114,23 @@ impl Store {
             return Ok(Self::new(config));
         };
         let names = redis::Names::new(config.name(), &format!("{:016x}", fastrand::u64(..)));
-        let remote = redis::Redis::new(settings, names, Arc::default(), Clock::default())?;
+        let budgets = redis::Budgets { pool_wait: redis::Budget::new(config.pool_wait()), ..Default::default() };
+        let remote = redis::Redis::new(settings, names, Arc::new(budgets), Clock::default())?;
+        let remote = remote.with_codec(Self::codec(&config)?);
         Ok(Self::with_remote(config, Arc::new(remote), Clock::default()))
+    }
+
+    /// How entries are written in Redis.
+    #[cfg(feature = "redis")]
+    fn codec(config: &Config) -> Result<codec::Codec, Error> {
+        let mut codec = codec::Codec::new(config.name(), codec::SCHEMA, redis::MAX_BYTES);
+        if let Some(bytes) = config.compress_above() {
+            codec = codec.compress_above(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        if let Some(keys) = config.seal_keys() {
+            codec = codec.sealed_by(codec::KeyRing::parse("CACHE_KEYS", keys)?);
+        }
+        Ok(codec)
     }
 
     /// Keeps entries as `config` says.

@@ -61,6 +61,9 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// Gives a lease back, if it still is the caller's.
     fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, ()>;
 
+    /// How long a call may take that a request waits for, and one that it does not wait for.
+    fn set_limits(&self, read: Duration, write: Duration);
+
     /// Closes all connections. The next call connects again.
     fn disconnect(&self);
 

@@ -49,6 +49,7 @@ async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) 
 /// One poll and what follows from it; how long to wait then. `None` if the store is gone.
 async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
     let l2 = l2.upgrade()?;
+    l2.remote.set_limits(l2.settings.read_budget(), l2.settings.write_budget());
     if !l2.is_on() {
         if l2.mirror.is_following() {
             l2.mirror.follow_nobody();

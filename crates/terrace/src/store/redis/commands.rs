@@ -206,6 +206,11 @@ impl Remote for Redis {
         self.codec.decode(key, value).map_err(Reject::reason)
     }
 
+    fn set_limits(&self, read: Duration, write: Duration) {
+        self.budgets.read.set(read);
+        self.budgets.write.set(write);
+    }
+
     fn disconnect(&self) {
         Redis::disconnect(self);
     }

@@ -80,7 +80,7 @@ impl Budget {
 }
 
 /// An entry that is larger is neither written nor read, unless the codec is told otherwise.
-const MAX_BYTES: usize = 16 << 20;
+pub(crate) const MAX_BYTES: usize = 16 << 20;
 
 /// Connections for look-ups that are made before somebody asks. Few: what follows one another on a socket is cheaper
 /// than what is spread over many.
