@@ -124,7 +124,7 @@ impl Store {
     fn end_here(&self, tags: &[Tag]) -> Receipt {
         let position = self.inner.mirror.invalidate(tags, false);
         self.inner.mirror.release(tags);
-        Receipt { epoch: None, position }
+        Receipt { epoch: None, position, replicas: None }
     }
 }
 
@@ -143,7 +143,8 @@ impl Held {
         };
         self.l2.mirror.release_at(receipt.clone(), &tags);
         self.l2.wake.notify_one();
-        Some(Receipt { epoch: Some(receipt.epoch), position: Position::at(receipt.position) })
+        let position = Position::at(receipt.position);
+        Some(Receipt { epoch: Some(receipt.epoch), position, replicas: None })
     }
 }
 

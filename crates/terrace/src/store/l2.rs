@@ -79,6 +79,20 @@ pub(crate) struct Leaving {
     pub(crate) lease: Option<Lease>,
 }
 
+/// How many replicas are to have an invalidation, and how long that is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replicas {
+    pub(crate) count: u32,
+    pub(crate) wait: Duration,
+}
+
+/// An invalidation that took effect.
+pub(crate) struct Confirmed {
+    pub(crate) receipt: Receipt,
+    /// How many replicas have it, if that was waited for.
+    pub(crate) replicas: Option<u32>,
+}
+
 /// What an entry is not served for.
 type Verdict<T> = Result<T, RejectReason>;
 
@@ -270,14 +284,19 @@ impl L2 {
     /// # Errors
     ///
     /// If the server did not confirm it. It is tried again until it does.
-    pub(crate) async fn invalidate(self: &Arc<Self>, tags: Vec<Tag>, soft: bool) -> Result<Option<Receipt>, Fault> {
+    pub(crate) async fn invalidate(
+        self: &Arc<Self>,
+        tags: Vec<Tag>,
+        soft: bool,
+        wanted: Option<Replicas>,
+    ) -> Result<Option<Confirmed>, Fault> {
         if !self.is_on() {
             self.invalidate_alone(tags, soft);
             return Ok(None);
         }
         let (owed, this) = (self.hold(tags, soft), Arc::clone(self));
         // In a task of its own: a caller that leaves does not leave the tags held for nothing.
-        let issued = tokio::spawn(async move { this.issue(owed).await });
+        let issued = tokio::spawn(async move { this.issue(owed, wanted).await });
         issued.await.unwrap_or(Err(Fault::Other)).map(Some)
     }
 
@@ -288,7 +307,7 @@ impl L2 {
         }
         let (owed, this) = (self.hold(tags, soft), Arc::clone(self));
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(async move { drop(this.issue(owed).await) })),
+            Ok(runtime) => drop(runtime.spawn(async move { drop(this.issue(owed, None).await) })),
             Err(_) => self.owe(owed),
         }
     }
@@ -305,20 +324,20 @@ impl L2 {
     }
 
     /// Invalidates tags that are held already.
-    pub(super) async fn issue(&self, owed: Owed) -> Result<Receipt, Fault> {
+    pub(super) async fn issue(&self, owed: Owed, wanted: Option<Replicas>) -> Result<Confirmed, Fault> {
         let markers: Vec<Marker> = owed.tags.iter().map(|tag| Marker { tag: tag.name(), soft: owed.soft }).collect();
-        let mut issued = self.remote.invalidate(&markers).await;
+        let mut issued = self.write(&markers, wanted).await;
         if issued.is_err() {
             // On another connection, for the first may be broken; twice is not too often.
-            issued = self.remote.invalidate(&markers).await;
+            issued = self.write(&markers, wanted).await;
         }
         self.wake.notify_one();
         match issued {
-            Ok(receipt) => {
+            Ok(confirmed) => {
                 self.control.succeeded();
-                self.mirror.release_at(receipt.clone(), &owed.tags);
-                self.outbox.acknowledged(receipt.clone(), owed);
-                Ok(receipt)
+                self.mirror.release_at(confirmed.receipt.clone(), &owed.tags);
+                self.outbox.acknowledged(confirmed.receipt.clone(), owed);
+                Ok(confirmed)
             }
             Err(fault) => {
                 self.control.failed(self.clock.now());
@@ -326,6 +345,15 @@ impl L2 {
                 Err(fault)
             }
         }
+    }
+
+    async fn write(&self, markers: &[Marker], wanted: Option<Replicas>) -> Result<Confirmed, Fault> {
+        let Some(Replicas { count, wait }) = wanted else {
+            let receipt = self.remote.invalidate(markers).await?;
+            return Ok(Confirmed { receipt, replicas: None });
+        };
+        let (receipt, replicas) = self.remote.invalidate_replicated(markers, count, wait).await?;
+        Ok(Confirmed { receipt, replicas: Some(replicas) })
     }
 
     pub(super) fn owe(&self, owed: Owed) {

@@ -1,9 +1,11 @@
 use super::coherence::{Position, Receipt, Tag};
+use super::l2::{Confirmed, Replicas};
 use super::{Store, split_url};
 use crate::Error;
 use crate::observe::stats::{InvalidationResult, Kind, Scope};
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::time::Duration;
 
 /// A purge, carried out when it is awaited.
 ///
@@ -24,6 +26,7 @@ pub struct Purge {
     tag: Result<Tag, Error>,
     scope: Scope,
     soft: bool,
+    replicas: Option<Replicas>,
 }
 
 impl Purge {
@@ -31,6 +34,13 @@ impl Purge {
     /// is revalidated or when the origin fails.
     pub fn soft(mut self) -> Self {
         self.soft = true;
+        self
+    }
+
+    /// Waits until so many replicas of the Redis server have it, at most this long: it then survives the loss of that
+    /// server. [`Receipt::replicas`] says how many have it in the end.
+    pub fn replicated(mut self, count: u32, wait: Duration) -> Self {
+        self.replicas = Some(Replicas { count, wait });
         self
     }
 }
@@ -41,21 +51,24 @@ impl IntoFuture for Purge {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { store, tag, scope, soft } = self;
+            let Self { store, tag, scope, soft, replicas } = self;
             let (tag, observe) = (tag?, &store.inner.observe);
             let kind = if soft { Kind::Soft } else { Kind::Hard };
             let Some(l2) = &store.inner.l2 else {
                 let position = store.inner.mirror.invalidate(&[tag], soft);
                 observe.invalidation(scope, kind, InvalidationResult::Acked);
                 observe.position(position.get());
-                return Ok(Receipt { epoch: None, position });
+                return Ok(Receipt { epoch: None, position, replicas: None });
             };
-            let issued = l2.invalidate(vec![tag], soft).await;
+            let issued = l2.invalidate(vec![tag], soft, replicas).await;
             let result = if issued.is_ok() { InvalidationResult::Acked } else { InvalidationResult::Pending };
             observe.invalidation(scope, kind, result);
             Ok(match issued.map_err(|_| Error::unconfirmed())? {
-                Some(shared) => Receipt { epoch: Some(shared.epoch), position: Position::at(shared.position) },
-                None => Receipt { epoch: None, position: store.inner.mirror.position() },
+                Some(Confirmed { receipt, replicas }) => {
+                    let position = Position::at(receipt.position);
+                    Receipt { epoch: Some(receipt.epoch), position, replicas }
+                }
+                None => Receipt { epoch: None, position: store.inner.mirror.position(), replicas: None },
             })
         })
     }
@@ -64,7 +77,7 @@ impl IntoFuture for Purge {
 /// Purges: whatever was fetched before is never served again. The cost does not depend on how much that is.
 impl Store {
     fn purge(&self, scope: Scope, tag: Result<Tag, Error>) -> Purge {
-        Purge { store: self.clone(), tag, scope, soft: false }
+        Purge { store: self.clone(), tag, scope, soft: false, replicas: None }
     }
 
     /// Purges every stored response of a URL: all variants, partitions and bodies. `url` is absolute

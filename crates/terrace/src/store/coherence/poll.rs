@@ -120,7 +120,7 @@ async fn adopt(l2: &L2) -> Result<(), Fault> {
     // The server that confirmed these may have been replaced already.
     for owed in l2.outbox.take_of_other_epochs(&epoch, l2.clock.now()) {
         l2.mirror.hold(&owed.tags);
-        drop(l2.issue(owed).await);
+        drop(l2.issue(owed, None).await);
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ async fn adopt(l2: &L2) -> Result<(), Fault> {
 async fn pay(l2: &L2) {
     let mut owed = l2.outbox.take().into_iter();
     while let Some(one) = owed.next() {
-        if l2.issue(one).await.is_err() {
+        if l2.issue(one, None).await.is_err() {
             // It is owed again; the others would fail as well.
             owed.by_ref().for_each(|one| l2.owe(one));
         }

@@ -28,11 +28,17 @@ impl Position {
 pub struct Receipt {
     pub(in crate::store) epoch: Option<Epoch>,
     pub(in crate::store) position: Position,
+    pub(in crate::store) replicas: Option<u32>,
 }
 
 impl Receipt {
     /// The position of the invalidation.
     pub fn position(&self) -> u64 {
         self.position.0
+    }
+
+    /// How many replicas have it, if the purge [waited](crate::Purge::replicated) for that.
+    pub fn replicas(&self) -> Option<u32> {
+        self.replicas
     }
 }
