@@ -1,9 +1,12 @@
 //! The metric families: one table from which come the counters' places in memory, what is published, the
 //! descriptions, the manual's chapter and the tests that hold `/metrics` to all of it.
 
+use super::buckets::{LAG, LOOKUP, REQUEST};
 use super::labels::{
-    BypassReason, CacheStatus, EvictionReason, Feature, FlightJoin, ForwardReason, Found, InvalidationResult, Kind,
-    LockKind, LockResult, LookupResult, OriginOutcome, RejectReason, Scope, StoreResult, Tier,
+    BellDirection, BreakerName, BreakerState, BypassReason, CacheStatus, ChangeResult, CoherenceState, EpochChange,
+    ErrorKind, EvictionReason, Feature, FenceMode, FenceResult, FlightJoin, ForwardReason, Found, InvalidationResult,
+    Kind, L2Op, LockKind, LockResult, LookupResult, OriginOutcome, PollResult, PoolState, RejectReason, Scope,
+    StoreResult, Tier,
 };
 
 /// One metric family.
@@ -12,7 +15,16 @@ pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) kind: FamilyKind,
     pub(super) labels: &'static [Label],
+    pub(super) exists: Exists,
     pub(super) help: &'static str,
+}
+
+/// In which processes a family has series.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exists {
+    Always,
+    /// Where a store has a tier that processes share.
+    Shared,
 }
 
 /// What a family measures.
@@ -21,6 +33,8 @@ pub(super) enum FamilyKind {
     Counter,
     /// A value that also falls; how the values of several stores become one.
     Gauge(Merge),
+    /// A gauge of time: nanoseconds here, seconds in the text.
+    Seconds(Merge),
     /// Times; the upper edges of the buckets, in nanoseconds.
     Histogram(&'static [u64]),
 }
@@ -43,7 +57,7 @@ pub(super) struct Label {
 pub(super) enum Values {
     /// These words.
     Closed(&'static [&'static str]),
-    /// These words, of which only the first few exist yet.
+    /// These words, of which those after the first few exist only where a store has a tier that processes share.
     First(usize, &'static [&'static str]),
     /// The registered namespaces and `other`.
     Namespaces,
@@ -92,66 +106,45 @@ pub(super) enum Id {
     FeatureEnabled,
     BuildInfo,
     LabelOverflow,
+    L2Up,
+    L2Errors,
+    PoolConnections,
+    PoolMax,
+    Breakers,
+    BreakerMoves,
+    Pending,
+    OldestPending,
+    AckDuration,
+    Coherence,
+    ProofAge,
+    MaxLag,
+    Lag,
+    Polls,
+    Bells,
+    BusConnected,
+    Markers,
+    EpochChanges,
+    Fences,
+    FenceMode,
+    Changes,
 }
-
-const MICROSECOND: u64 = 1_000;
-const MILLISECOND: u64 = 1_000 * MICROSECOND;
-const SECOND: u64 = 1_000 * MILLISECOND;
-
-/// From 10 µs to 5 s, with an edge on every promised threshold (1, 5, 15, 20, 30, 50, 100, 500 ms).
-const REQUEST: &[u64] = &[
-    10 * MICROSECOND,
-    25 * MICROSECOND,
-    50 * MICROSECOND,
-    100 * MICROSECOND,
-    250 * MICROSECOND,
-    500 * MICROSECOND,
-    MILLISECOND,
-    2_500 * MICROSECOND,
-    5 * MILLISECOND,
-    10 * MILLISECOND,
-    15 * MILLISECOND,
-    20 * MILLISECOND,
-    30 * MILLISECOND,
-    50 * MILLISECOND,
-    100 * MILLISECOND,
-    250 * MILLISECOND,
-    500 * MILLISECOND,
-    SECOND,
-    2_500 * MILLISECOND,
-    5 * SECOND,
-];
-
-/// From 500 ns to 1 ms.
-const MEMORY: &[u64] = &[
-    500,
-    MICROSECOND,
-    2_500,
-    5 * MICROSECOND,
-    10 * MICROSECOND,
-    25 * MICROSECOND,
-    50 * MICROSECOND,
-    100 * MICROSECOND,
-    250 * MICROSECOND,
-    MILLISECOND,
-];
 
 const fn label(name: &'static str, words: &'static [&'static str]) -> Label {
     Label { name, values: Values::Closed(words) }
 }
 
 const CACHE: Label = label("cache", &["response"]);
-/// Redis has a place in memory, but no series before it exists.
 const TIER: Label = Label { name: "tier", values: Values::First(1, Tier::WORDS) };
 const NAMESPACE: Label = Label { name: "cache_namespace", values: Values::Namespaces };
 const STATUS: Label = label("cache_status", CacheStatus::WORDS);
 
-pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
+pub(super) static FAMILIES: [Family; Id::Changes as usize + 1] = [
     Family {
         id: Id::Requests,
         name: "cache_requests_total",
         kind: FamilyKind::Counter,
         labels: &[NAMESPACE, STATUS],
+        exists: Exists::Always,
         help: "Requests seen by the response layer, by outcome.",
     },
     Family {
@@ -159,6 +152,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_request_duration_seconds",
         kind: FamilyKind::Histogram(REQUEST),
         labels: &[STATUS],
+        exists: Exists::Always,
         help: "Time to the response head, by outcome. One memory hit in 64 is timed and weighs 64.",
     },
     Family {
@@ -166,6 +160,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_forwards_total",
         kind: FamilyKind::Counter,
         labels: &[label("reason", ForwardReason::WORDS)],
+        exists: Exists::Always,
         help: "Requests forwarded to the origin, by RFC 9211 fwd reason.",
     },
     Family {
@@ -173,6 +168,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_bypass_total",
         kind: FamilyKind::Counter,
         labels: &[CACHE, label("reason", BypassReason::WORDS)],
+        exists: Exists::Always,
         help: "Requests answered without a ticket: cache not consulted or not usable.",
     },
     Family {
@@ -180,13 +176,15 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_lookups_total",
         kind: FamilyKind::Counter,
         labels: &[CACHE, TIER, label("result", LookupResult::WORDS)],
+        exists: Exists::Always,
         help: "Lookups per tier, by result.",
     },
     Family {
         id: Id::LookupDuration,
         name: "cache_lookup_duration_seconds",
-        kind: FamilyKind::Histogram(MEMORY),
-        labels: &[CACHE, label("tier", &["l1"]), label("result", Found::WORDS)],
+        kind: FamilyKind::Histogram(LOOKUP),
+        labels: &[CACHE, TIER, label("result", Found::WORDS)],
+        exists: Exists::Always,
         help: "Lookup time per tier. One memory lookup in 64 is timed and weighs 64.",
     },
     Family {
@@ -194,6 +192,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_entries_rejected_total",
         kind: FamilyKind::Counter,
         labels: &[CACHE, TIER, label("reason", RejectReason::WORDS)],
+        exists: Exists::Always,
         help: "Entries found but not served.",
     },
     Family {
@@ -201,6 +200,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_stores_total",
         kind: FamilyKind::Counter,
         labels: &[CACHE, TIER, label("result", StoreResult::WORDS)],
+        exists: Exists::Always,
         help: "Attempts to store an entry, by result.",
     },
     Family {
@@ -208,6 +208,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_fill_duration_seconds",
         kind: FamilyKind::Histogram(REQUEST),
         labels: &[CACHE],
+        exists: Exists::Always,
         help: "Time from a miss to the stored entry.",
     },
     Family {
@@ -215,6 +216,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_origin_duration_seconds",
         kind: FamilyKind::Histogram(REQUEST),
         labels: &[CACHE, label("outcome", OriginOutcome::WORDS)],
+        exists: Exists::Always,
         help: "Time of the origin, to the response head.",
     },
     Family {
@@ -222,6 +224,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_inflight_fills",
         kind: FamilyKind::Gauge(Merge::Sum),
         labels: &[CACHE],
+        exists: Exists::Always,
         help: "Fills running now.",
     },
     Family {
@@ -229,6 +232,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_entries",
         kind: FamilyKind::Gauge(Merge::Sum),
         labels: &[CACHE, NAMESPACE],
+        exists: Exists::Always,
         help: "Entries held in process memory.",
     },
     Family {
@@ -236,6 +240,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_size_bytes",
         kind: FamilyKind::Gauge(Merge::Sum),
         labels: &[CACHE, NAMESPACE],
+        exists: Exists::Always,
         help: "Bytes held in process memory.",
     },
     Family {
@@ -243,6 +248,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_max_size_bytes",
         kind: FamilyKind::Gauge(Merge::Sum),
         labels: &[CACHE],
+        exists: Exists::Always,
         help: "Configured byte limit of process memory.",
     },
     Family {
@@ -250,6 +256,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_evictions_total",
         kind: FamilyKind::Counter,
         labels: &[CACHE, label("reason", EvictionReason::WORDS)],
+        exists: Exists::Always,
         help: "Entries that left process memory.",
     },
     Family {
@@ -257,6 +264,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_invalidations_total",
         kind: FamilyKind::Counter,
         labels: &[label("scope", Scope::WORDS), label("kind", Kind::WORDS), label("result", InvalidationResult::WORDS)],
+        exists: Exists::Always,
         help: "Invalidations issued by this process.",
     },
     Family {
@@ -264,6 +272,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_coherence_position",
         kind: FamilyKind::Gauge(Merge::Max),
         labels: &[],
+        exists: Exists::Always,
         help: "Position of the last invalidation applied.",
     },
     Family {
@@ -271,6 +280,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_flight_joins_total",
         kind: FamilyKind::Counter,
         labels: &[CACHE, label("result", FlightJoin::WORDS)],
+        exists: Exists::Always,
         help: "Followers of a fetch: outcome taken, or refused because a later invalidation was known.",
     },
     Family {
@@ -278,6 +288,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_lock_acquisitions_total",
         kind: FamilyKind::Counter,
         labels: &[label("kind", LockKind::WORDS), label("result", LockResult::WORDS)],
+        exists: Exists::Always,
         help: "Single-flight and lease acquisitions.",
     },
     Family {
@@ -285,6 +296,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_lock_wait_seconds",
         kind: FamilyKind::Histogram(REQUEST),
         labels: &[label("kind", LockKind::WORDS)],
+        exists: Exists::Always,
         help: "Time waited for another fill.",
     },
     Family {
@@ -292,6 +304,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_feature_enabled",
         kind: FamilyKind::Gauge(Merge::Min),
         labels: &[label("feature", Feature::WORDS)],
+        exists: Exists::Always,
         help: "1 while the feature is on in every store of the process.",
     },
     Family {
@@ -303,6 +316,7 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
             label("revision", &[revision()]),
             label("rustc", &[env!("TERRACE_RUSTC")]),
         ],
+        exists: Exists::Always,
         help: "Always 1; what the program was built from and with.",
     },
     Family {
@@ -310,7 +324,176 @@ pub(super) static FAMILIES: [Family; Id::LabelOverflow as usize + 1] = [
         name: "cache_label_overflow_total",
         kind: FamilyKind::Counter,
         labels: &[label("label", &["cache_namespace"])],
+        exists: Exists::Always,
         help: "Requests counted under another name because the label had too many values.",
+    },
+    Family {
+        id: Id::L2Up,
+        name: "cache_l2_up",
+        kind: FamilyKind::Gauge(Merge::Min),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "1 while Redis answers polls and takes writes.",
+    },
+    Family {
+        id: Id::L2Errors,
+        name: "cache_l2_errors_total",
+        kind: FamilyKind::Counter,
+        labels: &[label("op", L2Op::WORDS), label("kind", ErrorKind::WORDS)],
+        exists: Exists::Shared,
+        help: "Calls of Redis that failed or were too late.",
+    },
+    Family {
+        id: Id::PoolConnections,
+        name: "cache_l2_pool_connections",
+        kind: FamilyKind::Gauge(Merge::Sum),
+        labels: &[label("state", PoolState::WORDS)],
+        exists: Exists::Shared,
+        help: "Connections to Redis.",
+    },
+    Family {
+        id: Id::PoolMax,
+        name: "cache_l2_pool_max_connections",
+        kind: FamilyKind::Gauge(Merge::Sum),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "Configured limit of connections to Redis.",
+    },
+    Family {
+        id: Id::Breakers,
+        name: "cache_breaker_state",
+        kind: FamilyKind::Gauge(Merge::Max),
+        labels: &[label("breaker", BreakerName::WORDS), label("state", BreakerState::WORDS)],
+        exists: Exists::Shared,
+        help: "1 for the state that the circuit breaker is in.",
+    },
+    Family {
+        id: Id::BreakerMoves,
+        name: "cache_breaker_transitions_total",
+        kind: FamilyKind::Counter,
+        labels: &[label("breaker", BreakerName::WORDS), label("to", BreakerState::WORDS)],
+        exists: Exists::Shared,
+        help: "Changes of the state of a circuit breaker.",
+    },
+    Family {
+        id: Id::Pending,
+        name: "cache_invalidations_pending",
+        kind: FamilyKind::Gauge(Merge::Sum),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "Invalidations of this process that are not acknowledged yet, and are repeated.",
+    },
+    Family {
+        id: Id::OldestPending,
+        name: "cache_invalidation_oldest_pending_seconds",
+        kind: FamilyKind::Seconds(Merge::Max),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "Age of the oldest invalidation that is not acknowledged; 0 if none.",
+    },
+    Family {
+        id: Id::AckDuration,
+        name: "cache_invalidation_ack_seconds",
+        kind: FamilyKind::Histogram(LAG),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "Time from the call of an invalidation to its acknowledgement.",
+    },
+    Family {
+        id: Id::Coherence,
+        name: "cache_coherence_state",
+        kind: FamilyKind::Gauge(Merge::Max),
+        labels: &[label("state", CoherenceState::WORDS)],
+        exists: Exists::Shared,
+        help: "1 for the state that process memory is in: nothing proven yet, proven within the bound, not proven.",
+    },
+    Family {
+        id: Id::ProofAge,
+        name: "cache_coherence_proof_age_seconds",
+        kind: FamilyKind::Seconds(Merge::Max),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "Age of the newest proof that process memory is up to date; before the first, of the store.",
+    },
+    Family {
+        id: Id::MaxLag,
+        name: "cache_coherence_max_lag_seconds",
+        kind: FamilyKind::Seconds(Merge::Min),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "Bound of the age of a proof.",
+    },
+    Family {
+        id: Id::Lag,
+        name: "cache_coherence_lag_seconds",
+        kind: FamilyKind::Histogram(LAG),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "Upper bound of the time until an invalidation was known here: since the last proof without it.",
+    },
+    Family {
+        id: Id::Polls,
+        name: "cache_coherence_polls_total",
+        kind: FamilyKind::Counter,
+        labels: &[label("result", PollResult::WORDS)],
+        exists: Exists::Shared,
+        help: "Looks for invalidations of other processes, by result.",
+    },
+    Family {
+        id: Id::Bells,
+        name: "cache_coherence_bells_total",
+        kind: FamilyKind::Counter,
+        labels: &[label("direction", BellDirection::WORDS)],
+        exists: Exists::Shared,
+        help: "Messages by which a process wakes the others: sent with invalidations, received for whatever reason.",
+    },
+    Family {
+        id: Id::BusConnected,
+        name: "cache_coherence_bus_connected",
+        kind: FamilyKind::Gauge(Merge::Min),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "1 while messages about invalidations can arrive.",
+    },
+    Family {
+        id: Id::Markers,
+        name: "cache_coherence_markers",
+        kind: FamilyKind::Gauge(Merge::Max),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "Invalidations that Redis remembers.",
+    },
+    Family {
+        id: Id::EpochChanges,
+        name: "cache_coherence_epoch_changes_total",
+        kind: FamilyKind::Counter,
+        labels: &[label("reason", EpochChange::WORDS)],
+        exists: Exists::Shared,
+        help: "Times that everything stored before died, because invalidations may have been lost.",
+    },
+    Family {
+        id: Id::Fences,
+        name: "cache_coherence_fence_total",
+        kind: FamilyKind::Counter,
+        labels: &[label("result", FenceResult::WORDS)],
+        exists: Exists::Shared,
+        help: "Connections to Redis by what was found out before their first use.",
+    },
+    Family {
+        id: Id::FenceMode,
+        name: "cache_coherence_fence_mode",
+        kind: FamilyKind::Gauge(Merge::Max),
+        labels: &[label("mode", FenceMode::WORDS)],
+        exists: Exists::Shared,
+        help: "1 for what becomes of entries of another epoch.",
+    },
+    Family {
+        id: Id::Changes,
+        name: "cache_changes_total",
+        kind: FamilyKind::Counter,
+        labels: &[label("result", ChangeResult::WORDS)],
+        exists: Exists::Shared,
+        help: "Announced changes that ended.",
     },
 ];
 
@@ -336,7 +519,7 @@ impl Family {
     /// How many cells one series needs: a histogram's are its buckets, the last without an upper edge, and the sum.
     pub(super) const fn cells_per_series(&self) -> usize {
         match self.kind {
-            FamilyKind::Counter | FamilyKind::Gauge(_) => 1,
+            FamilyKind::Counter | FamilyKind::Gauge(_) | FamilyKind::Seconds(_) => 1,
             FamilyKind::Histogram(edges) => edges.len() + 2,
         }
     }
@@ -388,10 +571,4 @@ pub(super) fn values_of(family: &Family, mut series: usize) -> Vec<usize> {
         .collect();
     values.reverse();
     values
-}
-
-/// The edges for requests, in seconds.
-#[cfg(feature = "metrics")]
-pub(super) fn request_seconds() -> Vec<f64> {
-    REQUEST.iter().map(|edge| super::histogram::seconds(*edge)).collect()
 }

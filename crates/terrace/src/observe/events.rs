@@ -1,8 +1,9 @@
 //! Log events: the `event` field holds a fixed word, and the same word starts the message, so that both a field query
 //! and a text search find it. No event carries a key, a URL, a tag or anything a client sent.
 
-use super::labels::Feature;
+use super::labels::{BreakerName, EpochChange, Feature, FenceResult};
 use std::fmt::Display;
+use std::time::Duration;
 
 pub(super) fn initialized(namespace: &str, l1_max_bytes: u64) {
     tracing::info!(
@@ -29,6 +30,55 @@ pub(super) fn setting_changed(setting: &str, value: &str) {
 
 pub(super) fn fill_error(reason: &dyn Display) {
     tracing::debug!(event = "cache_fill_error", %reason, "cache_fill_error: a response was not stored");
+}
+
+pub(super) fn breaker_open(breaker: BreakerName) {
+    let breaker = breaker.as_str();
+    tracing::warn!(
+        event = "cache_l2_breaker_open",
+        breaker,
+        "cache_l2_breaker_open: Redis does not answer, and is not asked for a while"
+    );
+}
+
+pub(super) fn breaker_closed(breaker: BreakerName) {
+    let breaker = breaker.as_str();
+    tracing::info!(event = "cache_l2_breaker_closed", breaker, "cache_l2_breaker_closed: Redis answers again");
+}
+
+pub(super) fn coherence_degraded(proof_age: Duration, max_lag: Duration) {
+    tracing::warn!(
+        event = "cache_coherence_degraded",
+        ?proof_age,
+        ?max_lag,
+        "cache_coherence_degraded: memory is not proven up to date"
+    );
+}
+
+pub(super) fn coherence_restored() {
+    tracing::warn!(event = "cache_coherence_restored", "cache_coherence_restored: memory is proven up to date again");
+}
+
+pub(super) fn epoch_changed(reason: EpochChange) {
+    let reason = reason.as_str();
+    tracing::warn!(event = "cache_epoch_changed", reason, "cache_epoch_changed: everything stored before is dead");
+}
+
+pub(super) fn fence_refused(result: FenceResult) {
+    let result = result.as_str();
+    tracing::warn!(event = "cache_fence_refused", result, "cache_fence_refused: this server cannot be used");
+}
+
+pub(super) fn invalidation_pending(pending: u64) {
+    tracing::warn!(
+        event = "cache_invalidation_pending",
+        pending,
+        "cache_invalidation_pending: not acknowledged, and repeated until it is"
+    );
+}
+
+pub(super) fn invalidation_acked() {
+    tracing::info!(event = "cache_invalidation_acked", "cache_invalidation_acked: none is pending any more");
 }
 
 /// Whether this hit is logged: `first` always, then one in `one_in` per thread. Costs two loads while nobody listens

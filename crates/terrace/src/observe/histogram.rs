@@ -28,6 +28,9 @@ pub(super) fn render(totals: &super::registry::Totals, text: &mut String) -> fmt
         let FamilyKind::Histogram(edges) = family.kind else {
             continue;
         };
+        if !totals.have(family) {
+            continue;
+        }
         writeln!(text, "# HELP {} {}", family.name, family.help)?;
         writeln!(text, "# TYPE {} histogram", family.name)?;
         for (labels, cells) in totals.series(family) {
@@ -39,7 +42,7 @@ pub(super) fn render(totals: &super::registry::Totals, text: &mut String) -> fmt
     Ok(())
 }
 
-/// `labels` ends with a comma: every histogram has one.
+/// `labels` ends with a comma, if there are any.
 #[cfg(feature = "metrics")]
 fn render_series(name: &str, labels: &str, edges: &[u64], cells: &[u64], text: &mut String) -> fmt::Result {
     let mut count = 0_u64;
@@ -49,9 +52,9 @@ fn render_series(name: &str, labels: &str, edges: &[u64], cells: &[u64], text: &
     }
     count = count.wrapping_add(cells[edges.len()]);
     writeln!(text, "{name}_bucket{{{labels}le=\"+Inf\"}} {count}")?;
-    let labels = labels.trim_end_matches(',');
-    writeln!(text, "{name}_sum{{{labels}}} {}", seconds(cells[edges.len() + 1]))?;
-    writeln!(text, "{name}_count{{{labels}}} {count}")
+    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.trim_end_matches(',')) };
+    writeln!(text, "{name}_sum{labels} {}", seconds(cells[edges.len() + 1]))?;
+    writeln!(text, "{name}_count{labels} {count}")
 }
 
 #[cfg(feature = "metrics")]

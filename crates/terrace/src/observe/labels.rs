@@ -310,3 +310,173 @@ closed! {
         Swr = "swr",
     }
 }
+
+closed! {
+    /// What Redis was asked to do.
+    L2Op {
+        /// Read an entry, or what proves it valid.
+        Get = "get",
+        /// Write an entry.
+        Set = "set",
+        /// Delete.
+        Del = "del",
+        /// Tell other processes of an invalidation.
+        Publish = "publish",
+        /// Be told of invalidations.
+        Subscribe = "subscribe",
+        /// Take a lease, or give it back.
+        Lock = "lock",
+        /// Invalidate, or find out which epoch it is.
+        Script = "script",
+        /// Anything else: polls and probes.
+        Other = "other",
+    }
+}
+
+closed! {
+    /// Why Redis failed.
+    ErrorKind {
+        /// No reply in time.
+        Timeout = "timeout",
+        /// No connection could be made.
+        Connect = "connect",
+        /// The connection broke.
+        Io = "io",
+        /// Wrong password, or a command that is not permitted.
+        Auth = "auth",
+        /// It takes no writes: it is a replica, or has too few.
+        ReadOnly = "readonly",
+        /// Its memory is full.
+        Oom = "oom",
+        /// It is reading its data.
+        Loading = "loading",
+        /// A reply that makes no sense.
+        Protocol = "protocol",
+        /// A reply of another type than was asked for.
+        Decode = "decode",
+        /// No free connection in time.
+        Pool = "pool",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+closed! {
+    /// What a connection of the pool is doing.
+    PoolState {
+        /// Nothing.
+        Idle = "idle",
+        /// Serving a call.
+        InUse = "in_use",
+    }
+}
+
+closed! {
+    /// Which calls a circuit breaker stops.
+    BreakerName {
+        /// Lookups and fills.
+        Data = "data",
+        /// Polls and invalidations.
+        Control = "control",
+    }
+}
+
+closed! {
+    /// What a circuit breaker lets pass.
+    BreakerState {
+        /// Every call.
+        Closed = "closed",
+        /// One call, whose outcome decides.
+        HalfOpen = "half_open",
+        /// None.
+        Open = "open",
+    }
+}
+
+closed! {
+    /// Whether this process's memory may be believed.
+    CoherenceState {
+        /// Nothing is proven yet.
+        Starting = "starting",
+        /// It was proven up to date no longer ago than it may be.
+        Coherent = "coherent",
+        /// The last proof is too old.
+        Degraded = "degraded",
+    }
+}
+
+closed! {
+    /// How looking for invalidations of other processes ended.
+    PollResult {
+        /// Answered.
+        Ok = "ok",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// A failure.
+        Error = "error",
+        /// The server is not, or no longer, the one that takes writes.
+        Refused = "refused",
+    }
+}
+
+closed! {
+    /// Where a message went that wakes those who look for invalidations.
+    BellDirection {
+        /// To all processes, with an invalidation.
+        Sent = "sent",
+        /// To this one, for whatever reason; its own arrive here too.
+        Received = "received",
+    }
+}
+
+closed! {
+    /// Why whatever was stored before is dead.
+    EpochChange {
+        /// Another server process answers: it was started anew, or took the place of another.
+        Restart = "restart",
+        /// The same server process answers with another past: it was replaced, and has come back.
+        Failover = "failover",
+        /// The server is the same; the record of invalidations was gone.
+        Lost = "lost",
+    }
+}
+
+closed! {
+    /// How making sure of the server ended, before a connection to it is used.
+    FenceResult {
+        /// It is the one that was known.
+        Ok = "ok",
+        /// It is another one: an epoch began.
+        NewEpoch = "new_epoch",
+        /// It is a replica.
+        NotPrimary = "not_primary",
+        /// It does not permit what is needed.
+        Denied = "denied",
+        /// A failure.
+        Error = "error",
+    }
+}
+
+closed! {
+    /// What becomes of entries of another epoch.
+    FenceMode {
+        /// They are never served.
+        Strict = "strict",
+        /// They are served as stale.
+        Soft = "soft",
+        /// Epochs cannot be told apart: the server hides who it is.
+        Off = "off",
+    }
+}
+
+closed! {
+    /// How an announced change ended.
+    ChangeResult {
+        /// It was committed.
+        Committed = "committed",
+        /// It was abandoned.
+        Dropped = "dropped",
+        /// Its process did not end it; another one did.
+        Swept = "swept",
+    }
+}

@@ -7,6 +7,7 @@
 //! Every request is counted once, as one [`CacheStatus`]: a memory hit by [`Observe::l1_hit`], everything else by
 //! [`Observe::request`] or by dropping a [`PendingRequest`].
 
+mod buckets;
 #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "names and texts are only published"))]
 mod catalogue;
 #[cfg(feature = "tracing")]
@@ -18,6 +19,7 @@ pub mod prometheus;
 #[cfg(feature = "metrics")]
 mod publish;
 mod registry;
+mod shared;
 pub mod stats;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -36,6 +38,8 @@ use stats::{
 };
 use std::fmt::Display;
 use std::sync::Arc;
+#[cfg(feature = "tracing")]
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Where one store counts. Cheap to clone.
@@ -49,6 +53,9 @@ struct Inner {
     registry: Arc<Registry>,
     #[cfg(feature = "tracing")]
     log_hits: u64,
+    /// Whether the log says that the server was refused.
+    #[cfg(feature = "tracing")]
+    refused: AtomicBool,
 }
 
 impl Drop for Inner {
@@ -91,7 +98,7 @@ impl Observe {
     }
 
     fn within(registry: Arc<Registry>, clock: Clock, config: &Config) -> Self {
-        let cells = Cells::new();
+        let cells = Cells::new(clock.clone());
         cells.set(first_cell(Id::MaxSizeBytes), config.l1_limit());
         registry.join(cells.clone());
         Self(Arc::new(Inner {
@@ -100,6 +107,8 @@ impl Observe {
             registry,
             #[cfg(feature = "tracing")]
             log_hits: config.log_hits(),
+            #[cfg(feature = "tracing")]
+            refused: AtomicBool::new(false),
         }))
     }
 

@@ -8,7 +8,7 @@
 //! # Ok(()) }
 //! ```
 
-use super::catalogue::request_seconds;
+use super::buckets::request_seconds;
 use super::registry::Registry;
 use super::{histogram, publish};
 use crate::error::Error;

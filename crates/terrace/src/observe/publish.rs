@@ -73,6 +73,7 @@ fn set(family: &'static Family, labels: Labels, value: u64) {
         FamilyKind::Gauge(Merge::One) => metrics::gauge!(family.name, labels()).set(1.0),
         #[expect(clippy::cast_precision_loss, reason = "gauges are floats; exact up to 2^53")]
         FamilyKind::Gauge(_) => metrics::gauge!(family.name, labels()).set(value as f64),
+        FamilyKind::Seconds(_) => metrics::gauge!(family.name, labels()).set(super::histogram::seconds(value)),
         FamilyKind::Histogram(_) => {}
     }
 }
@@ -82,7 +83,7 @@ pub(super) fn describe() {
     for family in &FAMILIES {
         match family.kind {
             FamilyKind::Counter => metrics::describe_counter!(family.name, family.help),
-            FamilyKind::Gauge(_) => metrics::describe_gauge!(family.name, family.help),
+            FamilyKind::Gauge(_) | FamilyKind::Seconds(_) => metrics::describe_gauge!(family.name, family.help),
             FamilyKind::Histogram(_) => {}
         }
     }

@@ -1,11 +1,11 @@
 //! What the stores of a process have in common: the names of their namespaces, and the sum of what they count.
 
-use super::catalogue::{FAMILIES, FamilyKind, NAMESPACES, first_cell};
+use super::catalogue::{FAMILIES, Family, FamilyKind, NAMESPACES, first_cell};
 use super::stats::{Cells, Stats};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "metrics")]
-use super::catalogue::{Family, Merge, Values, values_of};
+use super::catalogue::{Exists, Merge, Values, values_of};
 
 /// The place of a namespace in the catalogue's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ struct State {
     live: Vec<Cells>,
     /// What stores counted that are gone: a published counter never falls.
     retired: Option<Stats>,
+    /// Whether one of those stores had a tier that processes share.
+    retired_shared: bool,
 }
 
 impl Registry {
@@ -72,10 +74,9 @@ impl Registry {
         let mut state = self.state();
         state.live.retain(|live| !live.same(cells));
         let mut retired = state.retired.take().unwrap_or_else(Stats::zero);
-        merge(&mut retired, &cells.read(), |kind| match kind {
-            FamilyKind::Counter | FamilyKind::Histogram(_) => Some(u64::wrapping_add),
-            FamilyKind::Gauge(_) => None,
-        });
+        let gone = cells.read();
+        state.retired_shared |= gone.is_shared();
+        merge(&mut retired, &gone, |family| lasting(family.kind));
         state.retired = Some(retired);
     }
 
@@ -83,36 +84,49 @@ impl Registry {
     #[cfg(feature = "metrics")]
     pub(super) fn totals(&self) -> Totals {
         let state = self.state();
-        let mut living = state.live.iter().map(Cells::read);
+        let mut living: Vec<Stats> = state.live.iter().map(Cells::read).collect();
+        // Those that share a tier first: the others have nothing to say of it, not even zero.
+        living.sort_by_key(|stats| !stats.is_shared());
+        let shared = state.retired_shared || living.first().is_some_and(Stats::is_shared);
+        let mut living = living.into_iter();
         let mut sum = living.next().unwrap_or_else(Stats::zero);
         for stats in living {
-            merge(&mut sum, &stats, |kind| Some(combine(kind)));
+            let says = |family: &Family| family.exists == Exists::Always || stats.is_shared();
+            merge(&mut sum, &stats, |family| says(family).then(|| combine(family.kind)));
         }
         if let Some(retired) = &state.retired {
-            merge(&mut sum, retired, |kind| match kind {
-                FamilyKind::Gauge(_) => None,
-                _ => Some(u64::wrapping_add),
-            });
+            merge(&mut sum, retired, |family| lasting(family.kind));
         }
-        Totals { namespaces: state.namespaces.clone(), stats: sum }
+        Totals { namespaces: state.namespaces.clone(), shared, stats: sum }
     }
 }
 
 type Combine = fn(u64, u64) -> u64;
 
+/// What counts on after its store is gone is added.
+fn lasting(kind: FamilyKind) -> Option<Combine> {
+    match kind {
+        FamilyKind::Counter | FamilyKind::Histogram(_) => Some(u64::wrapping_add),
+        FamilyKind::Gauge(_) | FamilyKind::Seconds(_) => None,
+    }
+}
+
 #[cfg(feature = "metrics")]
 fn combine(kind: FamilyKind) -> Combine {
     match kind {
-        FamilyKind::Counter | FamilyKind::Histogram(_) | FamilyKind::Gauge(Merge::Sum) => u64::wrapping_add,
-        FamilyKind::Gauge(Merge::Min) => u64::min,
-        FamilyKind::Gauge(Merge::Max | Merge::One) => u64::max,
+        FamilyKind::Counter | FamilyKind::Histogram(_) => u64::wrapping_add,
+        FamilyKind::Gauge(merge) | FamilyKind::Seconds(merge) => match merge {
+            Merge::Sum => u64::wrapping_add,
+            Merge::Min => u64::min,
+            Merge::Max | Merge::One => u64::max,
+        },
     }
 }
 
 /// Combines family by family; a family without a rule keeps what `into` has.
-fn merge(into: &mut Stats, from: &Stats, rule: impl Fn(FamilyKind) -> Option<Combine>) {
+fn merge(into: &mut Stats, from: &Stats, rule: impl Fn(&Family) -> Option<Combine>) {
     for family in &FAMILIES {
-        let Some(combine) = rule(family.kind) else {
+        let Some(combine) = rule(family) else {
             continue;
         };
         let cells = first_cell(family.id)..first_cell(family.id) + family.places() * family.cells_per_series();
@@ -126,6 +140,8 @@ fn merge(into: &mut Stats, from: &Stats, rule: impl Fn(FamilyKind) -> Option<Com
 #[cfg(feature = "metrics")]
 pub(super) struct Totals {
     namespaces: Vec<Arc<str>>,
+    /// Whether a store has, or had, a tier that processes share.
+    shared: bool,
     stats: Stats,
 }
 
@@ -135,10 +151,16 @@ pub(super) type Labels = Vec<(&'static str, Arc<str>)>;
 
 #[cfg(feature = "metrics")]
 impl Totals {
+    /// Whether a family exists.
+    pub(super) fn have(&self, family: &Family) -> bool {
+        family.exists == Exists::Always || self.shared
+    }
+
     /// Every series of a family that exists, with its cells.
     pub(super) fn series(&self, family: &'static Family) -> impl Iterator<Item = (Labels, &[u64])> {
         let cells = &self.stats.cells()[first_cell(family.id)..];
-        let each = cells.chunks_exact(family.cells_per_series()).take(family.places());
+        let places = if self.have(family) { family.places() } else { 0 };
+        let each = cells.chunks_exact(family.cells_per_series()).take(places);
         each.enumerate().filter_map(move |(at, cells)| Some((self.labels(family, at)?, cells)))
     }
 
@@ -152,7 +174,7 @@ impl Totals {
     fn word(&self, values: Values, at: usize) -> Option<Arc<str>> {
         match values {
             Values::Closed(words) => Some(words[at].into()),
-            Values::First(count, words) => (at < count).then(|| words[at].into()),
+            Values::First(count, words) => (at < count || self.shared).then(|| words[at].into()),
             Values::Namespaces if at == Namespace::OTHER.place() => Some("other".into()),
             Values::Namespaces => self.namespaces.get(at).cloned(),
         }

@@ -1,21 +1,29 @@
 //! The counters themselves, and the snapshot of them that [`Store::stats`](crate::Store) returns.
 
 pub use super::labels::{
-    BypassReason, CacheStatus, EvictionReason, Feature, FlightJoin, ForwardReason, Found, InvalidationResult, Kind,
-    LockKind, LockResult, LookupResult, OriginOutcome, RejectReason, Scope, StoreResult, Tier,
+    BellDirection, BreakerName, BreakerState, BypassReason, CacheStatus, ChangeResult, CoherenceState, EpochChange,
+    ErrorKind, EvictionReason, Feature, FenceMode, FenceResult, FlightJoin, ForwardReason, Found, InvalidationResult,
+    Kind, L2Op, LockKind, LockResult, LookupResult, OriginOutcome, PollResult, PoolState, RejectReason, Scope,
+    StoreResult, Tier,
 };
 
 use super::catalogue::{CELLS, FAMILIES, Family, FamilyKind, Id, Merge, NAMESPACES, cell, first_cell, values_of};
+use crate::clock::{Clock, Instant, nanoseconds};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// What threads count in: one copy of all cells per shard, threads dealt to shards in turn, so that two cores seldom
 /// write the same cache line. A value is the sum over the shards; a gauge that falls wraps in one shard and not in
 /// the sum.
 #[derive(Clone)]
-pub(super) struct Cells(Arc<[Shard]>);
+pub(super) struct Cells {
+    shards: Arc<[Shard]>,
+    /// By which cells that hold a point in time are read as ages.
+    clock: Clock,
+}
 
 /// A multiple of two cache lines, because processors fetch lines in pairs.
 #[repr(align(128))]
@@ -23,33 +31,46 @@ struct Shard([AtomicU64; CELLS]);
 
 impl Cells {
     /// As many shards as cores, rounded up to a power of two, at most 16.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = cores.next_power_of_two().min(16);
-        Self((0..shards).map(|_| Shard([const { AtomicU64::new(0) }; CELLS])).collect())
+        let shards = (0..shards).map(|_| Shard([const { AtomicU64::new(0) }; CELLS])).collect();
+        Self { shards, clock }
     }
 
     /// Adds in this thread's shard and returns what was there.
     #[inline]
     pub(super) fn add(&self, cell: usize, n: u64) -> u64 {
-        self.0[LOCAL.with(Local::shard) & (self.0.len() - 1)].0[cell].fetch_add(n, Relaxed)
+        self.shards[LOCAL.with(Local::shard) & (self.shards.len() - 1)].0[cell].fetch_add(n, Relaxed)
     }
 
     /// Sets the value of a cell to which nobody adds.
     pub(super) fn set(&self, cell: usize, value: u64) {
-        self.0[0].0[cell].store(value, Relaxed);
+        self.shards[0].0[cell].store(value, Relaxed);
+    }
+
+    /// As [`set`](Self::set); returns what was there.
+    pub(super) fn swap(&self, cell: usize, value: u64) -> u64 {
+        self.shards[0].0[cell].swap(value, Relaxed)
+    }
+
+    /// What a cell was last [set](Self::set) to.
+    pub(super) fn last(&self, cell: usize) -> u64 {
+        self.shards[0].0[cell].load(Relaxed)
     }
 
     pub(super) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.shards, &other.shards)
     }
 
     /// Reads all cells. Each is exact; together they are not of one moment.
     pub(super) fn read(&self) -> Stats {
-        let sum = |cell: usize| self.0.iter().fold(0, |sum: u64, shard| sum.wrapping_add(shard.0[cell].load(Relaxed)));
+        let sum =
+            |cell: usize| self.shards.iter().fold(0, |sum: u64, shard| sum.wrapping_add(shard.0[cell].load(Relaxed)));
         let mut stats = Stats((0..CELLS).map(sum).collect());
         stats.clamp();
         stats.derive();
+        stats.grow_old(self.clock.now());
         stats
     }
 }
@@ -131,7 +152,7 @@ impl Stats {
 
     /// A reader may see an entry leave in one shard before it sees it arrive in another.
     fn clamp(&mut self) {
-        let level = |family: &&Family| matches!(family.kind, FamilyKind::Gauge(Merge::Sum));
+        let level = |family: &&Family| matches!(family.kind, FamilyKind::Gauge(Merge::Sum | Merge::Max));
         for family in FAMILIES.iter().filter(level) {
             for value in &mut self.0[first_cell(family.id)..][..family.places()] {
                 *value = value.cast_signed().max(0).cast_unsigned();
@@ -147,6 +168,27 @@ impl Stats {
         self.0[lookups] = self.0[lookups].wrapping_add(hits);
         let other = |status: &CacheStatus| self.0[cell(Id::Requests, [usize::from(NAMESPACES), *status as usize])];
         self.0[first_cell(Id::LabelOverflow)] = CacheStatus::ALL.iter().map(other).sum();
+    }
+
+    /// Points in time are read as ages, and how old the proof is decides about the state of coherence.
+    fn grow_old(&mut self, now: Instant) {
+        for id in [Id::ProofAge, Id::OldestPending] {
+            let cell = &mut self.0[first_cell(id)];
+            if *cell != 0 {
+                *cell = nanoseconds(now.duration_since(Instant::from_nanos(*cell)));
+            }
+        }
+        let place = |state| cell(Id::Coherence, [state as usize]);
+        if self.is_shared() && self.0[place(CoherenceState::Starting)] == 0 {
+            let late = self.0[first_cell(Id::ProofAge)] > self.0[first_cell(Id::MaxLag)];
+            self.0[place(CoherenceState::Coherent)] = u64::from(!late);
+            self.0[place(CoherenceState::Degraded)] = u64::from(late);
+        }
+    }
+
+    /// Whether the store has a tier that processes share: its memory is bound to prove that it is up to date.
+    pub(super) fn is_shared(&self) -> bool {
+        self.get(Id::MaxLag, []) != 0
     }
 
     pub(super) fn cells(&self) -> &[u64] {
@@ -234,6 +276,63 @@ impl Stats {
     /// Position of the last invalidation applied.
     pub fn position(&self) -> u64 {
         self.get(Id::Position, [])
+    }
+}
+
+/// The tier that processes share. Of a store without one, all of this is zero or `None`.
+impl Stats {
+    /// Calls of Redis of this kind that failed for this reason.
+    pub fn l2_errors(&self, op: L2Op, kind: ErrorKind) -> u64 {
+        self.get(Id::L2Errors, [op as usize, kind as usize])
+    }
+
+    /// The state of this circuit breaker.
+    pub fn breaker(&self, name: BreakerName) -> Option<BreakerState> {
+        let is_in = |state: &BreakerState| self.get(Id::Breakers, [name as usize, *state as usize]) != 0;
+        BreakerState::ALL.iter().copied().find(is_in)
+    }
+
+    /// How often this circuit breaker came into this state.
+    pub fn breaker_transitions(&self, name: BreakerName, to: BreakerState) -> u64 {
+        self.get(Id::BreakerMoves, [name as usize, to as usize])
+    }
+
+    /// Invalidations issued here that are not acknowledged yet. They are repeated until they are.
+    pub fn pending_invalidations(&self) -> u64 {
+        self.get(Id::Pending, [])
+    }
+
+    /// How long ago the oldest of the [pending invalidations](Stats::pending_invalidations) was issued; zero if there
+    /// is none.
+    pub fn oldest_pending(&self) -> Duration {
+        Duration::from_nanos(self.get(Id::OldestPending, []))
+    }
+
+    /// Whether this process's memory could be believed at the moment of this snapshot.
+    pub fn coherence(&self) -> Option<CoherenceState> {
+        let is_in = |state: &CoherenceState| self.get(Id::Coherence, [*state as usize]) != 0;
+        CoherenceState::ALL.iter().copied().find(is_in)
+    }
+
+    /// At the moment of this snapshot, how long ago this process's memory was last proven up to date. Before the first
+    /// proof, how long the store has waited for it.
+    pub fn proof_age(&self) -> Option<Duration> {
+        self.is_shared().then(|| Duration::from_nanos(self.get(Id::ProofAge, [])))
+    }
+
+    /// Looks for invalidations of other processes that ended like this.
+    pub fn polls(&self, result: PollResult) -> u64 {
+        self.get(Id::Polls, [result as usize])
+    }
+
+    /// Messages that wake those who look for invalidations and went this way.
+    pub fn bells(&self, direction: BellDirection) -> u64 {
+        self.get(Id::Bells, [direction as usize])
+    }
+
+    /// How often everything stored before died for this reason.
+    pub fn epoch_changes(&self, reason: EpochChange) -> u64 {
+        self.get(Id::EpochChanges, [reason as usize])
     }
 }
 

@@ -1,3 +1,7 @@
+use super::stats::{
+    BellDirection, BreakerName, BreakerState, ChangeResult, CoherenceState, EpochChange, ErrorKind, FenceMode,
+    FenceResult, L2Op, PollResult,
+};
 use super::*;
 use crate::clock::FakeClock;
 use std::time::Duration;
@@ -152,6 +156,65 @@ fn statistics_show_what_is_not_zero() {
     assert_eq!(stats.max_size_bytes(), 64 << 20);
     let text = format!("{stats:?}");
     assert!(text.contains("cache_requests_total") && !text.contains("cache_bypass_total"), "{text}");
+}
+
+#[test]
+fn statistics_of_a_tier_that_is_not_shared_are_nothing() {
+    let stats = observe().stats();
+    assert_eq!((stats.proof_age(), stats.coherence(), stats.breaker(BreakerName::Data)), (None, None, None));
+    assert_eq!((stats.pending_invalidations(), stats.oldest_pending()), (0, Duration::ZERO));
+}
+
+#[test]
+fn statistics_show_what_the_shared_tier_came_to() {
+    let time = FakeClock::new();
+    time.advance(Duration::from_secs(1000));
+    let observe = Observe::private(time.clock(), &Config::default());
+    observe.shared(Duration::from_secs(1), FenceMode::Strict);
+    let started = time.clock().now();
+    time.advance(Duration::from_millis(40));
+    assert_eq!(observe.stats().proof_age(), Some(Duration::from_millis(40)));
+    observe.l2_error(L2Op::Get, ErrorKind::Timeout);
+    observe.poll_ended(PollResult::Refused);
+    observe.epoch_changed(EpochChange::Lost);
+    observe.bell(BellDirection::Sent);
+    observe.proven(time.clock().now(), 7);
+    observe.breaker_moved(BreakerName::Data, BreakerState::Closed, BreakerState::Open);
+    observe.owed((2, Some(started)));
+    let stats = observe.stats();
+    assert_eq!(
+        (stats.l2_errors(L2Op::Get, ErrorKind::Timeout), stats.l2_errors(L2Op::Set, ErrorKind::Timeout)),
+        (1, 0)
+    );
+    assert_eq!((stats.polls(PollResult::Refused), stats.epoch_changes(EpochChange::Lost)), (1, 1));
+    assert_eq!((stats.bells(BellDirection::Sent), stats.bells(BellDirection::Received)), (1, 0));
+    assert_eq!((stats.position(), stats.coherence()), (7, Some(CoherenceState::Coherent)));
+    assert_eq!(stats.breaker(BreakerName::Data), Some(BreakerState::Open));
+    assert_eq!(stats.breaker_transitions(BreakerName::Data, BreakerState::Open), 1);
+    assert_eq!((stats.pending_invalidations(), stats.oldest_pending()), (2, Duration::from_millis(40)));
+}
+
+/// What the tier tells of itself is in the cells that are published.
+#[test]
+fn what_only_a_tier_knows_is_kept() {
+    let observe = observe();
+    observe.pool(1, 2, 16);
+    observe.bus(true);
+    observe.markers(9);
+    observe.fence(FenceResult::NewEpoch);
+    observe.change(ChangeResult::Swept);
+    let text = format!("{:?}", observe.stats());
+    for line in [
+        "(\"cache_l2_pool_connections\", [0]): 1",
+        "(\"cache_l2_pool_connections\", [1]): 2",
+        "(\"cache_l2_pool_max_connections\", []): 16",
+        "(\"cache_coherence_bus_connected\", []): 1",
+        "(\"cache_coherence_markers\", []): 9",
+        "(\"cache_coherence_fence_total\", [1]): 1",
+        "(\"cache_changes_total\", [2]): 1",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
 }
 
 /// Not a test: prints what a memory hit pays for being counted. `cargo test --release -p terrace price -- --nocapture`.

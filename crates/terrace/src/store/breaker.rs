@@ -1,17 +1,21 @@
 //! Stops asking what does not answer.
 
 use crate::clock::Instant;
+use crate::observe::Observe;
+use crate::observe::stats::{BreakerName, BreakerState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A circuit breaker: **closed** it lets every call pass, **open** none, **half-open** one at a time, whose outcome
 /// decides.
 ///
-/// It opens when at least half of the last calls failed, for a time that doubles with every probe that fails. Pure but
-/// for its lock: the caller tells the time.
+/// It opens when at least half of the last calls failed, for a time that doubles with every probe that fails. The caller
+/// tells the time; each change of its state is told to [`Observe`].
 #[derive(Debug)]
 pub(crate) struct Breaker {
+    name: BreakerName,
     longest: Duration,
+    observe: Observe,
     state: Mutex<State>,
 }
 
@@ -33,14 +37,6 @@ enum State {
     },
 }
 
-/// What [`Breaker::state`] tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BreakerState {
-    Closed,
-    HalfOpen,
-    Open,
-}
-
 /// Outcomes that are looked at, and how few are too few to judge.
 const WINDOW: u32 = 16;
 const ENOUGH: u32 = 4;
@@ -54,8 +50,8 @@ const CLOSED: State = State::Closed { outcomes: 0, calls: 0 };
 
 impl Breaker {
     /// Closed; open for `longest` at most before it tries again.
-    pub(crate) fn new(longest: Duration) -> Self {
-        Self { longest, state: Mutex::new(CLOSED) }
+    pub(crate) fn new(name: BreakerName, longest: Duration, observe: Observe) -> Self {
+        Self { name, longest, observe, state: Mutex::new(CLOSED) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -63,32 +59,41 @@ impl Breaker {
     }
 
     pub(crate) fn state(&self) -> BreakerState {
-        match *self.lock() {
-            State::Closed { .. } => BreakerState::Closed,
-            State::Open { .. } => BreakerState::Open,
-            State::Probing { .. } => BreakerState::HalfOpen,
+        self.lock().name()
+    }
+
+    /// Does what may change the state, and tells of it when the lock is free again.
+    fn step<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let from = state.name();
+        let done = work(&mut state);
+        let to = state.name();
+        drop(state);
+        if from != to {
+            self.observe.breaker_moved(self.name, from, to);
         }
+        done
     }
 
     /// Whether a call may be made now. One that may must be followed by [`succeeded`](Self::succeeded) or
     /// [`failed`](Self::failed).
     pub(crate) fn allows(&self, now: Instant) -> bool {
-        let mut state = self.lock();
-        let (due, pause) = match *state {
-            State::Closed { .. } => return true,
-            State::Open { until, pause } => (now >= until, pause),
-            State::Probing { since, pause } => (now.duration_since(since) >= PROBE, pause),
-        };
-        if due {
-            *state = State::Probing { since: now, pause };
-        }
-        due
+        self.step(|state| {
+            let (due, pause) = match *state {
+                State::Closed { .. } => return true,
+                State::Open { until, pause } => (now >= until, pause),
+                State::Probing { since, pause } => (now.duration_since(since) >= PROBE, pause),
+            };
+            if due {
+                *state = State::Probing { since: now, pause };
+            }
+            due
+        })
     }
 
     /// A call was answered.
     pub(crate) fn succeeded(&self) {
-        let mut state = self.lock();
-        match &mut *state {
+        self.step(|state| match state {
             State::Closed { outcomes, calls } => {
                 *outcomes <<= 1;
                 *calls = (*calls + 1).min(WINDOW);
@@ -96,13 +101,12 @@ impl Breaker {
             State::Probing { .. } => *state = CLOSED,
             // A late answer to a call from before.
             State::Open { .. } => {}
-        }
+        });
     }
 
     /// A call failed, or took too long.
     pub(crate) fn failed(&self, now: Instant) {
-        let mut state = self.lock();
-        match &mut *state {
+        self.step(|state| match state {
             State::Closed { outcomes, calls } => {
                 *outcomes = (*outcomes << 1) | 1;
                 *calls = (*calls + 1).min(WINDOW);
@@ -113,7 +117,7 @@ impl Breaker {
             }
             State::Probing { pause, .. } => *state = self.open(now, *pause * 2),
             State::Open { .. } => {}
-        }
+        });
     }
 
     /// There is a sign that a call may be answered: the next one may try at once.
@@ -130,16 +134,33 @@ impl Breaker {
     }
 }
 
+impl State {
+    fn name(&self) -> BreakerState {
+        match self {
+            Self::Closed { .. } => BreakerState::Closed,
+            Self::Open { .. } => BreakerState::Open,
+            Self::Probing { .. } => BreakerState::HalfOpen,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
 
     fn at(milliseconds: u64) -> Instant {
         Instant::from_nanos(milliseconds * 1_000_000)
     }
 
+    fn closed(longest: u64) -> Breaker {
+        let observe = Observe::private(Clock::default(), &Config::default());
+        Breaker::new(BreakerName::Data, Duration::from_millis(longest), observe)
+    }
+
     fn opened(longest: u64) -> Breaker {
-        let breaker = Breaker::new(Duration::from_millis(longest));
+        let breaker = closed(longest);
         for _ in 0..ENOUGH {
             assert!(breaker.allows(at(0)));
             breaker.failed(at(0));
@@ -149,7 +170,7 @@ mod tests {
 
     #[test]
     fn it_opens_when_half_of_the_last_calls_failed_and_not_before() {
-        let breaker = Breaker::new(Duration::from_secs(10));
+        let breaker = closed(10_000);
         for _ in 0..100 {
             breaker.succeeded();
         }
@@ -163,7 +184,7 @@ mod tests {
 
     #[test]
     fn single_failures_among_successes_never_open_it() {
-        let breaker = Breaker::new(Duration::from_secs(10));
+        let breaker = closed(10_000);
         for _ in 0..1000 {
             breaker.succeeded();
             breaker.succeeded();
@@ -181,6 +202,22 @@ mod tests {
         breaker.succeeded();
         assert_eq!(breaker.state(), BreakerState::Closed);
         assert!(breaker.allows(at(101)) && breaker.allows(at(101)));
+    }
+
+    #[test]
+    fn each_change_of_the_state_is_told_once() {
+        let breaker = opened(10_000);
+        assert!(breaker.allows(at(100)) && !breaker.allows(at(101)));
+        // A second probe in place of the first.
+        assert!(breaker.allows(at(1_100)));
+        breaker.failed(at(1_100));
+        breaker.failed(at(1_100));
+        assert!(breaker.allows(at(2_000)));
+        breaker.succeeded();
+        breaker.succeeded();
+        let stats = breaker.observe.stats();
+        let told = BreakerState::ALL.iter().map(|to| stats.breaker_transitions(BreakerName::Data, *to));
+        assert_eq!(told.collect::<Vec<_>>(), [1, 2, 2], "closed, half-open, open");
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! The tier that processes share, as the other tiers use it: bounded in time and number, and never trusted.
 
-use super::breaker::{Breaker, BreakerState};
+use super::breaker::Breaker;
 use super::coherence::{Mirror, Outbox, Owed, Tag};
 use super::lease::Lease;
-use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, TagName};
+use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, Reply, TagName};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::observe::Observe;
-use crate::observe::stats::{Feature, LookupResult, RejectReason, StoreResult, Tier};
+use crate::observe::stats::{
+    BellDirection, BreakerName, BreakerState, ErrorKind, Feature, FenceMode, Found, L2Op, LookupResult, RejectReason,
+    StoreResult, Tier,
+};
 use bytes::Bytes;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -103,11 +107,13 @@ impl L2 {
         settings: Settings,
         (observe, clock): (Observe, Clock),
     ) -> Self {
+        observe.shared(settings.max_lag(), FenceMode::Strict);
+        let breaker = |name, seconds| Breaker::new(name, Duration::from_secs(seconds), observe.clone());
         Self {
             remote,
             mirror,
-            data: Breaker::new(Duration::from_secs(10)),
-            control: Breaker::new(Duration::from_secs(1)),
+            data: breaker(BreakerName::Data, 10),
+            control: breaker(BreakerName::Control, 1),
             takes_writes: AtomicBool::new(true),
             outbox: Outbox::default(),
             rang: Arc::default(),
@@ -131,15 +137,17 @@ impl L2 {
 
     /// Looks for an entry, of which `tags` are known to be carried.
     pub(crate) async fn lookup(&self, key: &[u8], tags: &[Tag]) -> Shared {
-        let Some(epoch) = self.mirror.epoch().filter(|_| self.is_asked(self.clock.now())) else {
+        let started = self.clock.now();
+        let Some(epoch) = self.mirror.epoch().filter(|_| self.is_asked(started)) else {
             self.observe.lookup(Tier::L2, LookupResult::Skipped);
             return Shared::Silent;
         };
         let names = names(tags);
-        let found = match self.remote.lookup(&epoch, key, &names).await {
+        let found = match self.counted(L2Op::Get, self.remote.lookup(&epoch, key, &names)).await {
             Ok(looked) => self.judge(&epoch, key, &names, looked).await,
             Err(fault) => Err(fault),
         };
+        self.observe.l2_lookup_took(timed(&found), started);
         match found {
             Ok(shared) => {
                 self.data.succeeded();
@@ -152,6 +160,15 @@ impl L2 {
                 Shared::Silent
             }
         }
+    }
+
+    /// What a call comes to; a failure is counted.
+    pub(super) async fn counted<T>(&self, op: L2Op, reply: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let result = reply.await;
+        if let Err(fault) = &result {
+            self.observe.l2_error(op, kind(*fault));
+        }
+        result
     }
 
     fn fault(&self, fault: Fault) {
@@ -168,7 +185,7 @@ impl L2 {
             self.wake.notify_one();
             self.observe.lookup(Tier::L2, LookupResult::Rejected);
             self.observe.rejected(Tier::L2, RejectReason::Epoch);
-            return self.remote.current().await.map(Shared::Missed);
+            return self.counted(L2Op::Script, self.remote.current()).await.map(Shared::Missed);
         };
         let stamp = Receipt { epoch: epoch.clone(), position: positions.position };
         let Some((bytes, left)) = looked.entry else {
@@ -204,7 +221,8 @@ impl L2 {
         };
         let others: Vec<TagName> = envelope.tags.iter().filter(|tag| !names.contains(tag)).copied().collect();
         if !others.is_empty() {
-            let Some(positions) = self.remote.positions(&now.epoch, &others).await? else {
+            let positions = self.counted(L2Op::Get, self.remote.positions(&now.epoch, &others));
+            let Some(positions) = positions.await? else {
                 return Ok(Err(RejectReason::Epoch));
             };
             match survives(&envelope, now, &positions) {
@@ -262,7 +280,7 @@ impl L2 {
         let Some(value) = self.remote.encode(&key, &envelope) else {
             return StoreResult::TooLarge;
         };
-        let stored = self.remote.store(&key, value, life).await;
+        let stored = self.counted(L2Op::Set, self.remote.store(&key, value, life)).await;
         drop(lease);
         match stored {
             Ok(()) => StoreResult::Ok,
@@ -326,15 +344,17 @@ impl L2 {
     /// Invalidates tags that are held already.
     pub(super) async fn issue(&self, owed: Owed, wanted: Option<Replicas>) -> Result<Confirmed, Fault> {
         let markers: Vec<Marker> = owed.tags.iter().map(|tag| Marker { tag: tag.name(), soft: owed.soft }).collect();
-        let mut issued = self.write(&markers, wanted).await;
+        let mut issued = self.counted(L2Op::Script, self.write(&markers, wanted)).await;
         if issued.is_err() {
             // On another connection, for the first may be broken; twice is not too often.
-            issued = self.write(&markers, wanted).await;
+            issued = self.counted(L2Op::Script, self.write(&markers, wanted)).await;
         }
         self.wake.notify_one();
         match issued {
             Ok(confirmed) => {
                 self.control.succeeded();
+                self.observe.bell(BellDirection::Sent);
+                self.observe.acknowledged(owed.since);
                 self.mirror.release_at(confirmed.receipt.clone(), &owed.tags);
                 self.outbox.acknowledged(confirmed.receipt.clone(), owed);
                 Ok(confirmed)
@@ -358,14 +378,37 @@ impl L2 {
 
     pub(super) fn owe(&self, owed: Owed) {
         let tags = owed.tags.clone();
-        if self.outbox.owe(owed) {
-            return;
+        if !self.outbox.owe(owed) {
+            if !self.outbox.owes_everything() {
+                let everything = self.hold(vec![Tag::EVERYTHING], false);
+                self.outbox.owe(everything);
+            }
+            self.mirror.release(&tags);
         }
-        if !self.outbox.owes_everything() {
-            let everything = self.hold(vec![Tag::EVERYTHING], false);
-            self.outbox.owe(everything);
-        }
-        self.mirror.release(&tags);
+        self.observe.owed(self.outbox.pending());
+    }
+}
+
+fn timed(found: &Result<Shared, Fault>) -> Found {
+    match found {
+        Ok(Shared::Found(_)) => Found::Hit,
+        Ok(Shared::Missed(_) | Shared::Silent) => Found::Miss,
+        Err(_) => Found::Error,
+    }
+}
+
+fn kind(fault: Fault) -> ErrorKind {
+    match fault {
+        Fault::Timeout => ErrorKind::Timeout,
+        Fault::Connect => ErrorKind::Connect,
+        Fault::Io => ErrorKind::Io,
+        Fault::Auth => ErrorKind::Auth,
+        Fault::ReadOnly => ErrorKind::ReadOnly,
+        Fault::Oom => ErrorKind::Oom,
+        Fault::Loading => ErrorKind::Loading,
+        Fault::Protocol => ErrorKind::Protocol,
+        Fault::Pool => ErrorKind::Pool,
+        Fault::Moved | Fault::Other => ErrorKind::Other,
     }
 }
 

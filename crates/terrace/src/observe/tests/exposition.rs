@@ -1,7 +1,7 @@
 //! What a scrape sees.
 #![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
-use super::super::catalogue::{FAMILIES, FamilyKind, MAX_SERIES, Values};
+use super::super::catalogue::{Exists, FAMILIES, FamilyKind, MAX_SERIES, Values};
 use super::super::prometheus::{MetricsHandle, install};
 use super::super::publish;
 use super::text::{Family, Labels, find, parse};
@@ -24,6 +24,13 @@ impl Scrape {
 
     fn store(&self) -> Observe {
         Observe::within(Arc::clone(&self.registry), Clock::default(), &Config::default())
+    }
+
+    /// A store with a tier that processes share, whose time a test moves.
+    fn shared(&self, time: &FakeClock) -> Observe {
+        let store = Observe::within(Arc::clone(&self.registry), time.clock(), &Config::default());
+        store.shared(Duration::from_secs(1), FenceMode::Strict);
+        store
     }
 
     fn text(&self) -> String {
@@ -93,17 +100,57 @@ fn use_all(observe: &Observe) {
     }
 }
 
+/// One of everything that only a store with a shared tier does.
+fn use_shared(observe: &Observe) {
+    let started = observe.0.clock.now();
+    for result in LookupResult::ALL {
+        observe.lookup(Tier::L2, *result);
+    }
+    for found in Found::ALL {
+        observe.l2_lookup_took(*found, started);
+    }
+    for op in L2Op::ALL {
+        for kind in ErrorKind::ALL {
+            observe.l2_error(*op, *kind);
+        }
+    }
+    observe.breaker_moved(BreakerName::Data, BreakerState::Closed, BreakerState::Open);
+    for result in PollResult::ALL {
+        observe.poll_ended(*result);
+    }
+    observe.proven(started, 8);
+    observe.proven(started, 9);
+    for reason in EpochChange::ALL {
+        observe.epoch_changed(*reason);
+    }
+    for direction in BellDirection::ALL {
+        observe.bell(*direction);
+    }
+    observe.owed((1, Some(started)));
+    observe.acknowledged(started);
+    for result in FenceResult::ALL {
+        observe.fence(*result);
+    }
+    for result in ChangeResult::ALL {
+        observe.change(*result);
+    }
+    observe.bus(true);
+    observe.markers(9);
+    observe.pool(1, 2, 16);
+}
+
 /// Every line is of a family, with the labels and the label values, that the catalogue allows.
-fn assert_catalogued(families: &BTreeMap<String, Family>, namespaces: &[&str]) {
+fn assert_catalogued(families: &BTreeMap<String, Family>, namespaces: &[&str], shared: bool) {
     for (name, family) in families {
         let row = FAMILIES.iter().find(|row| row.name == name);
         let row = row.unwrap_or_else(|| panic!("{name} is not in the catalogue"));
         let kind = match row.kind {
             FamilyKind::Counter => "counter",
-            FamilyKind::Gauge(_) => "gauge",
+            FamilyKind::Gauge(_) | FamilyKind::Seconds(_) => "gauge",
             FamilyKind::Histogram(_) => "histogram",
         };
         assert_eq!((family.kind.as_str(), family.help.as_str()), (kind, row.help), "{name}");
+        assert!(shared || row.exists == Exists::Always, "{name}");
         for (sample, labels, _) in &family.samples {
             let names = labels.keys().map(String::as_str).filter(|name| *name != "le").collect::<Vec<_>>();
             let mut allowed = row.labels.iter().map(|label| label.name).collect::<Vec<_>>();
@@ -113,7 +160,7 @@ fn assert_catalogued(families: &BTreeMap<String, Family>, namespaces: &[&str]) {
                 let value = labels[label.name].as_str();
                 let allowed = match label.values {
                     Values::Closed(words) => words.contains(&value),
-                    Values::First(count, words) => words[..count].contains(&value),
+                    Values::First(count, words) => words[..if shared { words.len() } else { count }].contains(&value),
                     Values::Namespaces => namespaces.contains(&value) || value == "other",
                 };
                 assert!(allowed, "{sample}: {}={value}", label.name);
@@ -131,29 +178,164 @@ fn every_line_is_in_the_catalogue() {
     let scrape = Scrape::new();
     let store = scrape.store();
     use_all(&store);
+    let alone = scrape.families();
+    let always = FAMILIES.iter().filter(|family| family.exists == Exists::Always).count();
+    assert_eq!(alone.len(), always);
+    assert_catalogued(&alone, &["shop"], false);
+    assert!(!scrape.text().contains("tier=\"l2\""));
+
+    let store = scrape.shared(&FakeClock::new());
+    use_all(&store);
+    use_shared(&store);
     let families = scrape.families();
     assert_eq!(families.len(), FAMILIES.len());
-    assert_catalogued(&families, &["shop"]);
-    assert!(families.values().any(|family| family.samples.iter().any(|sample| sample.2 > 0.0)));
+    assert_catalogued(&families, &["shop"], true);
+    // Everything was used, so there is hardly a family without a value.
+    let silent = families.iter().filter(|(_, family)| family.samples.iter().all(|sample| sample.2 == 0.0));
+    let silent: Vec<&str> = silent.map(|(name, _)| name.as_str()).collect();
+    // What is back at zero, what is of this very moment, and what nothing here uses.
+    let expected = [
+        "cache_coherence_proof_age_seconds",
+        "cache_entries",
+        "cache_feature_enabled",
+        "cache_inflight_fills",
+        "cache_invalidation_oldest_pending_seconds",
+        "cache_l2_up",
+        "cache_label_overflow_total",
+        "cache_size_bytes",
+    ];
+    assert_eq!(silent, expected);
 }
 
 #[test]
 fn every_series_exists_before_anything_happens() {
-    let scrape = Scrape::new();
-    let store = scrape.store();
-    let namespace = store.namespace("shop");
-    let before = scrape.families();
-    for (name, family) in &before {
-        let expected = match name.as_str() {
-            "cache_max_size_bytes" => f64::from(64 << 20),
-            "cache_build_info" => 1.0,
-            _ => 0.0,
-        };
-        assert!(family.samples.iter().all(|sample| (sample.2 - expected).abs() < 0.1), "{family:?}");
+    for shared in [false, true] {
+        let (scrape, time) = (Scrape::new(), FakeClock::new());
+        let store = if shared { scrape.shared(&time) } else { scrape.store() };
+        let namespace = store.namespace("shop");
+        let before = scrape.families();
+        for (name, family) in &before {
+            for (_, labels, value) in &family.samples {
+                let label = |name| labels.get(name).map(String::as_str);
+                let expected = match name.as_str() {
+                    "cache_max_size_bytes" => f64::from(64 << 20),
+                    "cache_build_info" | "cache_coherence_max_lag_seconds" => 1.0,
+                    "cache_breaker_state" if label("state") == Some("closed") => 1.0,
+                    "cache_coherence_state" if label("state") == Some("starting") => 1.0,
+                    "cache_coherence_fence_mode" if label("mode") == Some("strict") => 1.0,
+                    _ => 0.0,
+                };
+                assert!((value - expected).abs() < 0.1, "{family:?}");
+            }
+        }
+        use_all(&store);
+        if shared {
+            use_shared(&store);
+        }
+        store.request(namespace, CacheStatus::Miss, Timing::Untimed);
+        assert_eq!(series(&scrape.families()), series(&before), "no series appears later");
     }
-    use_all(&store);
-    store.request(namespace, CacheStatus::Miss, Timing::Untimed);
-    assert_eq!(series(&scrape.families()), series(&before), "no series appears later");
+}
+
+#[test]
+fn ages_are_those_of_the_moment_of_the_scrape() {
+    let (scrape, time) = (Scrape::new(), FakeClock::new());
+    time.advance(Duration::from_secs(1000));
+    let store = scrape.shared(&time);
+    let age = |name| value(&scrape.families(), name, &[]);
+    let state = || {
+        let families = scrape.families();
+        let is_in =
+            |state: &&CoherenceState| value(&families, "cache_coherence_state", &[("state", state.as_str())]) == 1.0;
+        let states: Vec<_> = CoherenceState::ALL.iter().filter(is_in).copied().collect();
+        assert_eq!(states, [store.stats().coherence().unwrap()]);
+        states[0]
+    };
+    time.advance(Duration::from_millis(2500));
+    assert_eq!(age("cache_coherence_proof_age_seconds"), 2.5, "since the store was made");
+    assert_eq!(state(), CoherenceState::Starting);
+
+    store.proven(time.clock().now(), 1);
+    assert_eq!((age("cache_coherence_proof_age_seconds"), state()), (0.0, CoherenceState::Coherent));
+    time.advance(Duration::from_secs(1));
+    assert_eq!((age("cache_coherence_proof_age_seconds"), state()), (1.0, CoherenceState::Coherent));
+    time.advance(Duration::from_millis(1));
+    assert_eq!((age("cache_coherence_proof_age_seconds"), state()), (1.001, CoherenceState::Degraded));
+    store.max_lag(Duration::from_secs(5));
+    assert_eq!((age("cache_coherence_max_lag_seconds"), state()), (5.0, CoherenceState::Coherent));
+
+    assert_eq!(age("cache_invalidation_oldest_pending_seconds"), 0.0);
+    store.owed((3, Some(time.clock().now())));
+    time.advance(Duration::from_millis(250));
+    let pending = age("cache_invalidations_pending");
+    assert_eq!((pending, age("cache_invalidation_oldest_pending_seconds")), (3.0, 0.25));
+    assert_eq!(store.stats().oldest_pending(), Duration::from_millis(250));
+    store.owed((0, None));
+    let pending = age("cache_invalidations_pending");
+    assert_eq!((pending, age("cache_invalidation_oldest_pending_seconds")), (0.0, 0.0));
+}
+
+#[test]
+fn the_lag_is_the_time_since_the_last_proof_without_the_change() {
+    let (scrape, time) = (Scrape::new(), FakeClock::new());
+    let store = scrape.shared(&time);
+    let proven = |after, position| {
+        time.advance(Duration::from_millis(after));
+        store.proven(time.clock().now(), position);
+    };
+    // Nothing is known of what was before the first proof, and a poll without news tells nothing.
+    proven(4000, 5);
+    proven(200, 5);
+    proven(300, 6);
+    let families = scrape.families();
+    let name = "cache_coherence_lag_seconds";
+    let sample = |suffix: &str, pairs: &[_]| find(&families[name], &format!("{name}_{suffix}"), &labels(pairs));
+    assert_eq!((sample("count", &[]), sample("sum", &[])), (Some(1.0), Some(0.3)));
+    assert_eq!((sample("bucket", &[("le", "0.25")]), sample("bucket", &[("le", "0.5")])), (Some(0.0), Some(1.0)));
+}
+
+#[test]
+fn stores_that_share_no_tier_say_nothing_of_it_and_counts_outlive_those_that_do() {
+    let (scrape, time) = (Scrape::new(), FakeClock::new());
+    let alone = [scrape.store(), scrape.store()];
+    let (one, two) = (scrape.shared(&time), scrape.shared(&time));
+    for store in [&one, &two] {
+        store.poll_ended(PollResult::Ok);
+        store.proven(time.clock().now(), 1);
+    }
+    let up = |families| value(families, "cache_l2_up", &[]);
+    let state = |families, state| value(families, "cache_coherence_state", &[("state", state)]);
+    let breaker = |families, state| value(families, "cache_breaker_state", &[("breaker", "data"), ("state", state)]);
+    let families = scrape.families();
+    assert_eq!((up(&families), state(&families, "coherent"), breaker(&families, "closed")), (1.0, 1.0, 1.0));
+    assert_eq!(value(&families, "cache_coherence_max_lag_seconds", &[]), 1.0);
+    two.poll_ended(PollResult::Timeout);
+    two.breaker_moved(BreakerName::Data, BreakerState::Closed, BreakerState::Open);
+    let families = scrape.families();
+    assert_eq!((up(&families), state(&families, "coherent"), state(&families, "starting")), (0.0, 1.0, 0.0));
+    assert_eq!((breaker(&families, "closed"), breaker(&families, "open")), (1.0, 1.0));
+    drop((one, two));
+    let polls = |result| value(&scrape.families(), "cache_coherence_polls_total", &[("result", result)]);
+    assert_eq!((polls("ok"), polls("timeout")), (2.0, 1.0));
+    drop(alone);
+}
+
+#[test]
+fn moves_of_a_breaker_that_are_told_late_leave_it_in_one_state() {
+    let (scrape, time) = (Scrape::new(), FakeClock::new());
+    let store = scrape.shared(&time);
+    let breaker = || store.stats().breaker(BreakerName::Control);
+    assert_eq!(breaker(), Some(BreakerState::Closed));
+    store.breaker_moved(BreakerName::Control, BreakerState::Closed, BreakerState::Open);
+    assert_eq!(breaker(), Some(BreakerState::Open));
+    // Two threads: the later move is told first.
+    store.breaker_moved(BreakerName::Control, BreakerState::HalfOpen, BreakerState::Closed);
+    store.breaker_moved(BreakerName::Control, BreakerState::Open, BreakerState::HalfOpen);
+    assert_eq!(breaker(), Some(BreakerState::Closed));
+    assert_eq!(store.stats().breaker(BreakerName::Data), Some(BreakerState::Closed));
+    let families = scrape.families();
+    let states = &families["cache_breaker_state"].samples;
+    assert_eq!(states.iter().map(|sample| sample.2).sum::<f64>(), 2.0, "{states:?}");
 }
 
 #[test]
@@ -203,14 +385,14 @@ fn times_are_counted_in_their_buckets() {
 #[test]
 fn a_flood_of_namespaces_is_bounded_and_counted() {
     let scrape = Scrape::new();
-    let store = scrape.store();
+    let store = scrape.shared(&FakeClock::new());
     for n in 0..10_000 {
         let namespace = store.namespace(&format!("n{n}"));
         store.request(namespace, CacheStatus::Miss, Timing::Untimed);
     }
     let known: Vec<String> = (0..32).map(|n| format!("n{n}")).collect();
     let families = scrape.families();
-    assert_catalogued(&families, &known.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_catalogued(&families, &known.iter().map(String::as_str).collect::<Vec<_>>(), true);
     assert!(series(&families) <= MAX_SERIES, "{} series", series(&families));
     let other = [("cache_namespace", "other"), ("cache_status", "cache_miss")];
     assert_eq!(value(&families, "cache_requests_total", &other), 9_968.0);
@@ -326,25 +508,29 @@ fn resident_bytes() -> Option<u64> {
 
 #[test]
 fn the_manual_lists_every_family() {
-    let mut table = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
-    for family in &FAMILIES {
-        let kind = match family.kind {
-            FamilyKind::Counter => "counter",
-            FamilyKind::Gauge(_) => "gauge",
-            FamilyKind::Histogram(_) => "histogram",
-        };
-        let labels: Vec<String> = family.labels.iter().map(label_text).collect();
-        let row = format!("| `{}` | {kind} | {} | {} |\n", family.name, labels.join("; "), family.help);
-        table.push_str(&row);
-    }
-    manual("metrics.md", &table);
+    let table = |exists| {
+        let rows = FAMILIES.iter().filter(|family| family.exists == exists).map(row);
+        let head = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+        std::iter::once(head).chain(rows).collect::<String>()
+    };
+    let (always, shared) = (table(Exists::Always), table(Exists::Shared));
+    manual("metrics.md", &format!("{always}\nOnly where a store has a tier that processes share:\n\n{shared}"));
+}
+
+fn row(family: &super::super::catalogue::Family) -> String {
+    let kind = match family.kind {
+        FamilyKind::Counter => "counter",
+        FamilyKind::Gauge(_) | FamilyKind::Seconds(_) => "gauge",
+        FamilyKind::Histogram(_) => "histogram",
+    };
+    let labels: Vec<String> = family.labels.iter().map(label_text).collect();
+    format!("| `{}` | {kind} | {} | {} |\n", family.name, labels.join("; "), family.help)
 }
 
 fn label_text(label: &super::super::catalogue::Label) -> String {
     let values = match (label.name, label.values) {
         ("version" | "revision" | "rustc", _) => "of the build".to_owned(),
-        (_, Values::Closed(words)) => words.join(", "),
-        (_, Values::First(count, words)) => words[..count].join(", "),
+        (_, Values::Closed(words) | Values::First(_, words)) => words.join(", "),
         (_, Values::Namespaces) => "32 names, other".to_owned(),
     };
     format!("`{}`: {values}", label.name)
@@ -355,11 +541,12 @@ fn label_text(label: &super::super::catalogue::Label) -> String {
 #[test]
 fn the_price_of_a_scrape() {
     let scrape = Scrape::new();
-    let store = scrape.store();
+    let store = scrape.shared(&FakeClock::new());
     for n in 0..32 {
         store.namespace(&format!("n{n}"));
     }
     use_all(&store);
+    use_shared(&store);
     scrape.text();
     let clock = Clock::default();
     let start = clock.now();

@@ -71,3 +71,63 @@ fn hits_are_thinned() {
     assert_eq!(hits(LevelFilter::DEBUG, "sample:1000", 1), 1, "the first one always");
     assert_eq!(hits(LevelFilter::INFO, "all", 50), 0);
 }
+
+fn shared(time: &FakeClock) -> Observe {
+    let observe = Observe::private(time.clock(), &Config::default());
+    observe.shared(Duration::from_secs(1), FenceMode::Strict);
+    observe
+}
+
+#[test]
+fn a_breaker_says_when_it_opens_and_when_it_closes_and_nothing_of_probes() {
+    use BreakerState::{Closed, HalfOpen, Open};
+    let observe = shared(&FakeClock::new());
+    let moved = |moves: &[(BreakerState, BreakerState)]| {
+        let each = |(from, to): &(_, _)| observe.breaker_moved(BreakerName::Data, *from, *to);
+        logged(LevelFilter::DEBUG, || moves.iter().for_each(each))
+    };
+    let open = moved(&[(Closed, Open), (Open, HalfOpen), (HalfOpen, Open), (Open, HalfOpen)]);
+    only(&open, &["WARN", "event=\"cache_l2_breaker_open\"", "breaker=\"data\"", "cache_l2_breaker_open:"]);
+    let closed = moved(&[(HalfOpen, Closed)]);
+    only(&closed, &["INFO", "event=\"cache_l2_breaker_closed\"", "breaker=\"data\"", "cache_l2_breaker_closed:"]);
+}
+
+#[test]
+fn coherence_says_once_that_it_is_lost_and_once_that_it_is_back() {
+    let time = FakeClock::new();
+    let observe = shared(&time);
+    let after = |milliseconds, works: &[&dyn Fn()]| {
+        time.advance(Duration::from_millis(milliseconds));
+        logged(LevelFilter::DEBUG, || works.iter().for_each(|work| work()))
+    };
+    let (fails, proves) = (|| observe.poll_ended(PollResult::Timeout), || observe.proven(time.clock().now(), 0));
+    assert!(after(5000, &[&fails, &fails]).is_empty(), "nothing was proven that could be lost");
+    assert!(after(10, &[&proves, &proves]).is_empty());
+    assert!(after(1000, &[&fails]).is_empty());
+    let degraded = after(500, &[&fails, &fails]);
+    only(&degraded, &["WARN", "event=\"cache_coherence_degraded\"", "proof_age=1.5s", "max_lag=1s"]);
+    only(&after(10, &[&proves, &proves]), &["WARN", "event=\"cache_coherence_restored\""]);
+}
+
+#[test]
+fn epochs_fences_and_pending_invalidations_are_said_once_for_each_change() {
+    let time = FakeClock::new();
+    let observe = shared(&time);
+    let lines = logged(LevelFilter::DEBUG, || observe.epoch_changed(EpochChange::Restart));
+    only(&lines, &["WARN", "event=\"cache_epoch_changed\"", "reason=\"restart\""]);
+
+    let fences =
+        |results: &[FenceResult]| logged(LevelFilter::DEBUG, || results.iter().for_each(|it| observe.fence(*it)));
+    assert!(fences(&[FenceResult::Ok, FenceResult::Error]).is_empty());
+    let refused = fences(&[FenceResult::NotPrimary, FenceResult::Error, FenceResult::NotPrimary]);
+    only(&refused, &["WARN", "event=\"cache_fence_refused\"", "result=\"not_primary\""]);
+    only(&fences(&[FenceResult::NewEpoch, FenceResult::Denied]), &["WARN", "result=\"denied\""]);
+
+    let owed = |counts: &[usize]| {
+        let oldest = |count| (count > 0).then(|| time.clock().now());
+        logged(LevelFilter::DEBUG, || counts.iter().for_each(|count| observe.owed((*count, oldest(*count)))))
+    };
+    assert!(owed(&[0, 0]).is_empty());
+    only(&owed(&[1, 2, 1]), &["WARN", "event=\"cache_invalidation_pending\"", "pending=1"]);
+    only(&owed(&[0, 0]), &["INFO", "event=\"cache_invalidation_acked\""]);
+}

@@ -1,9 +1,11 @@
 //! Follows the control record that processes share.
 
 use crate::clock::Instant;
+use crate::observe::stats::{BellDirection, EpochChange, L2Op, PollResult};
 use crate::store::l2::L2;
-use crate::store::remote::{Fault, Polled};
+use crate::store::remote::{Epoch, Fault, Polled};
 use std::future::{Future, poll_fn};
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -29,8 +31,11 @@ pub(crate) fn start(l2: &Arc<L2>, runtime: &Handle) {
     drop(runtime.spawn(async move {
         let mut probed = None;
         while let Some(wait) = step(&weak, &mut probed).await {
-            if tokio::time::timeout(wait, either(remote.bell(), wake.notified())).await.is_ok() {
+            if let Ok(rung) = tokio::time::timeout(wait, either(remote.bell(), wake.notified())).await {
                 if let Some(l2) = weak.upgrade() {
+                    if rung {
+                        l2.observe.bell(BellDirection::Received);
+                    }
                     l2.rang.notify_waiters();
                 }
                 tokio::time::sleep(GATHER.min(wait)).await;
@@ -39,11 +44,14 @@ pub(crate) fn start(l2: &Arc<L2>, runtime: &Handle) {
     }));
 }
 
-/// Until one of two things happens.
-async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+/// Until one of two things happens; whether it was the first.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) -> bool {
     let (mut one, mut other) = (pin!(one), pin!(other));
-    let mut both = |cx: &mut Context<'_>| one.as_mut().poll(cx).is_ready() || other.as_mut().poll(cx).is_ready();
-    poll_fn(|cx| if both(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    let both = |cx: &mut Context<'_>| match one.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(true),
+        Poll::Pending => other.as_mut().poll(cx).map(|()| false),
+    };
+    poll_fn(both).await
 }
 
 /// One poll and what follows from it; how long to wait then. `None` if the store is gone.
@@ -61,7 +69,10 @@ async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
     if !l2.control.allows(now) {
         return Some(Duration::from_millis(50).min(l2.settings.poll_interval()));
     }
-    match round(&l2, probed).await {
+    l2.observe.max_lag(l2.settings.max_lag());
+    let ended = round(&l2, probed).await;
+    l2.observe.poll_ended(result(ended));
+    match ended {
         Ok(()) => {
             l2.control.succeeded();
             l2.data.hint(l2.clock.now());
@@ -69,13 +80,23 @@ async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
         }
         Err(_) => l2.control.failed(l2.clock.now()),
     }
+    l2.observe.owed(l2.outbox.pending());
     Some(l2.settings.poll_interval())
+}
+
+fn result(ended: Result<(), Fault>) -> PollResult {
+    match ended {
+        Ok(()) => PollResult::Ok,
+        Err(Fault::Timeout) => PollResult::Timeout,
+        Err(Fault::ReadOnly | Fault::Moved) => PollResult::Refused,
+        Err(_) => PollResult::Error,
+    }
 }
 
 async fn round(l2: &L2, probed: &mut Option<Instant>) -> Result<(), Fault> {
     let now = l2.clock.now();
     if probed.is_none_or(|last| now.duration_since(last) >= PROBE) {
-        let probe = l2.remote.probe().await;
+        let probe = l2.counted(L2Op::Other, l2.remote.probe()).await;
         l2.takes_writes.store(probe.is_ok(), Ordering::Relaxed);
         probe?;
         *probed = Some(now);
@@ -96,10 +117,10 @@ async fn poll(l2: &L2) -> Result<bool, Fault> {
     };
     // Dated when it is sent: what happens while the reply is on its way is not in it.
     let sent = l2.clock.now();
-    match l2.remote.poll(&followed.epoch, followed.position).await? {
+    match l2.counted(L2Op::Other, l2.remote.poll(&followed.epoch, followed.position)).await? {
         Polled::Changes { marks, position, floor } => {
             l2.mirror.apply(&marks, position, floor, sent);
-            l2.observe.position(position);
+            l2.observe.proven(sent, position);
             Ok(true)
         }
         Polled::TooMany { position } => {
@@ -114,8 +135,13 @@ async fn poll(l2: &L2) -> Result<bool, Fault> {
 }
 
 async fn adopt(l2: &L2) -> Result<(), Fault> {
-    let current = l2.remote.current().await?;
+    let before = l2.mirror.epoch();
+    let current = l2.counted(L2Op::Script, l2.remote.current()).await?;
     let epoch = current.epoch.clone();
+    if let Some(before) = before.filter(|before| *before != epoch) {
+        l2.observe.epoch_changed(reason(&before, &epoch));
+    }
+    l2.observe.position(current.position);
     l2.mirror.adopt(current);
     // The server that confirmed these may have been replaced already.
     for owed in l2.outbox.take_of_other_epochs(&epoch, l2.clock.now()) {
@@ -123,6 +149,22 @@ async fn adopt(l2: &L2) -> Result<(), Fault> {
         drop(l2.issue(owed, None).await);
     }
     Ok(())
+}
+
+/// Why an epoch ended, as far as its name and the next one's tell: they begin with the process that the server was then,
+/// and with the past that its data had.
+fn reason(ended: &Epoch, begun: &Epoch) -> EpochChange {
+    const PROCESS: Range<usize> = 2..22;
+    const PAST: Range<usize> = 22..42;
+    let same = |part: Range<usize>| {
+        let of = |epoch: &Epoch| epoch.as_bytes().get(part.clone()).map(<[u8]>::to_vec);
+        of(ended).is_some_and(|ended| of(begun) == Some(ended))
+    };
+    match (same(PROCESS), same(PAST)) {
+        (true, true) => EpochChange::Lost,
+        (true, false) => EpochChange::Failover,
+        (false, _) => EpochChange::Restart,
+    }
 }
 
 /// Repeats the invalidations that were not confirmed. Their tags are held already.
@@ -133,5 +175,29 @@ async fn pay(l2: &L2) {
             // It is owed again; the others would fail as well.
             owed.by_ref().for_each(|one| l2.owe(one));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_two_epochs_tell_why_the_first_ended() {
+        let epoch = |name: &str| Epoch::new(name.as_bytes());
+        let (process, past) = ("0123456789abcdef0123", "fedcba9876543210fedc");
+        let (other, nonce) = ("ffffffffffffffffffff", "00000000000000000000000000000000");
+        let ended = epoch(&format!("\0e{process}{past}{nonce}"));
+        for (begun, expected) in [
+            (format!("\0e{process}{past}{other}"), EpochChange::Lost),
+            (format!("\0e{process}{other}{nonce}"), EpochChange::Failover),
+            (format!("\0e{other}{other}{nonce}"), EpochChange::Restart),
+            (format!("\0e{other}{past}{nonce}"), EpochChange::Restart),
+            ("short".to_owned(), EpochChange::Restart),
+        ] {
+            assert_eq!(reason(&ended, &epoch(&begun)), expected, "{begun}");
+            assert_eq!(reason(&epoch(&begun), &ended), expected, "{begun}");
+        }
+        assert_eq!(reason(&epoch("short"), &epoch("short too")), EpochChange::Restart);
     }
 }

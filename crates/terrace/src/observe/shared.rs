@@ -1,0 +1,200 @@
+//! What is told of the tier that processes share, and of coherence.
+
+use super::Observe;
+use super::catalogue::{Id, cell, first_cell};
+#[cfg(feature = "tracing")]
+use super::events;
+use super::stats::{
+    BellDirection, BreakerName, BreakerState, ChangeResult, CoherenceState, EpochChange, ErrorKind, FenceMode,
+    FenceResult, Found, L2Op, PollResult, PoolState, Tier,
+};
+use super::{Timing, histogram};
+use crate::clock::{Instant, nanoseconds};
+#[cfg(feature = "tracing")]
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// The tier.
+impl Observe {
+    /// The store has a tier that processes share: from now on that has series. Once, when the tier is made.
+    pub(crate) fn shared(&self, max_lag: Duration, mode: FenceMode) {
+        let cells = &self.0.cells;
+        for breaker in BreakerName::ALL {
+            self.count(cell(Id::Breakers, [*breaker as usize, BreakerState::Closed as usize]));
+        }
+        self.fence_mode(mode);
+        cells.set(cell(Id::Coherence, [CoherenceState::Starting as usize]), 1);
+        cells.set(first_cell(Id::ProofAge), point(self.0.clock.now()));
+        self.max_lag(max_lag);
+    }
+
+    /// Records the time of a lookup in the shared tier, from its start to now.
+    pub(crate) fn l2_lookup_took(&self, found: Found, started: Instant) {
+        self.record(Id::LookupDuration, [0, Tier::L2 as usize, found as usize], Timing::Since(started));
+    }
+
+    /// Counts a call that failed.
+    pub(crate) fn l2_error(&self, op: L2Op, kind: ErrorKind) {
+        self.count(cell(Id::L2Errors, [op as usize, kind as usize]));
+    }
+
+    /// Counts a change of a breaker's state. Says when calls are stopped that were not (`cache_l2_breaker_open`), and
+    /// when they are not any more (`cache_l2_breaker_closed`); probes between the two are only counted.
+    pub(crate) fn breaker_moved(&self, breaker: BreakerName, from: BreakerState, to: BreakerState) {
+        self.count(cell(Id::BreakerMoves, [breaker as usize, to as usize]));
+        // Added up, so that it does not matter which of two threads comes here first.
+        let cells = &self.0.cells;
+        cells.add(cell(Id::Breakers, [breaker as usize, from as usize]), 1_u64.wrapping_neg());
+        cells.add(cell(Id::Breakers, [breaker as usize, to as usize]), 1);
+        #[cfg(feature = "tracing")]
+        match (from, to) {
+            (BreakerState::Closed, _) => events::breaker_open(breaker),
+            (_, BreakerState::Closed) => events::breaker_closed(breaker),
+            _ => {}
+        }
+    }
+}
+
+/// Coherence.
+impl Observe {
+    /// How old a proof may be.
+    pub(crate) fn max_lag(&self, max_lag: Duration) {
+        self.0.cells.set(first_cell(Id::MaxLag), nanoseconds(max_lag));
+    }
+
+    /// Counts a look for invalidations. Says if the last proof has become too old (`cache_coherence_degraded`).
+    pub(crate) fn poll_ended(&self, result: PollResult) {
+        self.count(cell(Id::Polls, [result as usize]));
+        let cells = &self.0.cells;
+        cells.set(first_cell(Id::L2Up), u64::from(result == PollResult::Ok));
+        let age = self.0.clock.now().duration_since(Instant::from_nanos(cells.last(first_cell(Id::ProofAge))));
+        let max_lag = Duration::from_nanos(cells.last(first_cell(Id::MaxLag)));
+        if age > max_lag && self.noted(CoherenceState::Coherent) {
+            self.note(CoherenceState::Degraded);
+            #[cfg(feature = "tracing")]
+            events::coherence_degraded(age, max_lag);
+        }
+    }
+
+    /// A poll that was sent at this time proves that memory is up to date to this position. Records what that says of
+    /// the lag, and says if the proof before it had become too old (`cache_coherence_restored`).
+    pub(crate) fn proven(&self, sent: Instant, position: u64) {
+        let cells = &self.0.cells;
+        let before = Instant::from_nanos(cells.last(first_cell(Id::ProofAge)));
+        if position > cells.last(first_cell(Id::Position)) && !self.noted(CoherenceState::Starting) {
+            let lag = self.0.clock.now().duration_since(before);
+            histogram::record(cells, Id::Lag, [], lag, 1);
+        }
+        self.position(position);
+        cells.set(first_cell(Id::ProofAge), point(sent));
+        #[cfg(feature = "tracing")]
+        if self.noted(CoherenceState::Degraded) {
+            events::coherence_restored();
+        }
+        self.note(CoherenceState::Coherent);
+    }
+
+    /// Which state the log knows. What is read is decided by the age of the proof.
+    fn noted(&self, state: CoherenceState) -> bool {
+        self.0.cells.last(cell(Id::Coherence, [state as usize])) != 0
+    }
+
+    fn note(&self, state: CoherenceState) {
+        for each in CoherenceState::ALL {
+            self.0.cells.set(cell(Id::Coherence, [*each as usize]), u64::from(*each == state));
+        }
+    }
+
+    /// Counts and says that whatever was stored before is dead (`cache_epoch_changed`).
+    pub(crate) fn epoch_changed(&self, reason: EpochChange) {
+        self.count(cell(Id::EpochChanges, [reason as usize]));
+        #[cfg(feature = "tracing")]
+        events::epoch_changed(reason);
+    }
+
+    /// Counts a message that wakes those who look for invalidations.
+    pub(crate) fn bell(&self, direction: BellDirection) {
+        self.count(cell(Id::Bells, [direction as usize]));
+    }
+
+    /// What becomes of entries of another epoch.
+    pub(crate) fn fence_mode(&self, mode: FenceMode) {
+        for each in FenceMode::ALL {
+            self.0.cells.set(cell(Id::FenceMode, [*each as usize]), u64::from(*each == mode));
+        }
+    }
+}
+
+/// Invalidations of this process.
+impl Observe {
+    /// How many are not acknowledged, and since when the oldest is not. Says when the first of them is pending
+    /// (`cache_invalidation_pending`), and when the last no longer is (`cache_invalidation_acked`).
+    pub(crate) fn owed(&self, (count, oldest): (usize, Option<Instant>)) {
+        let cells = &self.0.cells;
+        let count = count as u64;
+        let before = cells.swap(first_cell(Id::Pending), count);
+        cells.set(first_cell(Id::OldestPending), oldest.map_or(0, point));
+        #[cfg(feature = "tracing")]
+        match (before, count) {
+            (0, 1..) => events::invalidation_pending(count),
+            (1.., 0) => events::invalidation_acked(),
+            _ => {}
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = before;
+    }
+
+    /// Records the time from the call of an invalidation to now, when it is acknowledged.
+    pub(crate) fn acknowledged(&self, called: Instant) {
+        self.record(Id::AckDuration, [], Timing::Since(called));
+    }
+}
+
+/// What only the tier itself knows.
+#[cfg_attr(not(test), expect(dead_code, reason = "told by tiers over a network"))]
+impl Observe {
+    /// How many connections there are, and how many there may be.
+    pub(crate) fn pool(&self, idle: u64, in_use: u64, max: u64) {
+        let cells = &self.0.cells;
+        cells.set(cell(Id::PoolConnections, [PoolState::Idle as usize]), idle);
+        cells.set(cell(Id::PoolConnections, [PoolState::InUse as usize]), in_use);
+        cells.set(first_cell(Id::PoolMax), max);
+    }
+
+    /// Whether messages about invalidations can arrive.
+    pub(crate) fn bus(&self, connected: bool) {
+        self.0.cells.set(first_cell(Id::BusConnected), u64::from(connected));
+    }
+
+    /// How many invalidations the server remembers.
+    pub(crate) fn markers(&self, markers: u64) {
+        self.0.cells.set(first_cell(Id::Markers), markers);
+    }
+
+    /// Counts a connection by what was found out before its first use. Says when the server cannot be used
+    /// (`cache_fence_refused`): once, until it can.
+    pub(crate) fn fence(&self, result: FenceResult) {
+        self.count(cell(Id::Fences, [result as usize]));
+        #[cfg(feature = "tracing")]
+        match result {
+            FenceResult::NotPrimary | FenceResult::Denied => {
+                if !self.0.refused.swap(true, Relaxed) {
+                    events::fence_refused(result);
+                }
+            }
+            FenceResult::Ok | FenceResult::NewEpoch => self.0.refused.store(false, Relaxed),
+            // It says nothing of the server.
+            FenceResult::Error => {}
+        }
+    }
+
+    /// Counts an announced change that ended.
+    pub(crate) fn change(&self, result: ChangeResult) {
+        self.count(cell(Id::Changes, [result as usize]));
+    }
+}
+
+/// A point in time as a cell holds it: never zero, which is none.
+fn point(time: Instant) -> u64 {
+    time.as_nanos().max(1)
+}
