@@ -380,21 +380,29 @@ async fn one_process_revalidates_what_is_stale_in_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn switched_off_it_is_neither_read_nor_filled_and_invalidations_go_on() {
+async fn switched_off_a_process_is_alone_and_tells_what_it_invalidated_when_it_is_switched_on() {
     let (version, origin) = changing(&[FRESH]);
     let fleet = Fleet::of(2, origin).await;
     assert_eq!(fleet.get(1, "/").await.text(), "1");
     fleet.stores[0].flags().set(Feature::L2, false);
+    fleet.pass(Duration::from_millis(500)).await;
     let (lookups, entries) = (fleet.chaos.lookups(), fleet.chaos.entries());
     fleet.get(0, "/").await;
-    fleet.get(0, "/other").await;
-    assert_eq!((fleet.chaos.lookups(), fleet.chaos.entries()), (lookups, entries));
+    assert!(fleet.get(0, "/").await.is_hit());
+    fleet.chaos.fails(Failure::Refuses);
+    fleet.pass(Duration::from_secs(60)).await;
+    assert!(fleet.get(0, "/").await.is_hit(), "it needs no proof of others");
+    fleet.chaos.fails(Failure::None);
     version.store(2, SeqCst);
     let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
-    fleet.pass(Duration::from_millis(20)).await;
-    assert_eq!(fleet.get(1, "/").await.text(), "2");
+    assert_eq!(fleet.get(0, "/").await.text(), "2");
+    assert_eq!((fleet.chaos.lookups(), fleet.chaos.entries()), (lookups, entries));
+    assert_eq!(fleet.get(1, "/").await.text(), "1", "it was not told");
     fleet.stores[0].flags().set(Feature::L2, true);
-    assert!(fleet.get(0, "/").await.is_hit());
+    fleet.pass(Duration::from_secs(2)).await;
+    for process in 0..2 {
+        assert_eq!(fleet.get(process, "/").await.text(), "2");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -101,3 +101,7 @@ pub(super) fn hit_is_due(one_in: u64, first: bool) -> bool {
 pub(super) fn l1_hit(namespace: &str) {
     tracing::debug!(event = "cache_l1_hit", cache_namespace = namespace, "cache_l1_hit: answered from memory");
 }
+
+pub(super) fn server_unsafe(warning: &'static str, text: &str, unbounded: bool) {
+    tracing::warn!(event = "cache_l2_unsafe", warning, unbounded, "cache_l2_unsafe: {text}");
+}

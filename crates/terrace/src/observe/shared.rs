@@ -166,6 +166,16 @@ impl Observe {
         self.0.cells.set(first_cell(Id::BusConnected), u64::from(connected));
     }
 
+    /// Says what is unsafe about the server, what the bound then is, and whether it is none but an entry's own lifetime
+    /// (`cache_l2_unsafe`).
+    #[expect(clippy::unused_self, reason = "where a log line goes is not the caller's business")]
+    pub(crate) fn server_unsafe(&self, word: &'static str, text: &str, unbounded: bool) {
+        #[cfg(feature = "tracing")]
+        events::server_unsafe(word, text, unbounded);
+        #[cfg(not(feature = "tracing"))]
+        let _ = (word, text, unbounded);
+    }
+
     /// How many invalidations the server remembers.
     pub(crate) fn markers(&self, markers: u64) {
         self.0.cells.set(first_cell(Id::Markers), markers);

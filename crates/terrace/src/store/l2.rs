@@ -3,7 +3,7 @@
 use super::breaker::Breaker;
 use super::coherence::{Mirror, Outbox, Owed, Tag};
 use super::lease::Lease;
-use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, Reply, TagName};
+use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, TagName};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::observe::Observe;

@@ -116,8 +116,12 @@ impl Store {
         let names = redis::Names::new(config.name(), &format!("{:016x}", fastrand::u64(..)));
         let budgets = redis::Budgets { pool_wait: redis::Budget::new(config.pool_wait()), ..Default::default() };
         let remote = redis::Redis::new(settings, names, Arc::new(budgets), Clock::default())?;
-        let remote = remote.with_codec(Self::codec(&config)?);
-        Ok(Self::with_remote(config, Arc::new(remote), Clock::default()))
+        let remote = Arc::new(remote.with_codec(Self::codec(&config)?));
+        let store = Self::with_remote(config, Arc::clone(&remote) as Arc<dyn Remote>, Clock::default());
+        if let Ok(runtime) = Handle::try_current() {
+            redis::report::start(&remote, store.observe().clone(), &runtime);
+        }
+        Ok(store)
     }
 
     /// How entries are written in Redis.

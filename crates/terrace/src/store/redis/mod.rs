@@ -18,6 +18,7 @@ mod link;
 mod names;
 mod pool;
 mod reply;
+pub(crate) mod report;
 mod scripts;
 mod settings;
 #[cfg(test)]
@@ -25,7 +26,7 @@ mod tests;
 #[cfg(feature = "redis-tls")]
 mod tls;
 
-pub(crate) use connect::Status;
+use facts::ServerFacts;
 
 pub(crate) use names::Names;
 pub(crate) use settings::RedisSettings;
@@ -145,7 +146,7 @@ impl Redis {
     }
 
     /// What is known about the server, whenever that changes.
-    pub(crate) fn status(&self) -> watch::Receiver<Status> {
+    pub(crate) fn status(&self) -> watch::Receiver<connect::Status> {
         self.connector.status()
     }
 
@@ -156,6 +157,11 @@ impl Redis {
             let Pools { reads, fills, control, replicated, bell: _ } = &*pools;
             [reads, fills, control, replicated].into_iter().map(Pool::connections).sum()
         })
+    }
+
+    /// How many connections for look-ups there may be.
+    pub(crate) fn max_connections(&self) -> u32 {
+        self.connector.settings().max_connections
     }
 
     /// Closes every connection, as soon as what is under way on it has ended. The next call connects again.

@@ -1,0 +1,161 @@
+//! A whole store over a real Redis, as an application has it.
+
+use std::collections::BTreeSet;
+use terrace::stats::{CacheStatus, CoherenceState, RejectReason, StoreResult, Tier};
+use terrace::{Cache, CacheLayer, Store};
+use terrace_redis_server::Server;
+use terrace_tests::{Answer, Origin, call, get, text, until};
+use tower::Layer;
+
+const FRESH: (&str, &str) = ("cache-control", "max-age=600");
+
+/// A process of a fleet.
+struct Process {
+    store: Store,
+    service: Cache<Origin>,
+}
+
+impl Process {
+    fn new(server: &Server, origin: &Origin, more: &[(&str, &str)]) -> Self {
+        let url = server.url();
+        let vars = [("REDIS_URL", url.as_str())].into_iter().chain(more.iter().copied());
+        let store = Store::from_vars(vars).unwrap();
+        let service = CacheLayer::new(store.clone()).layer(origin.clone());
+        Self { store, service }
+    }
+
+    /// Waits until it follows what the others do.
+    async fn joined(self) -> Self {
+        until("it has joined", || self.store.stats().coherence() == Some(CoherenceState::Coherent)).await;
+        self
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        call(&self.service, get(path)).await
+    }
+
+    async fn get_stored(&self, path: &str) -> Answer {
+        let before = self.store.stats().stores(Tier::L2, StoreResult::Ok);
+        let answer = self.get(path).await;
+        until("it is stored", || self.store.stats().stores(Tier::L2, StoreResult::Ok) > before).await;
+        answer
+    }
+}
+
+#[tokio::test]
+async fn processes_share_what_they_fetched_and_what_they_purged() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let one = Process::new(&server, &origin, &[]).joined().await;
+    let other = Process::new(&server, &origin, &[]).joined().await;
+    assert_eq!(one.get_stored("/").await.text(), "1");
+    assert_eq!(other.get("/").await.text(), "1");
+    assert_eq!(other.store.stats().requests(CacheStatus::L2CacheHit), 1);
+    assert!(other.get("/").await.is_hit());
+    let receipt = one.store.purge_url("/").await.unwrap();
+    assert!(receipt.position() > 0);
+    let position = other.store.stats().position();
+    until("the other one knows", || other.store.stats().position() > position).await;
+    assert_eq!(other.get("/").await.text(), "2");
+}
+
+#[tokio::test]
+async fn with_redis_down_it_starts_serves_and_joins_when_redis_comes() {
+    let origin = Origin::counting(&[FRESH]);
+    let mut server = Server::start();
+    server.kill();
+    let process = Process::new(&server, &origin, &[]);
+    assert_eq!(process.get("/").await.text(), "1");
+    assert_eq!(process.get("/").await.text(), "1", "from memory");
+    server.restart();
+    let process = process.joined().await;
+    process.get_stored("/new").await;
+    let other = Process::new(&server, &origin, &[]).joined().await;
+    assert_eq!(other.get("/new").await.text(), process.get("/new").await.text());
+}
+
+#[tokio::test]
+async fn what_is_sealed_is_read_with_the_key_and_with_no_other() {
+    const OLD: &str = "one:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    const BOTH: &str =
+        "two:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=,one:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let server = Server::start();
+    let origin = Origin::answering(|_| text(&[FRESH], "a secret that nobody else may read"));
+    let sealed = Process::new(&server, &origin, &[("CACHE_KEYS", OLD)]).joined().await;
+    sealed.get_stored("/jane").await;
+    let dump = format!("{:?}", server.command(&["KEYS", "*"]));
+    let entry = dump.split('\'').find(|key| key.contains(":e:")).expect("an entry").to_owned();
+    let value = format!("{:?}", server.command(&["GET", &entry]));
+    assert!(!value.contains("secret") && !dump.contains("jane") && !value.contains("jane"), "{dump} {value}");
+    for (keys, reads) in [(OLD, true), (BOTH, true), (&BOTH[..48], false), ("none", false)] {
+        let process = Process::new(&server, &origin, &[("CACHE_KEYS", keys)]).joined().await;
+        process.get("/jane").await;
+        assert_eq!(process.store.stats().requests(CacheStatus::L2CacheHit), u64::from(reads), "{keys}");
+        assert_eq!(process.store.stats().rejected(Tier::L2, RejectReason::Seal) == 0, reads || keys == "none");
+        if !reads {
+            // It has overwritten what it could not read.
+            until("it is stored", || process.store.stats().stores(Tier::L2, StoreResult::Ok) > 0).await;
+            sealed.store.purge_all().await.unwrap();
+            sealed.get_stored("/jane").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_compressed_is_smaller_and_reads_the_same() {
+    let server = Server::start();
+    let origin = Origin::answering(|_| text(&[FRESH], "terrace ".repeat(2000)));
+    let process = Process::new(&server, &origin, &[("CACHE_L2_COMPRESS_ABOVE", "1KiB")]).joined().await;
+    process.get_stored("/").await;
+    assert!(server.info("memory", "used_memory_dataset").parse::<u64>().unwrap() > 0);
+    let plain = Process::new(&server, &origin, &[]).joined().await;
+    assert_eq!(plain.get("/").await.text(), "terrace ".repeat(2000));
+    assert_eq!(plain.store.stats().requests(CacheStatus::L2CacheHit), 1);
+    let keys = format!("{:?}", server.command(&["KEYS", "*:e:*"]));
+    let entry = keys.split('\'').find(|key| key.contains(":e:")).unwrap();
+    let len = format!("{:?}", server.command(&["STRLEN", entry]));
+    let len: u64 = len.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+    assert!(len < 2000, "{len} bytes of 16,000");
+}
+
+#[tokio::test]
+async fn namespaces_of_one_redis_do_not_meet() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let one = Process::new(&server, &origin, &[("CACHE_NAMESPACE", "one")]).joined().await;
+    let two = Process::new(&server, &origin, &[("CACHE_NAMESPACE", "two")]).joined().await;
+    one.get_stored("/").await;
+    assert_eq!(two.get_stored("/").await.text(), "2");
+    one.store.purge_all().await.unwrap();
+    assert!(two.get("/").await.is_hit());
+}
+
+#[tokio::test]
+async fn every_key_expires_but_the_control_record() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH, ("vary", "accept-language")]));
+    let process = Process::new(&server, &origin, &[]).joined().await;
+    process.get_stored("/").await;
+    process.store.purge_tag("a").await.unwrap();
+    let change = process.store.begin_change(["b"]).await.unwrap();
+    let keys = format!("{:?}", server.command(&["KEYS", "*"]));
+    let keys: BTreeSet<&str> = keys.split('\'').filter(|key| key.contains(":")).collect();
+    assert!(keys.len() >= 2, "{keys:?}");
+    for key in keys {
+        let expires = format!("{:?}", server.command(&["PTTL", key])) != "int(-1)";
+        assert_eq!(expires, !key.ends_with(":ctl"), "{key}");
+    }
+    change.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_says_what_is_wrong_with_its_variables_and_never_shows_a_password() {
+    for (vars, expected) in [
+        (&[("REDIS_URL", "redis://:hunter2@localhost:x")][..], "REDIS_URL"),
+        (&[("REDIS_HOST", "localhost"), ("REDIS_PASSWORD", "hunter2"), ("REDIS_DB", "x")], "REDIS_DB"),
+        (&[("REDIS_HOST", "localhost"), ("CACHE_KEYS", "hunter2")], "CACHE_KEYS"),
+        (&[("REDIS_HOST", "localhost"), ("REDIS_PORT", "tcp://10.0.0.1:6379")], "REDIS_PORT"),
+    ] {
+        let error = Store::from_vars(vars.iter().copied()).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains(expected) && !text.contains("hunter2"), "{text}");
+        assert!(error.is_config());
+    }
+}
