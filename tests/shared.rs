@@ -776,6 +776,19 @@ async fn a_process_that_never_reached_the_tier_is_starting() {
     assert_eq!(Store::memory().stats().coherence(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_bound_that_is_changed_while_running_decides_what_is_degraded() {
+    let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
+    fleet.stores[0].settings().set("CACHE_L1_MAX_LAG", "1m").unwrap();
+    fleet.pass(Duration::from_millis(300)).await;
+    fleet.chaos.fails(Failure::Refuses);
+    fleet.pass(Duration::from_secs(5)).await;
+    assert_eq!(fleet.stats(0).coherence(), Some(CoherenceState::Coherent));
+    fleet.stores[0].settings().set("CACHE_L1_MAX_LAG", "1s").unwrap();
+    fleet.pass(Duration::from_secs(2)).await;
+    assert_eq!(fleet.stats(0).coherence(), Some(CoherenceState::Degraded));
+}
+
 /// The stores of all tests in this program are summed, so that only a bound can be told.
 #[tokio::test(start_paused = true)]
 async fn a_scrape_shows_the_shared_tier() {

@@ -330,6 +330,8 @@ fn moves_of_a_breaker_that_are_told_late_leave_it_in_one_state() {
     assert_eq!(breaker(), Some(BreakerState::Open));
     // Two threads: the later move is told first.
     store.breaker_moved(BreakerName::Control, BreakerState::HalfOpen, BreakerState::Closed);
+    let states = scrape.families().remove("cache_breaker_state").unwrap().samples;
+    assert!(states.iter().all(|sample| sample.2 == 0.0 || sample.2 == 1.0), "{states:?}");
     store.breaker_moved(BreakerName::Control, BreakerState::Open, BreakerState::HalfOpen);
     assert_eq!(breaker(), Some(BreakerState::Closed));
     assert_eq!(store.stats().breaker(BreakerName::Data), Some(BreakerState::Closed));
