@@ -94,7 +94,7 @@ async fn what_is_sealed_is_read_with_the_key_and_with_no_other() {
         if !reads {
             // It has overwritten what it could not read.
             until("it is stored", || process.store.stats().stores(Tier::L2, StoreResult::Ok) > 0).await;
-            sealed.store.purge_all().await.unwrap();
+            let _receipt = sealed.store.purge_all().await.unwrap();
             sealed.get_stored("/jane").await;
         }
     }
@@ -124,7 +124,7 @@ async fn namespaces_of_one_redis_do_not_meet() {
     let two = Process::new(&server, &origin, &[("CACHE_NAMESPACE", "two")]).joined().await;
     one.get_stored("/").await;
     assert_eq!(two.get_stored("/").await.text(), "2");
-    one.store.purge_all().await.unwrap();
+    let _receipt = one.store.purge_all().await.unwrap();
     assert!(two.get("/").await.is_hit());
 }
 
@@ -133,16 +133,16 @@ async fn every_key_expires_but_the_control_record() {
     let (server, origin) = (Server::start(), Origin::counting(&[FRESH, ("vary", "accept-language")]));
     let process = Process::new(&server, &origin, &[]).joined().await;
     process.get_stored("/").await;
-    process.store.purge_tag("a").await.unwrap();
+    let _receipt = process.store.purge_tag("a").await.unwrap();
     let change = process.store.begin_change(["b"]).await.unwrap();
     let keys = format!("{:?}", server.command(&["KEYS", "*"]));
-    let keys: BTreeSet<&str> = keys.split('\'').filter(|key| key.contains(":")).collect();
+    let keys: BTreeSet<&str> = keys.split('\'').filter(|key| key.contains(':')).collect();
     assert!(keys.len() >= 2, "{keys:?}");
     for key in keys {
         let expires = format!("{:?}", server.command(&["PTTL", key])) != "int(-1)";
         assert_eq!(expires, !key.ends_with(":ctl"), "{key}");
     }
-    change.commit().await.unwrap();
+    let _receipt = change.commit().await.unwrap();
 }
 
 #[tokio::test]

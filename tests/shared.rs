@@ -393,6 +393,7 @@ async fn switched_off_a_process_is_alone_and_tells_what_it_invalidated_when_it_i
     fleet.pass(Duration::from_secs(60)).await;
     assert!(fleet.get(0, "/").await.is_hit(), "it needs no proof of others");
     fleet.chaos.fails(Failure::None);
+    fleet.pass(Duration::from_secs(3)).await;
     version.store(2, SeqCst);
     let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
     assert_eq!(fleet.get(0, "/").await.text(), "2");

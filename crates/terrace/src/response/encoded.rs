@@ -18,7 +18,7 @@ const VARIANTS: u8 = 1;
 const MAX_NAMES: usize = 64;
 
 /// What can be validated is of use after its freshness: this much longer, at least, it is kept.
-const GRACE: Duration = Duration::from_hours(1);
+const GRACE: Duration = Duration::from_secs(60 * 60);
 
 impl Value for Cached {
     fn encode(&self) -> Option<(Bytes, Duration)> {
@@ -89,10 +89,12 @@ impl CachedResponse {
 impl Variants {
     fn write(&self, to: &mut Vec<u8>) {
         let lists: Vec<_> = self.fields().filter(|names| names.len() <= MAX_NAMES).collect();
-        to.push(lists.len() as u8);
+        to.push(count(lists.len()));
         for names in lists {
-            to.push(names.len() as u8);
-            names.iter().for_each(|name| write_name(name, to));
+            to.push(count(names.len()));
+            for name in names {
+                write_name(name, to);
+            }
         }
     }
 
@@ -104,6 +106,11 @@ impl Variants {
         };
         (0..lists).map(|_| list()).collect::<Option<_>>().map(Self::of)
     }
+}
+
+/// There are never more than [`MAX_NAMES`] of anything.
+fn count(count: usize) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
 }
 
 /// As [`Bytes::split_to`], for bytes that may be too few.

@@ -66,7 +66,9 @@ impl<V> Entry<V> {
         let NewEntry { value, value_bytes, key, tags, stamp, life, namespace } = new;
         let inserted = owner.clock.now();
         let mut labels = Vec::with_capacity(tags.len() * owner.mirror.tags().width() + key.bytes().len());
-        tags.iter().for_each(|tag| tag.write(owner.mirror.tags(), &mut labels));
+        for tag in &tags {
+            tag.write(owner.mirror.tags(), &mut labels);
+        }
         // At most 1,024 tags are named (`CACHE_MAX_TAGS`), and a few are implicit.
         let key_at = u16::try_from(labels.len()).expect("tags are limited");
         labels.extend_from_slice(key.bytes());

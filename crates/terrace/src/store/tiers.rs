@@ -311,6 +311,7 @@ impl<V: Value> Tiers<V> {
     }
 
     /// Checks a value that another request fetched, as if it had just been read.
+    #[expect(clippy::unused_self, reason = "an entry knows the mirror; the callers need not")]
     pub(crate) fn accept(&self, entry: Arc<Entry<V>>) -> Option<Found<V>> {
         match entry.standing() {
             Standing::Held | Standing::Dead => None,

@@ -532,8 +532,10 @@ fn row(family: &super::super::catalogue::Family) -> String {
 fn label_text(label: &super::super::catalogue::Label) -> String {
     let values = match (label.name, label.values) {
         ("version" | "revision" | "rustc", _) => "of the build".to_owned(),
-        (_, Values::Closed(words) | Values::First(_, words)) => words.join(", "),
-        (_, Values::Namespaces) => "32 names, other".to_owned(),
+        (_, Values::Closed(words) | Values::First(_, words)) => {
+            words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+        }
+        (_, Values::Namespaces) => "32 names, `other`".to_owned(),
     };
     format!("`{}`: {values}", label.name)
 }

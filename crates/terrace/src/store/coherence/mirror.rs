@@ -309,7 +309,9 @@ impl Mirror {
     /// What was [held](Self::hold) is covered by something else.
     pub(crate) fn release(&self, tags: &[Tag]) {
         let mut record = self.record();
-        tags.iter().for_each(|tag| record.release(self.tags.short(*tag)));
+        for tag in tags {
+            record.release(self.tags.short(*tag));
+        }
         self.count_held(&record);
     }
 

@@ -82,7 +82,8 @@ impl Tags {
     }
 
     pub(super) fn short(&self, tag: Tag) -> Short {
-        let digest = if self.shared && tag != Tag::EVERYTHING { self.key.hash_one(tag.0) } else { low(tag.0) };
+        let keyed = self.shared && tag != Tag::EVERYTHING;
+        let digest: u128 = if keyed { self.key.hash_one(tag.0).into() } else { tag.0 };
         let [.., a, b, c, d] = digest.to_be_bytes();
         Short(u32::from_be_bytes([a, b, c, d]))
     }
@@ -194,11 +195,6 @@ impl Digest {
             }
         }
     }
-}
-
-fn low(digest: u128) -> u64 {
-    let [.., a, b, c, d, e, f, g, h] = digest.to_be_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// A host in lower case and without a default port.
