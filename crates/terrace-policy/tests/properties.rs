@@ -300,9 +300,7 @@ proptest! {
         bytes[at..].copy_from_slice(&back);
         bytes[..2].copy_from_slice(&status.to_be_bytes());
         // Which mean something, so that more is read than the first of them.
-        for at in 30..34 {
-            bytes[at] %= 8;
-        }
+        bytes[30..34].iter_mut().for_each(|byte| *byte %= 8);
         let Some(facts) = Facts::decode(&bytes, ago) else { return Ok(()) };
         let stored = StoredResponse::from_parts(facts, HeaderMap::new());
         let mut request = HeaderMap::new();

@@ -32,12 +32,19 @@
 //! | `axum` | yes | keys know the whole URI inside nested axum 0.8 routers; needed there if they share a store |
 //! | `metrics` | yes | publishes what is counted through the `metrics` facade, and the Prometheus exporter |
 //! | `tracing` | yes | log events |
+//! | `redis` | no | entries and invalidations that processes share through Redis |
+//! | `redis-tls` | no | the same over TLS |
 //! | `test-util` | no | a clock that tests move by hand |
 //!
 //! # Where to read on
 //!
 //! The [`manual`] tells what happens to a request, what happens when something fails, and why every default is what it is. The rules
 //! themselves are a crate of their own, `terrace-policy`.
+
+#![cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "what follows other processes has nobody to follow")
+)]
 
 #[cfg(feature = "test-util")]
 pub mod chaos;

@@ -43,11 +43,13 @@ use coherence::Mirror;
 use entry::Owner;
 use l2::L2;
 use refresh::Refreshes;
+#[cfg(any(feature = "redis", feature = "test-util"))]
 use remote::Remote;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(any(feature = "redis", feature = "test-util"))]
 use tokio::runtime::Handle;
 
 /// The handle to the tiers of one namespace: cheap to clone, and all clones are the same store.
@@ -110,31 +112,14 @@ impl Store {
 
     #[cfg(feature = "redis")]
     fn put_together_from(config: Config, get: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        let Some(settings) = redis::RedisSettings::from_vars(get)? else {
+        let Some(remote) = self::redis::from_vars(&config, get)? else {
             return Ok(Self::new(config));
         };
-        let names = redis::Names::new(config.name(), &format!("{:016x}", fastrand::u64(..)));
-        let budgets = redis::Budgets { pool_wait: redis::Budget::new(config.pool_wait()), ..Default::default() };
-        let remote = redis::Redis::new(settings, names, Arc::new(budgets), Clock::default())?;
-        let remote = Arc::new(remote.with_codec(Self::codec(&config)?));
         let store = Self::with_remote(config, Arc::clone(&remote) as Arc<dyn Remote>, Clock::default());
         if let Ok(runtime) = Handle::try_current() {
-            redis::report::start(&remote, store.observe().clone(), &runtime);
+            self::redis::report::start(&remote, store.observe().clone(), &runtime);
         }
         Ok(store)
-    }
-
-    /// How entries are written in Redis.
-    #[cfg(feature = "redis")]
-    fn codec(config: &Config) -> Result<codec::Codec, Error> {
-        let mut codec = codec::Codec::new(config.name(), codec::SCHEMA, redis::MAX_BYTES);
-        if let Some(bytes) = config.compress_above() {
-            codec = codec.compress_above(usize::try_from(bytes).unwrap_or(usize::MAX));
-        }
-        if let Some(keys) = config.seal_keys() {
-            codec = codec.sealed_by(codec::KeyRing::parse("CACHE_KEYS", keys)?);
-        }
-        Ok(codec)
     }
 
     /// Keeps entries as `config` says.

@@ -28,12 +28,13 @@ mod tls;
 
 use facts::ServerFacts;
 
-pub(crate) use names::Names;
-pub(crate) use settings::RedisSettings;
+use names::Names;
+use settings::RedisSettings;
 
 use crate::Error;
 use crate::clock::{Clock, Instant, nanoseconds};
-use crate::store::codec::{Codec, SCHEMA};
+use crate::config::Config;
+use crate::store::codec::{Codec, KeyRing, SCHEMA};
 use bell::Bell;
 use connect::Connector;
 use link::Opener;
@@ -81,7 +82,7 @@ impl Budget {
 }
 
 /// An entry that is larger is neither written nor read, unless the codec is told otherwise.
-pub(crate) const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 
 /// Connections for look-ups that are made before somebody asks. Few: what follows one another on a socket is cheaper
 /// than what is spread over many.
@@ -115,10 +116,38 @@ struct Pools {
     bell: OnceLock<Bell>,
 }
 
+/// What `REDIS_*` variables name, for the namespace and with the keys of `config`; `None` if they name nothing.
+///
+/// # Errors
+///
+/// If a variable is malformed, `CACHE_KEYS` included.
+pub(crate) fn from_vars(config: &Config, get: impl Fn(&str) -> Option<String>) -> Result<Option<Arc<Redis>>, Error> {
+    let Some(settings) = RedisSettings::from_vars(get)? else {
+        return Ok(None);
+    };
+    let names = Names::new(config.name(), &format!("{:016x}", fastrand::u64(..)));
+    let budgets = Budgets { pool_wait: Budget::new(config.pool_wait()), ..Budgets::default() };
+    let redis = Redis::new(settings, names, Arc::new(budgets), Clock::default())?;
+    Ok(Some(Arc::new(redis.with_codec(codec(config)?))))
+}
+
+/// How entries are written.
+fn codec(config: &Config) -> Result<Codec, Error> {
+    let mut codec = Codec::new(config.name(), SCHEMA, MAX_BYTES);
+    if let Some(bytes) = config.compress_above() {
+        codec = codec.compress_above(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+    if let Some(keys) = config.seal_keys() {
+        codec = codec.sealed_by(KeyRing::parse("CACHE_KEYS", keys)?);
+    }
+    Ok(codec)
+}
+
 impl Redis {
     /// # Errors
     ///
     /// If TLS is asked for and the system has no certificates to trust.
+    #[cfg_attr(not(feature = "redis-tls"), expect(clippy::unnecessary_wraps, reason = "with TLS there is more to it"))]
     pub(crate) fn new(
         settings: RedisSettings,
         names: Names,
