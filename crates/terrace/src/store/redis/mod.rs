@@ -26,7 +26,6 @@ mod tests;
 mod tls;
 
 pub(crate) use connect::Status;
-
 pub(crate) use names::Names;
 pub(crate) use settings::RedisSettings;
 
@@ -113,6 +112,7 @@ impl Redis {
     /// # Errors
     ///
     /// If TLS is asked for and the system has no certificates to trust.
+    #[cfg_attr(not(feature = "redis-tls"), expect(clippy::unnecessary_wraps, reason = "only TLS can fail"))]
     pub(crate) fn new(
         settings: RedisSettings,
         names: Names,
@@ -147,7 +147,8 @@ impl Redis {
         })
     }
 
-    /// Closes every connection, as soon as what is under way on it has ended. The next call connects again.
+    /// Closes every connection, as soon as what is under way on it has ended. The next call connects again; whoever waits
+    /// for the bell has to ask for it again.
     pub(crate) fn disconnect(&self) {
         *self.pools.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
