@@ -141,7 +141,7 @@ impl Held {
             self.l2.owe(super::coherence::Owed { tags, soft: false, since: self.l2.clock.now() });
             return None;
         };
-        self.l2.mirror.release_at(receipt.clone(), &tags);
+        self.l2.mirror.release_at(receipt.clone(), &tags, self.l2.clock.now());
         self.l2.wake.notify_one();
         let position = Position::at(receipt.position);
         Some(Receipt { epoch: Some(receipt.epoch), position, replicas: None })

@@ -355,7 +355,7 @@ impl L2 {
                 self.control.succeeded();
                 self.observe.bell(BellDirection::Sent);
                 self.observe.acknowledged(owed.since);
-                self.mirror.release_at(confirmed.receipt.clone(), &owed.tags);
+                self.mirror.release_at(confirmed.receipt.clone(), &owed.tags, self.clock.now());
                 self.outbox.acknowledged(confirmed.receipt.clone(), owed);
                 Ok(confirmed)
             }

@@ -48,12 +48,23 @@ struct Record {
     /// The epoch that is followed, and where its positions begin among ours: after all of those before, so that ours
     /// only grow.
     epoch: Option<(Epoch, u64)>,
+    /// The greatest of our positions that a look-up was given, which may be ahead of what was polled.
+    given: u64,
     /// What others hold, as the last poll had it.
     held_by_others: Vec<Short>,
     /// What this process holds, and how often.
     held_here: ByTag<u32>,
     /// Held until the mirror has caught up with these.
-    awaited: Vec<(Receipt, Vec<Tag>)>,
+    awaited: Vec<Awaited>,
+}
+
+/// Tags that are held until their invalidation is known here.
+#[derive(Debug)]
+struct Awaited {
+    receipt: Receipt,
+    tags: Vec<Tag>,
+    /// When it was acknowledged.
+    since: Instant,
 }
 
 /// Tags are digests already.
@@ -234,9 +245,11 @@ impl Mirror {
 
     /// A position of an epoch among ours; `None` if that epoch is not the one that is followed.
     pub(crate) fn local(&self, receipt: &Receipt) -> Option<Position> {
-        let record = self.record();
+        let mut record = self.record();
         let (epoch, base) = record.epoch.as_ref()?;
-        (*epoch == receipt.epoch).then_some(Position(base + receipt.position))
+        let position = (*epoch == receipt.epoch).then_some(base + receipt.position)?;
+        record.given = record.given.max(position);
+        Some(Position(position))
     }
 
     /// Whether everything up to a position of an epoch is known here. Alone, everything is.
@@ -251,14 +264,17 @@ impl Mirror {
     /// Follows another epoch from here on. Whatever was stamped before is dead, and nothing is proven yet.
     pub(crate) fn adopt(&self, current: Receipt) {
         let mut record = self.record();
-        let base = self.applied.load(Ordering::Relaxed) + 1;
+        // Above every stamp that any entry here may have (the model's `base_above_every_stamp`).
+        let base = self.applied.load(Ordering::Relaxed).max(record.given) + 1;
         let position = base + current.position;
         self.dead_below.store(position, Ordering::Release);
         self.applied.store(position, Ordering::Release);
         self.proof.store(0, Ordering::Release);
         record.held_by_others.clear();
+        // What was acknowledged in another epoch is covered: everything older is dead.
+        let (epoch, known) = (current.epoch.clone(), current.position);
         record.epoch = Some((current.epoch, base));
-        self.catch_up(&mut record);
+        self.let_go(&mut record, |awaited| awaited.receipt.epoch != epoch || awaited.receipt.position <= known);
     }
 
     /// Applies what a poll of the epoch that is followed, sent at `sent`, found: all changes up to `position`.
@@ -282,7 +298,7 @@ impl Mirror {
             }
         }
         self.applied.fetch_max(base + position, Ordering::Release);
-        self.catch_up(&mut record);
+        self.catch_up(&mut record, Some(sent));
         // Last: a proof covers all of the above.
         self.proof.store(sent.as_nanos().max(1), Ordering::Release);
     }
@@ -293,7 +309,7 @@ impl Mirror {
         if let Some(base) = record.epoch.as_ref().map(|(_, base)| *base) {
             self.dead_below.fetch_max(base + position, Ordering::Release);
             self.applied.fetch_max(base + position, Ordering::Release);
-            self.catch_up(&mut record);
+            self.catch_up(&mut record, None);
         }
     }
 
@@ -315,23 +331,32 @@ impl Mirror {
         self.count_held(&record);
     }
 
-    /// The invalidation of `tags` took effect at `receipt`: they are held until that is known here.
-    pub(crate) fn release_at(&self, receipt: Receipt, tags: &[Tag]) {
+    /// The invalidation of `tags` took effect at `receipt`, which came now: they are held until that is known here.
+    pub(crate) fn release_at(&self, receipt: Receipt, tags: &[Tag], now: Instant) {
         let mut record = self.record();
-        record.awaited.push((receipt, tags.to_vec()));
-        self.catch_up(&mut record);
+        record.awaited.push(Awaited { receipt, tags: tags.to_vec(), since: now });
+        self.catch_up(&mut record, None);
     }
 
-    /// Lets go of what was held until now. In another epoch everything older is dead anyway.
-    fn catch_up(&self, record: &mut Record) {
-        let (epoch, base) = match &record.epoch {
-            Some((epoch, base)) => (epoch.clone(), *base),
-            None => return,
+    /// Lets go of what was held until now. What was acknowledged in another epoch than the one that is followed waits for
+    /// a poll that was sent after that (the model's `receipt_of_another_epoch_awaits_poll`).
+    fn catch_up(&self, record: &mut Record, polled: Option<Instant>) {
+        let Some((epoch, base)) = record.epoch.clone() else {
+            return;
         };
         let position = self.applied.load(Ordering::Relaxed) - base;
-        let done = |(receipt, _): &mut (Receipt, Vec<Tag>)| receipt.epoch != epoch || receipt.position <= position;
-        for (_, tags) in record.awaited.extract_if(.., done).collect::<Vec<_>>() {
-            for tag in tags {
+        self.let_go(record, |awaited| {
+            if awaited.receipt.epoch == epoch {
+                awaited.receipt.position <= position
+            } else {
+                polled.is_some_and(|sent| sent > awaited.since)
+            }
+        });
+    }
+
+    fn let_go(&self, record: &mut Record, done: impl Fn(&Awaited) -> bool) {
+        for awaited in record.awaited.extract_if(.., |awaited| done(awaited)).collect::<Vec<_>>() {
+            for tag in awaited.tags {
                 record.release(self.tags.short(tag));
             }
         }
@@ -529,8 +554,8 @@ mod following {
         mirror.hold(&[tag]);
         mirror.hold(&[tag]);
         assert_eq!([tag, other].map(standing), [Standing::Held, Standing::Current]);
-        mirror.release_at(receipt(1, 6), &[tag]);
-        mirror.release_at(receipt(1, 7), &[tag]);
+        mirror.release_at(receipt(1, 6), &[tag], at(1));
+        mirror.release_at(receipt(1, 7), &[tag], at(1));
         assert_eq!(standing(tag), Standing::Held, "6 and 7 are not known yet");
         mirror.apply(&[(marker(&mirror, "a"), Mark::At(6))], 6, 0, at(2));
         assert_eq!(standing(tag), Standing::Held, "7 is not");
@@ -538,10 +563,39 @@ mod following {
         assert_eq!(standing(tag), Standing::Current);
         // Those of an epoch that is over are covered by the next.
         mirror.hold(&[tag]);
-        mirror.release_at(receipt(1, 100), &[tag]);
+        mirror.release_at(receipt(1, 100), &[tag], at(3));
         assert_eq!(standing(tag), Standing::Held);
         mirror.adopt(receipt(2, 0));
         assert_eq!(standing(tag), Standing::Current);
+    }
+
+    #[test]
+    fn what_was_acknowledged_in_an_epoch_that_is_not_followed_yet_is_held() {
+        let mirror = followed(1, 5);
+        let tag = mirror.tags().name("a");
+        let standing = || mirror.standing(mirror.position(), [tag].into_iter());
+        mirror.hold(&[tag]);
+        mirror.release_at(receipt(2, 1), &[tag], at(10));
+        mirror.apply(&[], 5, 0, at(9));
+        assert_eq!(standing(), Standing::Held, "the poll was sent before");
+        mirror.adopt(receipt(2, 1));
+        assert_eq!(standing(), Standing::Current);
+        // One from an epoch that is over comes late: the next poll that is sent covers it.
+        mirror.hold(&[tag]);
+        mirror.release_at(receipt(1, 6), &[tag], at(20));
+        assert_eq!(standing(), Standing::Held);
+        mirror.apply(&[], 1, 0, at(21));
+        assert_eq!(standing(), Standing::Current);
+    }
+
+    #[test]
+    fn a_new_epoch_kills_what_was_read_ahead_of_the_poll() {
+        let mirror = followed(1, 5);
+        let tag = mirror.tags().name("a");
+        let ahead = mirror.local(&receipt(1, 500)).unwrap();
+        assert_eq!(mirror.standing(ahead, [tag].into_iter()), Standing::Current);
+        mirror.adopt(receipt(2, 3));
+        assert_eq!(mirror.standing(ahead, [tag].into_iter()), Standing::Dead);
     }
 
     #[test]
