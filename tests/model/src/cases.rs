@@ -107,19 +107,14 @@ pub fn scenarios() -> Vec<Case> {
         holds("guarded change with lossy failover", GUARDED.failovers(1)).size(Size::Huge),
         holds("markers read before the entry", ONE.with(Part::MarkersFirst)),
         holds("local positions", ONE.with(Part::LocalPositions)),
-        holds("local positions, control key evicted", LOCAL.evictions(1)),
-        holds("local positions, lossy failover", LOCAL.failovers(1)),
-        holds("local positions, two invalidations, control key evicted", LOCAL.changes(2).evictions(1)),
-        holds("local positions, control key evicted twice", LOCAL.evictions(2)),
-        holds("local positions, guarded, control key evicted", LOCAL.with(Part::Guard).evictions(1)),
-        holds("local positions for epochs, control key evicted twice", WATCHED.evictions(2)),
-        holds(
-            "local positions for epochs, two invalidations, control key evicted twice",
-            WATCHED.changes(2).evictions(2),
-        )
-        .size(Size::Large),
-        holds("local positions for epochs, lossy failover", WATCHED.failovers(1)),
-        holds("local positions, control key evicted, both processes", ONE.with(Part::LocalPositions).evictions(1))
+        holds("local positions, control key evicted", WATCHED.evictions(1)),
+        holds("local positions, control key evicted twice", WATCHED.evictions(2)),
+        holds("local positions, lossy failover", WATCHED.failovers(1)),
+        holds("local positions, two invalidations, control key evicted", WATCHED.changes(2).evictions(1)),
+        holds("local positions, two invalidations, control key evicted twice", WATCHED.changes(2).evictions(2))
+            .size(Size::Large),
+        holds("local positions, guarded, control key evicted", WATCHED.with(Part::Guard).evictions(1)),
+        holds("local positions, control key evicted, both processes", WATCHED.with(Part::SecondReader).evictions(1))
             .size(Size::Large),
         holds("two tags", ONE.with(Part::OtherTag)).size(Size::Large),
         holds("shortcut", SHORTCUT),
@@ -196,7 +191,8 @@ fn mutants_of_guards() -> Vec<Case> {
 fn mutants_of_local_positions() -> Vec<Case> {
     let mutant = |rule, name, scenario| mutant(rule, Promise::L1, name, scenario);
     let evicted = LOCAL.evictions(1);
-    let watched = |rule| crate::cases::mutant(rule, Promise::Epoch, "local positions for epochs", WATCHED.evictions(1));
+    let watched =
+        |rule| crate::cases::mutant(rule, Promise::Epoch, "local positions, control key evicted", WATCHED.evictions(1));
     vec![
         mutant(Rule::FloorRaisedOnAdoption, "local positions, control key evicted", evicted),
         mutant(Rule::FloorAtAdoptedPosition, "local positions, control key evicted", evicted),
