@@ -28,7 +28,7 @@ pub enum Size {
     Quick,
     /// Minutes, and up to 4 GB.
     Large,
-    /// Ten minutes, and up to 8 GB.
+    /// Ten minutes, and up to 7 GB.
     Huge,
 }
 
@@ -154,7 +154,7 @@ fn shortcuts() -> Vec<Case> {
         holds("shortcut, trimming", SHORTCUT.with(Part::Trimming)),
         holds("shortcut, guarded change", SHORTCUT.with(Part::Guard)),
         holds("shortcut, guarded change, both processes", SHORTCUT.with(Part::Guard).with(Part::SecondReader))
-            .size(Size::Large),
+            .size(Size::Huge),
         holds("shortcut, local positions, control key evicted", LOCAL.with(Part::Shortcut).evictions(1)),
         holds(
             "shortcut, local positions, two tags, control key evicted",
