@@ -28,7 +28,7 @@ pub enum Size {
     Quick,
     /// Minutes, and up to 4 GB.
     Large,
-    /// Ten minutes, and up to 8 GB.
+    /// Ten minutes, and up to 7 GB.
     Huge,
 }
 
@@ -86,13 +86,28 @@ const OWN_SHORTCUT: Scenario = SHORTCUT.with(Part::OwnInvalidation);
 
 /// The protocol under everything that may happen to it.
 pub fn scenarios() -> Vec<Case> {
-    let holds = |name, scenario| Case::holds(name, Subject::Protocol(scenario));
-    let overlap = |name, losses| Case::holds(name, Subject::Overlap { losses });
+    [invalidations(), losses(), guards(), local_positions(), shortcuts(), own_invalidations()].concat()
+}
+
+fn holds(name: &'static str, scenario: Scenario) -> Case {
+    Case::holds(name, Subject::Protocol(scenario))
+}
+
+fn invalidations() -> Vec<Case> {
     vec![
         holds("one invalidation", ONE),
         holds("two invalidations, one process", ALONE.changes(2)),
         holds("two invalidations, without memory", L2_ONLY.changes(2)),
         holds("two invalidations", ONE.changes(2)).size(Size::Large),
+        holds("trimming with floor", ONE.with(Part::Trimming)),
+        holds("single-flight join", ONE.with(Part::Joins)),
+        holds("markers read before the entry", ONE.with(Part::MarkersFirst)),
+        holds("Redis silent", ONE.with(Part::Silence)),
+    ]
+}
+
+fn losses() -> Vec<Case> {
+    vec![
         holds("lossy failover, one process", ALONE.failovers(1)),
         holds("lossy failover, without memory", L2_ONLY.failovers(1)),
         holds("lossy failover", ONE.failovers(1)).size(Size::Large),
@@ -100,27 +115,38 @@ pub fn scenarios() -> Vec<Case> {
         holds("control key evicted, one process", ALONE.evictions(1)),
         holds("control key evicted, without memory", L2_ONLY.evictions(1)),
         holds("control key evicted", ONE.evictions(1)).size(Size::Large),
-        holds("trimming with floor", ONE.with(Part::Trimming)),
-        holds("single-flight join", ONE.with(Part::Joins)),
+    ]
+}
+
+fn guards() -> Vec<Case> {
+    let overlap = |name, losses| Case::holds(name, Subject::Overlap { losses });
+    vec![
         holds("guarded change with a crash anywhere", GUARDED),
         holds("guarded change with lossy failover, one process", ALONE.with(Part::Guard).failovers(1)),
         holds("guarded change with lossy failover", GUARDED.failovers(1)).size(Size::Huge),
-        holds("markers read before the entry", ONE.with(Part::MarkersFirst)),
+        overlap("overlapping changes", 0),
+        overlap("overlapping changes, control key lost", 1),
+    ]
+}
+
+fn local_positions() -> Vec<Case> {
+    vec![
         holds("local positions", ONE.with(Part::LocalPositions)),
-        holds("local positions, control key evicted", LOCAL.evictions(1)),
-        holds("local positions, lossy failover", LOCAL.failovers(1)),
-        holds("local positions, two invalidations, control key evicted", LOCAL.changes(2).evictions(1)),
-        holds("local positions, control key evicted twice", LOCAL.evictions(2)),
-        holds("local positions, guarded, control key evicted", LOCAL.with(Part::Guard).evictions(1)),
-        holds("local positions for epochs, control key evicted twice", WATCHED.evictions(2)),
-        holds(
-            "local positions for epochs, two invalidations, control key evicted twice",
-            WATCHED.changes(2).evictions(2),
-        )
-        .size(Size::Large),
-        holds("local positions for epochs, lossy failover", WATCHED.failovers(1)),
-        holds("local positions, control key evicted, both processes", ONE.with(Part::LocalPositions).evictions(1))
+        holds("local positions, control key evicted", WATCHED.evictions(1)),
+        holds("local positions, control key evicted twice", WATCHED.evictions(2)),
+        holds("local positions, lossy failover", WATCHED.failovers(1)),
+        holds("local positions, two invalidations, control key evicted", WATCHED.changes(2).evictions(1)),
+        holds("local positions, two invalidations, control key evicted twice", WATCHED.changes(2).evictions(2))
             .size(Size::Large),
+        holds("local positions, guarded, control key evicted", WATCHED.with(Part::Guard).evictions(1)),
+        holds("local positions, control key evicted, both processes", WATCHED.with(Part::SecondReader).evictions(1))
+            .size(Size::Large),
+        holds("Redis silent, local positions, lossy failover", LOCAL.with(Part::Silence).failovers(1)),
+    ]
+}
+
+fn shortcuts() -> Vec<Case> {
+    vec![
         holds("two tags", ONE.with(Part::OtherTag)).size(Size::Large),
         holds("shortcut", SHORTCUT),
         holds("shortcut, both processes", SHORTCUT.with(Part::SecondReader)).size(Size::Large),
@@ -128,15 +154,18 @@ pub fn scenarios() -> Vec<Case> {
         holds("shortcut, trimming", SHORTCUT.with(Part::Trimming)),
         holds("shortcut, guarded change", SHORTCUT.with(Part::Guard)),
         holds("shortcut, guarded change, both processes", SHORTCUT.with(Part::Guard).with(Part::SecondReader))
-            .size(Size::Large),
+            .size(Size::Huge),
         holds("shortcut, local positions, control key evicted", LOCAL.with(Part::Shortcut).evictions(1)),
         holds(
             "shortcut, local positions, two tags, control key evicted",
             SHORTCUT.with(Part::LocalPositions).evictions(1),
         )
         .size(Size::Large),
-        holds("Redis silent", ONE.with(Part::Silence)),
-        holds("Redis silent, local positions, lossy failover", LOCAL.with(Part::Silence).failovers(1)),
+    ]
+}
+
+fn own_invalidations() -> Vec<Case> {
+    vec![
         holds("own invalidation", OWN),
         holds("own invalidation, shortcut", OWN_SHORTCUT),
         holds("own invalidation, control key evicted", OWN.evictions(1)),
@@ -146,9 +175,7 @@ pub fn scenarios() -> Vec<Case> {
             OWN_SHORTCUT.with(Part::LocalPositions).evictions(1),
         )
         .size(Size::Large),
-        holds("own invalidation, lossy failover", OWN.failovers(1)).size(Size::Large),
-        overlap("overlapping changes", 0),
-        overlap("overlapping changes, control key lost", 1),
+        holds("own invalidation, lossy failover", OWN.failovers(1)),
     ]
 }
 
@@ -196,7 +223,8 @@ fn mutants_of_guards() -> Vec<Case> {
 fn mutants_of_local_positions() -> Vec<Case> {
     let mutant = |rule, name, scenario| mutant(rule, Promise::L1, name, scenario);
     let evicted = LOCAL.evictions(1);
-    let watched = |rule| crate::cases::mutant(rule, Promise::Epoch, "local positions for epochs", WATCHED.evictions(1));
+    let watched =
+        |rule| self::mutant(rule, Promise::Epoch, "local positions, control key evicted", WATCHED.evictions(1));
     vec![
         mutant(Rule::FloorRaisedOnAdoption, "local positions, control key evicted", evicted),
         mutant(Rule::FloorAtAdoptedPosition, "local positions, control key evicted", evicted),

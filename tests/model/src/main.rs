@@ -8,7 +8,7 @@ use terrace_model::explore::{Outcome, Verdict};
 const USAGE: &str = "usage: terrace-model [--large | --full] [--trace] [NAME]
 
   --large  also what takes minutes and up to 4 GB of memory
-  --full   also what takes ten minutes and up to 8 GB
+  --full   also what takes ten minutes and up to 7 GB
   --trace  show the shortest way to each broken promise
   NAME     only cases and rules whose name contains this";
 

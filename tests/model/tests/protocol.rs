@@ -1,12 +1,18 @@
 //! The protocol keeps its promises, and each of its rules is needed for that.
 
 use std::collections::BTreeSet;
+use std::iter::from_fn;
+use std::sync::Mutex;
+use std::thread;
 use terrace_model::cases::{Case, Size, mutants, scenarios};
 use terrace_model::explore::Verdict;
 use terrace_model::rules::Rule;
 
 /// Far above what any of them needs, so that a mistake in the model ends instead of filling the memory.
 const LIMIT: usize = 20_000_000;
+
+/// Cases explored at a time.
+const WORKERS: usize = 2;
 
 /// Explores a case, and says what came out if that is not what must.
 fn surprise(case: &Case) -> Option<String> {
@@ -29,8 +35,13 @@ fn surprise(case: &Case) -> Option<String> {
 }
 
 fn assert_expected(cases: &[Case]) {
-    let quick = cases.iter().filter(|case| case.size == Size::Quick);
-    let surprises: Vec<String> = quick.filter_map(surprise).collect();
+    let quick = Mutex::new(cases.iter().filter(|case| case.size == Size::Quick));
+    let next = || quick.lock().expect("nobody panics with it").next();
+    let work = || from_fn(next).filter_map(surprise).collect::<Vec<_>>();
+    let surprises = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no case panics")).collect::<Vec<_>>()
+    });
     assert!(surprises.is_empty(), "{}", surprises.join("\n"));
 }
 
