@@ -41,10 +41,7 @@
 //! The [`manual`] tells what happens to a request, what happens when something fails, and why every default is what it is. The rules
 //! themselves are a crate of their own, `terrace-policy`.
 
-#![cfg_attr(
-    not(feature = "redis"),
-    allow(dead_code, reason = "what follows other processes has nobody to follow")
-)]
+#![cfg_attr(not(feature = "redis"), allow(dead_code, reason = "what follows other processes has nobody to follow"))]
 
 #[cfg(feature = "test-util")]
 pub mod chaos;

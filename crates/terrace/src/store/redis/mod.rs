@@ -28,10 +28,10 @@ mod tls;
 
 use facts::ServerFacts;
 
-use names::Names;
-use settings::RedisSettings;
 #[cfg(test)]
 use connect::Status;
+use names::Names;
+use settings::RedisSettings;
 
 use crate::Error;
 use crate::clock::{Clock, Instant, nanoseconds};
@@ -149,11 +149,7 @@ impl Redis {
     /// # Errors
     ///
     /// If TLS is asked for and the system has no certificates to trust.
-<<<<<<< HEAD
-    #[cfg_attr(not(feature = "redis-tls"), expect(clippy::unnecessary_wraps, reason = "with TLS there is more to it"))]
-=======
     #[cfg_attr(not(feature = "redis-tls"), expect(clippy::unnecessary_wraps, reason = "only TLS can fail"))]
->>>>>>> redis
     pub(crate) fn new(
         settings: RedisSettings,
         names: Names,
@@ -194,17 +190,8 @@ impl Redis {
         })
     }
 
-<<<<<<< HEAD
-    /// How many connections for look-ups there may be.
-    pub(crate) fn max_connections(&self) -> u32 {
-        self.connector.settings().max_connections
-    }
-
-    /// Closes every connection, as soon as what is under way on it has ended. The next call connects again.
-=======
     /// Closes every connection, as soon as what is under way on it has ended. The next call connects again; whoever waits
     /// for the bell has to ask for it again.
->>>>>>> redis
     pub(crate) fn disconnect(&self) {
         *self.pools.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
