@@ -190,6 +190,11 @@ impl Redis {
         })
     }
 
+    /// How many connections for look-ups there may be.
+    pub(crate) fn max_connections(&self) -> u32 {
+        self.connector.settings().max_connections
+    }
+
     /// Closes every connection, as soon as what is under way on it has ended. The next call connects again; whoever waits
     /// for the bell has to ask for it again.
     pub(crate) fn disconnect(&self) {
