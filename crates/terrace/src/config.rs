@@ -114,7 +114,7 @@ const SETTINGS: [Setting; Key::LogHits as usize + 1] = [
         default: "true",
         accepts: Accepts::Boolean,
         apply: Apply::Flag(Feature::L2),
-        doc: "Whether Redis is read and filled, where it is configured. Invalidations and polls go on.",
+        doc: "Whether Redis is used, where it is configured. Off: there is no connection to it, and the process is alone.",
     },
     Setting {
         key: Key::SwrEnabled,

@@ -16,7 +16,7 @@ impl Position {
 
 /// Proof that an invalidation has taken effect: no request that begins afterwards is answered with what was fetched
 /// before it, except by a process whose memory has not heard of it yet, and that is never longer than its maximal lag
-/// ([`CACHE_MAX_LAG`](crate::manual::configuration)).
+/// ([`CACHE_L1_MAX_LAG`](crate::manual::configuration)).
 ///
 /// Positions of one store grow; a later receipt covers an earlier one. They start anew with each epoch: with the process
 /// where the store is in its memory, else with the Redis server that keeps the invalidations.
