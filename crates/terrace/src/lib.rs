@@ -47,6 +47,10 @@
 pub mod chaos;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "test-util")]
+pub mod danger;
+#[cfg(not(feature = "test-util"))]
+mod danger;
 mod error;
 pub mod manual;
 mod observe;

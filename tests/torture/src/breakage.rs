@@ -11,6 +11,8 @@ use terrace_redis_server::Server;
 pub(crate) enum Breakage {
     /// Nothing.
     None,
+    /// The polls of all processes are held up.
+    PollsHeld,
     /// The server stops, and goes on a second to four later, again and again.
     Pause,
     /// The server is killed, and starts again without data.
@@ -65,6 +67,7 @@ impl Breakage {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "nothing breaks",
+            Self::PollsHeld => "polls held up",
             Self::Pause => "server stopped 1-4 s",
             Self::Restart => "server killed, restarted empty",
             Self::Rollback => "server killed, restarted with old data",
@@ -82,7 +85,7 @@ impl Breakage {
     pub(crate) fn carry_out(self, servers: &mut Servers, _nodes: &[Child], time: Duration) {
         let rest = |share: u32| std::thread::sleep(time * share / 10);
         match self {
-            Self::None => {}
+            Self::None | Self::PollsHeld => {}
             Self::Pause => {
                 for pause in [1, 2] {
                     rest(2);

@@ -39,9 +39,9 @@ enum Role {
         /// A setting of the nodes, such as `CACHE_L1_MAX_LAG=5m`: the bounds stay those of the defaults.
         #[arg(long, value_name = "NAME=VALUE")]
         set: Vec<String>,
-        /// Fail unless an answer was too old: a protection was switched off.
+        /// Do without a protection, named as in the model, and fail unless an answer was too old.
         #[arg(long)]
-        expect_violations: bool,
+        without: Option<String>,
     },
     /// One of the processes.
     Node(node::Options),
@@ -50,12 +50,13 @@ enum Role {
 fn main() -> ExitCode {
     match Options::parse().role {
         Role::Node(options) => node::run(&options),
-        Role::Run { breakage, seconds, nodes, set, expect_violations } => {
+        Role::Run { breakage, seconds, nodes, set, without } => {
             let all = if breakage.is_empty() { Breakage::all() } else { breakage };
-            let run = Run { seconds, nodes, set };
+            let expected = without.is_some();
+            let run = Run { seconds, nodes, set, without };
             println!("{}", ledger::Verdict::HEADING);
             let bad = all.into_iter().filter(|breakage| run.carried_out(*breakage).is_bad()).count();
-            return if (bad > 0) == expect_violations { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            return if (bad > 0) == expected { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     }
     ExitCode::SUCCESS
@@ -65,6 +66,7 @@ struct Run {
     seconds: u64,
     nodes: usize,
     set: Vec<String>,
+    without: Option<String>,
 }
 
 impl Run {
@@ -73,7 +75,8 @@ impl Run {
         let mut servers = breakage.servers();
         let origin = origin::Origin::start();
         let logs: Vec<PathBuf> = (0..self.nodes).map(|node| directory.path().join(node.to_string())).collect();
-        let nodes: Vec<Child> = logs.iter().map(|log| self.node(&servers.variables(), &origin.url(), log)).collect();
+        let nodes: Vec<Child> =
+            logs.iter().map(|log| self.node(breakage, &servers.variables(), &origin.url(), log)).collect();
         breakage.carry_out(&mut servers, &nodes, Duration::from_secs(self.seconds));
         for mut node in nodes {
             let status = node.wait().expect("a node can be waited for");
@@ -85,11 +88,17 @@ impl Run {
         verdict
     }
 
-    fn node(&self, redis: &[(String, String)], origin: &str, log: &Path) -> Child {
+    fn node(&self, breakage: Breakage, redis: &[(String, String)], origin: &str, log: &Path) -> Child {
         let program = std::env::current_exe().expect("the name of this program");
         let mut command = Command::new(program);
         command.arg("node").arg("--origin").arg(origin).arg("--log").arg(log);
         command.arg("--seconds").arg(self.seconds.to_string());
+        command.args(self.without.iter().flat_map(|name| ["--without", name]));
+        // Messages promise nothing, so they may be lost in any run.
+        command.arg("--lose-bells");
+        if breakage == Breakage::PollsHeld {
+            command.arg("--hold-polls");
+        }
         command.envs(redis.iter().cloned());
         // What is believed without proof is another promise.
         command.env("CACHE_L1_DEGRADED_MAX", "0").env("CACHE_METRICS_ENABLED", "false");

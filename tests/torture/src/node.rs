@@ -10,7 +10,7 @@ use hyper_util::rt::TokioExecutor;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use terrace::{CacheLayer, Store};
+use terrace::{CacheLayer, Store, danger};
 use tower::{Layer, ServiceExt};
 
 #[derive(clap::Args)]
@@ -27,11 +27,27 @@ pub(crate) struct Options {
     readers: u64,
     #[arg(long, default_value_t = 16)]
     keys: u64,
+    /// A protection to do without.
+    #[arg(long)]
+    without: Vec<String>,
+    /// Half of the messages about invalidations are lost.
+    #[arg(long)]
+    lose_bells: bool,
+    /// The polls of this process are held up, from a third of the time on to two thirds.
+    #[arg(long)]
+    hold_polls: bool,
 }
 
 type Web = Client<HttpConnector, Empty<Bytes>>;
 
 pub(crate) fn run(options: &Options) {
+    for name in &options.without {
+        let known = danger::ALL.iter().find(|(_, known)| known == name);
+        danger::switch_off(known.unwrap_or_else(|| panic!("no protection is called {name}")).0);
+    }
+    if options.lose_bells {
+        danger::lose_bells();
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let log = Arc::new(Log::create(&options.log));
     runtime.block_on(work(options, &log));
@@ -43,6 +59,15 @@ async fn work(options: &Options, log: &Arc<Log>) {
     let web: Web = Client::builder(TokioExecutor::new()).build_http();
     let until = Instant::now() + Duration::from_secs(options.seconds);
     let mut tasks = Vec::new();
+    if options.hold_polls {
+        let third = Duration::from_secs(options.seconds) / 3;
+        tasks.push(tokio::spawn(async move {
+            for held in [true, false] {
+                tokio::time::sleep(third).await;
+                danger::hold_polls(held);
+            }
+        }));
+    }
     for _ in 0..options.readers {
         let service = CacheLayer::new(store.clone()).layer(web.clone());
         let (origin, keys, log) = (options.origin.clone(), options.keys, Arc::clone(log));

@@ -6,6 +6,7 @@ use super::lease::Lease;
 use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, TagName};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
+use crate::danger::{Protection, is_off};
 use crate::observe::Observe;
 use crate::observe::stats::{
     BellDirection, BreakerName, BreakerState, ErrorKind, Feature, FenceMode, Found, L2Op, LookupResult, RejectReason,
@@ -419,7 +420,7 @@ fn names(tags: &[Tag]) -> Vec<TagName> {
 
 /// Whether an entry is of the same epoch, remembered, and not invalidated hard; if so, whether softly.
 fn survives(envelope: &Envelope, now: &Receipt, positions: &Positions) -> Verdict<bool> {
-    if envelope.epoch != now.epoch {
+    if envelope.epoch != now.epoch && !is_off(Protection::EpochCompared) {
         return Err(RejectReason::Epoch);
     }
     if positions.floor > envelope.position {

@@ -9,6 +9,7 @@ use super::remote::Receipt;
 use super::value::{Decoded, Value};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
+use crate::danger::{Protection, is_off};
 use crate::observe::stats::{Feature, LookupResult, RejectReason, StoreResult, Tier};
 use crate::observe::{Namespace, Observe};
 use std::hash::{BuildHasher, RandomState};
@@ -327,6 +328,7 @@ impl<V: Value> Tiers<V> {
 
     /// As [`fill`](Self::fill), for other processes that wait.
     pub(crate) fn fill_for_all(&self, ticket: Ticket, fill: Fill<V>, lease: Option<Lease>) -> Arc<Entry<V>> {
+        let ticket = if is_off(Protection::StampBeforeFetch) { self.late(ticket) } else { ticket };
         if let (Some(l2), Some(stamp)) = (&self.l2, &ticket.shared)
             && let Some((payload, life)) = fill.value.encode()
         {
@@ -334,6 +336,14 @@ impl<V: Value> Tiers<V> {
             l2.store(Leaving { key, payload, tags, stamp, life, lease });
         }
         self.admit(ticket, fill)
+    }
+
+    /// As if it had been taken after the fetch: what the protection keeps from happening.
+    fn late(&self, ticket: Ticket) -> Ticket {
+        match self.mirror().followed() {
+            Some(now) if ticket.shared.is_some() => self.stamped(ticket, now),
+            _ => Ticket { stamp: self.mirror().position(), ..ticket },
+        }
     }
 
     /// Takes an entry into memory.

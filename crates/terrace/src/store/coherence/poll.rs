@@ -1,6 +1,7 @@
 //! Follows the control record that processes share.
 
 use crate::clock::Instant;
+use crate::danger::{bell_is_lost, polls_are_held};
 use crate::observe::stats::{BellDirection, EpochChange, L2Op, PollResult};
 use crate::store::l2::L2;
 use crate::store::remote::{Epoch, Fault, Polled};
@@ -32,6 +33,10 @@ pub(crate) fn start(l2: &Arc<L2>, runtime: &Handle) {
         let mut probed = None;
         while let Some(wait) = step(&weak, &mut probed).await {
             if let Ok(rung) = tokio::time::timeout(wait, either(remote.bell(), wake.notified())).await {
+                if bell_is_lost() {
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
                 if let Some(l2) = weak.upgrade() {
                     if rung {
                         l2.observe.bell(BellDirection::Received);
@@ -64,6 +69,9 @@ async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
             l2.remote.disconnect();
         }
         return Some(OFF.min(l2.settings.poll_interval()));
+    }
+    if polls_are_held() {
+        return Some(l2.settings.poll_interval());
     }
     let now = l2.clock.now();
     if !l2.control.allows(now) {

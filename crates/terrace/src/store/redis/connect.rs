@@ -6,6 +6,7 @@ use super::fault::classify;
 use super::link::{Line, Link, Listener, Opener};
 use super::scripts;
 use super::settings::{Address, Login, Place, RedisSettings};
+use crate::danger::{Protection, is_off};
 use crate::store::remote::Fault;
 use redis::{ErrorKind, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
 use std::fmt;
@@ -115,8 +116,10 @@ impl Connector {
         if let Some((fault, why)) = facts.refusal() {
             return Err(Failure { fault, text: format!("Redis at {address} {why}") });
         }
-        let fenced: RedisResult<Value> = fence(&self.names, &facts, b"").invoke_async(&mut line.connection()).await;
-        fenced.map_err(failed)?;
+        if !is_off(Protection::FenceOnConnect) {
+            let fenced: RedisResult<Value> = fence(&self.names, &facts, b"").invoke_async(&mut line.connection()).await;
+            fenced.map_err(failed)?;
+        }
         facts.deny(ask_rights(&self.names, &line, &facts).await.map_err(failed)?);
         let generation = self.generation_of(facts.identity.as_deref(), generation);
         Ok(Link::new(line, address.clone(), facts, generation))
