@@ -1,6 +1,6 @@
 //! The cache behind the proxy: that it is there, where it sits, and what it sees. What it decides is tested elsewhere.
 
-use crate::harness::{Answer, Origin, Proxy, full, raw_origin};
+use crate::harness::{Answer, Origin, Proxy, full, raw_origin, within};
 use http::Response;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,6 +41,32 @@ async fn the_second_answer_is_the_cache_s() {
         let line: serde_json::Value = serde_json::from_str(&proxy.line()).unwrap();
         assert!(line["cache"].as_str().unwrap().contains("hit"), "{line}");
     }
+}
+
+#[tokio::test]
+async fn proxies_share_through_redis_what_they_fetched_and_purged() {
+    let redis = terrace_redis_server::Server::start();
+    let origin = format!("http://{}", numbered().await.address);
+    let start = || Proxy::start_with(&origin, &[], &[("REDIS_URL", &redis.url())]);
+    let (one, other) = (start(), start());
+    let first = get(&one, "a.example", "").await.text();
+    // What one stored is there for the other as soon as it has arrived.
+    let shared = async {
+        let mut uri = 0;
+        loop {
+            uri += 1;
+            let request = format!("GET /{uri} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            let fetched = one.exchange(&request).await.text();
+            if other.exchange(&request).await.text() == fetched {
+                return;
+            }
+        }
+    };
+    within("the proxies to share", shared).await;
+    let purge = one.exchange("PURGE /x HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+    assert_eq!(purge.status, 200);
+    let told = async { while get(&other, "a.example", "").await.text() == first {} };
+    within("the other proxy to be told", told).await;
 }
 
 #[tokio::test]

@@ -54,7 +54,13 @@ impl Proxy {
     }
 
     pub(crate) fn start_at(origin: &str, flags: &[&str]) -> Self {
+        Self::start_with(origin, flags, &[])
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn start_with(origin: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = terrace()
+            .envs(variables.iter().copied())
             .args(["proxy", "--origin", origin])
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(flags)

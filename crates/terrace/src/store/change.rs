@@ -3,6 +3,7 @@ use super::coherence::{Position, Receipt, Tag};
 use super::l2::L2;
 use super::remote::{self, Token};
 use crate::Error;
+use crate::observe::stats::{ChangeResult, L2Op};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -72,7 +73,7 @@ impl Change {
 
     async fn announce(&mut self, l2: &Arc<L2>) -> Result<(), Error> {
         let (token, names) = (Arc::new(Token::new()), names(&self.tags));
-        let Ok(receipt) = l2.remote.hold(&token, &names, Self::HOLD).await else {
+        let Ok(receipt) = l2.counted(L2Op::Script, l2.remote.hold(&token, &names, Self::HOLD)).await else {
             self.store.inner.mirror.release(&self.tags);
             self.ended = true;
             return Err(Error::unannounced());
@@ -99,7 +100,8 @@ impl Change {
         let Some(held) = &self.shared else {
             return Ok(());
         };
-        let renewed = held.l2.remote.hold(&held.token, &names(&self.tags), Self::HOLD).await;
+        let names = names(&self.tags);
+        let renewed = held.l2.counted(L2Op::Script, held.l2.remote.hold(&held.token, &names, Self::HOLD)).await;
         let same = renewed.is_ok_and(|receipt| receipt.epoch == held.epoch);
         if same { Ok(()) } else { Err(Error::unannounced()) }
     }
@@ -131,16 +133,18 @@ impl Store {
 impl Held {
     /// In a task of its own, so that it ends even if nobody waits for that.
     async fn end(self, tags: Vec<Tag>) -> Option<Receipt> {
-        tokio::spawn(self.ended(tags)).await.ok().flatten()
+        tokio::spawn(self.ended(tags, ChangeResult::Committed)).await.ok().flatten()
     }
 
-    async fn ended(self, tags: Vec<Tag>) -> Option<Receipt> {
+    async fn ended(self, tags: Vec<Tag>, result: ChangeResult) -> Option<Receipt> {
         self.renewal.abort();
-        let Ok(receipt) = self.l2.remote.end(&self.token, &names(&tags)).await else {
+        let names = names(&tags);
+        let Ok(receipt) = self.l2.counted(L2Op::Script, self.l2.remote.end(&self.token, &names)).await else {
             // An invalidation is as good an end, once the hold has run out.
             self.l2.owe(super::coherence::Owed { tags, soft: false, since: self.l2.clock.now() });
             return None;
         };
+        self.l2.observe.change(result);
         self.l2.mirror.release_at(receipt.clone(), &tags, self.l2.clock.now());
         self.l2.wake.notify_one();
         let position = Position::at(receipt.position);
@@ -152,7 +156,7 @@ async fn renew(l2: Arc<L2>, token: Arc<Token>, names: Vec<remote::TagName>) {
     loop {
         tokio::time::sleep(Change::HOLD / 3).await;
         // One that fails is followed by another before the hold runs out.
-        drop(l2.remote.hold(&token, &names, Change::HOLD).await);
+        drop(l2.counted(L2Op::Script, l2.remote.hold(&token, &names, Change::HOLD)).await);
     }
 }
 
@@ -171,7 +175,7 @@ impl Drop for Change {
             return;
         };
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(held.ended(tags))),
+            Ok(runtime) => drop(runtime.spawn(held.ended(tags, ChangeResult::Dropped))),
             Err(_) => held.renewal.abort(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::l2::L2;
 use super::remote::Token;
+use crate::observe::stats::L2Op;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -30,7 +31,7 @@ impl L2 {
             return Turn::Nobodys;
         }
         let token = Token::new();
-        match self.remote.lease(&key, &token, life).await {
+        match self.counted(L2Op::Lock, self.remote.lease(&key, &token, life)).await {
             Ok(true) => Turn::Ours(Lease { l2: Arc::clone(self), key, token }),
             Ok(false) => Turn::Theirs,
             Err(_) => Turn::Nobodys,
@@ -46,7 +47,7 @@ impl Drop for Lease {
         let (l2, key, token) = (Arc::clone(&self.l2), Arc::clone(&self.key), self.token.clone());
         // If it fails, the lease ends by itself.
         drop(runtime.spawn(async move {
-            let _ = l2.remote.release(&key, &token).await;
+            let _ = l2.counted(L2Op::Lock, l2.remote.release(&key, &token)).await;
         }));
     }
 }
