@@ -36,6 +36,9 @@ enum Role {
         seconds: u64,
         #[arg(long, default_value_t = 4)]
         nodes: usize,
+        /// So many different things to read: the fewer, the more often each changes.
+        #[arg(long, default_value_t = 16)]
+        keys: u64,
         /// A setting of the nodes, such as `CACHE_L1_MAX_LAG=5m`: the bounds stay those of the defaults.
         #[arg(long, value_name = "NAME=VALUE")]
         set: Vec<String>,
@@ -50,10 +53,10 @@ enum Role {
 fn main() -> ExitCode {
     match Options::parse().role {
         Role::Node(options) => node::run(&options),
-        Role::Run { breakage, seconds, nodes, set, without } => {
+        Role::Run { breakage, seconds, nodes, keys, set, without } => {
             let all = if breakage.is_empty() { Breakage::all() } else { breakage };
             let expected = without.is_some();
-            let run = Run { seconds, nodes, set, without };
+            let run = Run { seconds, nodes, keys, set, without };
             println!("{}", ledger::Verdict::HEADING);
             let bad = all.into_iter().filter(|breakage| run.carried_out(*breakage).is_bad()).count();
             return if (bad > 0) == expected { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
 struct Run {
     seconds: u64,
     nodes: usize,
+    keys: u64,
     set: Vec<String>,
     without: Option<String>,
 }
@@ -92,7 +96,7 @@ impl Run {
         let program = std::env::current_exe().expect("the name of this program");
         let mut command = Command::new(program);
         command.arg("node").arg("--origin").arg(origin).arg("--log").arg(log);
-        command.arg("--seconds").arg(self.seconds.to_string());
+        command.arg("--seconds").arg(self.seconds.to_string()).arg("--keys").arg(self.keys.to_string());
         command.args(self.without.iter().flat_map(|name| ["--without", name]));
         // Messages promise nothing, so they may be lost in any run.
         command.arg("--lose-bells");
