@@ -30,6 +30,7 @@ const LOSES_BELLS: u8 = 1 << 6;
 const HOLDS_POLLS: u8 = 1 << 7;
 
 /// Every protection, with its name in the model.
+#[cfg(feature = "test-util")]
 pub const ALL: [(Protection, &str); 5] = [
     (Protection::StampBeforeFetch, "stamp_before_fetch"),
     (Protection::CheckedAtRead, "checked_at_read"),

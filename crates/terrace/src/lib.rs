@@ -50,6 +50,7 @@ pub mod config;
 #[cfg(feature = "test-util")]
 pub mod danger;
 #[cfg(not(feature = "test-util"))]
+#[expect(unreachable_pub, reason = "only tests switch protections off")]
 mod danger;
 mod error;
 pub mod manual;
