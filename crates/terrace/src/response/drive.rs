@@ -238,19 +238,15 @@ impl<S, B> Job<S, B> {
             };
             let goes = lead.is_some() || ask.purpose != Purpose::Fill || !self.may_share() || self.only_if_cached();
             if goes {
-                let look = if lead.is_some() && !self.only_if_cached() {
-                    self.take_turn(ask, &mut left).await
-                } else {
-                    self.look_beyond(ask, Accept::Stale).await
-                };
-                return (look, lead);
+                let turn = (lead.is_some() && !self.only_if_cached()).then_some(&mut left);
+                return (self.look_further(ask, turn).await, lead);
             }
             match self.shared.tiers.flights().join(ask.ticket.key().hash()) {
                 Join::Lead(leading) => {
                     self.shared.tiers.observe().lock(LockKind::Local, LockResult::Acquired);
                     let same = ask.ticket.key().hash() == hash;
                     if same && !self.shared.tiers.has_landed_since(before, hash) {
-                        return (self.take_turn(ask, &mut left).await, Some(leading));
+                        return (self.look_further(ask, Some(&mut left)).await, Some(leading));
                     }
                     // Somebody may have landed between the look and the join: look again.
                     lead = Some(leading);
@@ -264,7 +260,7 @@ impl<S, B> Job<S, B> {
                     Some(Landing::Abandoned) => {}
                     Some(Landing::Uncacheable) | None => {
                         ask.purpose = Purpose::Alone;
-                        return (self.look_beyond(ask, Accept::Stale).await, None);
+                        return (self.look_further(ask, None).await, None);
                     }
                 },
             }
@@ -349,6 +345,19 @@ impl<S, B> Job<S, B> {
             Plan::Forward(reason) => ask(reason, None, Purpose::Pass),
         };
         (look, result)
+    }
+
+    /// What other processes have for the request, before the origin is asked; with `turn`, also waits for theirs, at most
+    /// for what is left of it.
+    async fn look_further(&mut self, ask: Ask, turn: Option<&mut Duration>) -> Look {
+        if !self.shared.tiers.is_shared() {
+            return Look::Ask(ask);
+        }
+        // Boxed, so that a miss in a store of this process alone has no room for it.
+        match turn {
+            Some(left) => Box::pin(self.take_turn(ask, left)).await,
+            None => Box::pin(self.look_beyond(ask, Accept::Stale)).await,
+        }
     }
 
     /// Asks the tier that processes share, before the origin is asked.
