@@ -25,6 +25,10 @@ pub(super) struct Connector {
     /// The server that the current generation leads to.
     known: Mutex<Option<String>>,
     status: watch::Sender<Status>,
+    /// How many connections were begun.
+    begun: AtomicU64,
+    /// Which of them the status is of: what is asked earlier may be heard later.
+    told: AtomicU64,
 }
 
 /// What is known about the server, for whoever publishes it.
@@ -33,9 +37,9 @@ pub(crate) enum Status {
     /// Nobody has asked yet.
     #[default]
     Unknown,
-    /// The last connection was made, to a server that says this about itself.
+    /// The connection that was begun last was made, to a server that says this about itself.
     Up(Arc<ServerFacts>),
-    /// The last connection could not be made. The text says to whom and why.
+    /// The connection that was begun last could not be made. The text says to whom and why.
     Down(Fault, Arc<str>),
 }
 
@@ -48,7 +52,8 @@ pub(super) struct Failure {
 impl Connector {
     pub(super) fn new(settings: RedisSettings, names: Arc<Names>, opener: Opener) -> Self {
         let (generation, known, status) = (AtomicU64::new(0), Mutex::default(), watch::Sender::default());
-        Self { settings, names, opener, generation, known, status }
+        let (begun, told) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { settings, names, opener, generation, known, status, begun, told }
     }
 
     pub(super) fn settings(&self) -> &RedisSettings {
@@ -72,6 +77,7 @@ impl Connector {
 
     /// Makes a connection that is ready for use.
     pub(super) async fn connect(&self) -> Result<Link, Fault> {
+        let number = self.begun.fetch_add(1, SeqCst) + 1;
         let late = || Failure { fault: Fault::Timeout, text: "connecting to Redis took too long".to_owned() };
         let made = tokio::time::timeout(self.settings.socket_timeout, self.find()).await;
         let made = made.unwrap_or_else(|_| Err(late()));
@@ -79,8 +85,16 @@ impl Connector {
             Ok(link) => Status::Up(Arc::clone(&link.facts)),
             Err(failure) => Status::Down(failure.fault, failure.text.as_str().into()),
         };
-        self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
+        self.tell(number, status);
         made.map_err(|failure| failure.fault)
+    }
+
+    pub(super) fn tell(&self, number: u64, status: Status) {
+        // The channel runs one of these at a time.
+        self.status.send_if_modified(|known| {
+            let is_newer = self.told.fetch_max(number, SeqCst) < number;
+            is_newer && std::mem::replace(known, status.clone()) != status
+        });
     }
 
     /// The primary, whoever that is now.

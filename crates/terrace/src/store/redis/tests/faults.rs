@@ -388,3 +388,18 @@ async fn budgets_can_be_changed() {
     assert_eq!(tier.lookup(&epoch, b"key", &[]).await.unwrap_err(), Fault::Timeout);
     assert!(start.elapsed() < PATIENCE / 10, "{:?}", start.elapsed());
 }
+
+#[tokio::test]
+async fn what_is_heard_late_does_not_replace_what_was_asked_later() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let connector = &tier.connector;
+    connector.connect().await.unwrap();
+    let mut status = connector.status();
+    status.mark_unchanged();
+    connector.tell(0, Status::Down(Fault::Timeout, "asked before".into()));
+    assert!(!status.has_changed().unwrap());
+    assert!(matches!(*status.borrow(), Status::Up(_)));
+    connector.tell(u64::MAX, Status::Down(Fault::Timeout, "asked after".into()));
+    assert!(status.has_changed().unwrap());
+}
