@@ -4,6 +4,7 @@ use super::Names;
 use super::facts::ServerFacts;
 use super::fault::classify;
 use super::link::{Line, Link, Listener, Opener};
+use super::nodes::Nodes;
 use super::scripts;
 use super::settings::{Address, Login, Place, RedisSettings};
 use crate::danger::{Protection, is_off};
@@ -85,16 +86,24 @@ impl Connector {
             Ok(link) => Status::Up(Arc::clone(&link.facts)),
             Err(failure) => Status::Down(failure.fault, failure.text.as_str().into()),
         };
-        self.tell(number, status);
+        self.tell(number, &status);
         made.map_err(|failure| failure.fault)
     }
 
-    pub(super) fn tell(&self, number: u64, status: Status) {
+    pub(super) fn tell(&self, number: u64, status: &Status) {
         // The channel runs one of these at a time.
         self.status.send_if_modified(|known| {
             let is_newer = self.told.fetch_max(number, SeqCst) < number;
-            is_newer && std::mem::replace(known, status.clone()) != status
+            is_newer && std::mem::replace(known, status.clone()) != *status
         });
+    }
+
+    /// Makes a connection to all nodes of a cluster, for entries.
+    pub(super) async fn connect_to_nodes(&self, nodes: &Nodes) -> Result<Link, Fault> {
+        let generation = self.generation.load(SeqCst);
+        let made = tokio::time::timeout(self.settings.socket_timeout, nodes.connect()).await;
+        let line = made.map_err(|_| Fault::Timeout)?.map_err(|error| not_connected(&error))?;
+        Ok(Link::new(line, nodes.seed().clone(), ServerFacts::default(), generation))
     }
 
     /// The primary, whoever that is now.
@@ -207,9 +216,7 @@ impl Connector {
 
     /// Opens a connection on which the bell rings.
     pub(super) async fn listen(&self, address: &Address, listener: Listener) -> RedisResult<Line> {
-        let line = self.opener.listen(address, &self.settings.login, listener).await?;
-        line.connection().subscribe(&self.names.bell).await?;
-        Ok(line)
+        self.opener.listen(address, &self.settings.login, &self.names.bell, listener).await
     }
 }
 
@@ -281,12 +288,15 @@ impl Failure {
     }
 
     fn new(doing: &str, address: &Address, error: &RedisError) -> Self {
-        let fault = match classify(error) {
-            // Before there is a connection, none can break.
-            Fault::Io => Fault::Connect,
-            fault => fault,
-        };
-        Self { fault, text: format!("{doing} {address}: {error}") }
+        Self { fault: not_connected(error), text: format!("{doing} {address}: {error}") }
+    }
+}
+
+/// Before there is a connection, none can break.
+fn not_connected(error: &RedisError) -> Fault {
+    match classify(error) {
+        Fault::Io => Fault::Connect,
+        fault => fault,
     }
 }
 

@@ -16,6 +16,7 @@ mod facts;
 mod fault;
 mod link;
 mod names;
+mod nodes;
 mod pool;
 mod reply;
 pub(crate) mod report;
@@ -31,7 +32,8 @@ use facts::ServerFacts;
 #[cfg(test)]
 use connect::Status;
 use names::Names;
-use settings::RedisSettings;
+use nodes::Nodes;
+use settings::{Place, RedisSettings};
 
 use crate::Error;
 use crate::clock::{Clock, Instant, nanoseconds};
@@ -100,6 +102,8 @@ const REPLICATED: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Redis {
     connector: Arc<Connector>,
+    /// Of a cluster: all of them have entries.
+    nodes: Option<Arc<Nodes>>,
     names: Arc<Names>,
     codec: Codec,
     budgets: Arc<Budgets>,
@@ -112,6 +116,8 @@ pub(crate) struct Redis {
 #[derive(Debug)]
 struct Pools {
     reads: Pool,
+    /// In a cluster, for what is not with the control record.
+    entries: Option<Pool>,
     fills: Pool,
     control: Pool,
     replicated: Pool,
@@ -148,8 +154,8 @@ fn codec(config: &Config) -> Result<Codec, Error> {
 impl Redis {
     /// # Errors
     ///
-    /// If TLS is asked for and the system has no certificates to trust.
-    #[cfg_attr(not(feature = "redis-tls"), expect(clippy::unnecessary_wraps, reason = "only TLS can fail"))]
+    /// If TLS is asked for and the system has no certificates to trust, or if the address of a cluster's node cannot be
+    /// one.
     pub(crate) fn new(
         settings: RedisSettings,
         names: Names,
@@ -161,14 +167,25 @@ impl Redis {
             #[cfg(feature = "redis-tls")]
             tls: settings.tls.then(tls::Tls::with_system_roots).transpose()?,
         };
-        Ok(Self::with_opener(settings, names, budgets, clock, opener))
+        Self::with_opener(settings, names, budgets, clock, opener)
     }
 
-    fn with_opener(settings: RedisSettings, names: Names, budgets: Arc<Budgets>, clock: Clock, opener: Opener) -> Self {
+    fn with_opener(
+        settings: RedisSettings,
+        names: Names,
+        budgets: Arc<Budgets>,
+        clock: Clock,
+        opener: Opener,
+    ) -> Result<Self, Error> {
+        let nodes = match &settings.place {
+            Place::Cluster(seeds) => Some(Arc::new(Nodes::new(seeds, &settings)?)),
+            Place::Server(_) | Place::Sentinels { .. } => None,
+        };
         let codec = Codec::new(names.namespace(), SCHEMA, MAX_BYTES);
         let names = Arc::new(names);
         let connector = Arc::new(Connector::new(settings, Arc::clone(&names), opener));
-        Self { connector, names, codec, budgets, clock, pools: Mutex::default(), swept: Mutex::default() }
+        let (pools, swept) = (Mutex::default(), Mutex::default());
+        Ok(Self { connector, nodes, names, codec, budgets, clock, pools, swept })
     }
 
     /// Encodes entries in another way than plainly.
@@ -185,8 +202,8 @@ impl Redis {
     pub(crate) fn connections(&self) -> u32 {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
         pools.map_or(0, |pools| {
-            let Pools { reads, fills, control, replicated, bell: _ } = &*pools;
-            [reads, fills, control, replicated].into_iter().map(Pool::connections).sum()
+            let Pools { reads, entries, fills, control, replicated, bell: _ } = &*pools;
+            [reads, fills, control, replicated].into_iter().chain(entries).map(Pool::connections).sum()
         })
     }
 
@@ -208,13 +225,15 @@ impl Redis {
 
     fn new_pools(&self) -> Pools {
         let wait = self.budgets.pool_wait.get();
-        let pool = |size, ready, manners| Pool::new(&self.connector, size, ready, wait, manners);
-        let size = self.connector.settings().max_connections;
+        let pool = |nodes, sizes, manners| Pool::new((&self.connector, nodes), sizes, wait, manners);
+        let (size, nodes) = (self.connector.settings().max_connections, self.nodes.as_ref());
+        let looks = (size, READY.min(size));
         Pools {
-            reads: pool(size, READY.min(size), Manners::Patient),
-            fills: pool(FILLS.min(size), 0, Manners::Patient),
-            control: pool(CONTROL, 1, Manners::Strict),
-            replicated: pool(REPLICATED, 0, Manners::Alone),
+            reads: pool(None, looks, Manners::Patient),
+            entries: nodes.map(|nodes| pool(Some(nodes), looks, Manners::Patient)),
+            fills: pool(nodes, (FILLS.min(size), 0), Manners::Patient),
+            control: pool(None, (CONTROL, 1), Manners::Strict),
+            replicated: pool(None, (REPLICATED, 0), Manners::Alone),
             bell: OnceLock::new(),
         }
     }

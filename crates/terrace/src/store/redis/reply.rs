@@ -108,6 +108,12 @@ pub(super) fn looked(replies: Vec<Value>) -> Reading<Looked> {
     Ok(Looked { entry: entry_of(entry, life)?, positions: positions(scores)? })
 }
 
+/// The replies to GET and PTTL.
+pub(super) fn entry(replies: Vec<Value>) -> Reading<Option<(Bytes, Duration)>> {
+    let [entry, life] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    entry_of(entry, life)
+}
+
 fn entry_of(entry: Value, life: Value) -> Reading<Option<(Bytes, Duration)>> {
     let entry = match entry.extract_error() {
         Ok(Value::BulkString(bytes)) => bytes,
