@@ -6,7 +6,7 @@ use super::labels::{
     BellDirection, BreakerName, BreakerState, BypassReason, CacheStatus, ChangeResult, CoherenceState, EpochChange,
     ErrorKind, EvictionReason, Feature, FenceMode, FenceResult, FlightJoin, ForwardReason, Found, InvalidationResult,
     Kind, L2Op, LockKind, LockResult, LookupResult, OriginOutcome, PollResult, PoolState, RejectReason, Scope,
-    StoreResult, Tier,
+    StoreResult, Tier, Weakness,
 };
 
 /// One metric family.
@@ -126,6 +126,7 @@ pub(super) enum Id {
     EpochChanges,
     Fences,
     FenceMode,
+    Unsafe,
     Changes,
 }
 
@@ -486,6 +487,14 @@ pub(super) static FAMILIES: [Family; Id::Changes as usize + 1] = [
         labels: &[label("mode", FenceMode::WORDS)],
         exists: Exists::Shared,
         help: "1 for what becomes of entries of another epoch.",
+    },
+    Family {
+        id: Id::Unsafe,
+        name: "cache_l2_unsafe",
+        kind: FamilyKind::Gauge(Merge::Max),
+        labels: &[label("weakness", Weakness::WORDS)],
+        exists: Exists::Shared,
+        help: "1 for what is unsafe about Redis; the log line of that name says what the bound then is.",
     },
     Family {
         id: Id::Changes,

@@ -470,6 +470,24 @@ closed! {
 }
 
 closed! {
+    /// What is unsafe about the server.
+    Weakness {
+        /// The record of invalidations may be evicted.
+        EvictsAnything = "evicts_anything",
+        /// Invalidations fail when the memory is full.
+        FullRefusesInvalidations = "full_refuses_invalidations",
+        /// A cut-off primary goes on taking writes.
+        WritesWithoutReplicas = "writes_without_replicas",
+        /// Restarts and failovers cannot be seen.
+        HiddenIdentity = "hidden_identity",
+        /// Nothing is known about eviction.
+        HiddenPolicy = "hidden_policy",
+        /// The user lacks rights.
+        Denied = "denied",
+    }
+}
+
+closed! {
     /// How an announced change ended.
     ChangeResult {
         /// It was committed.

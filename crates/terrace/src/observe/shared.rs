@@ -6,7 +6,7 @@ use super::catalogue::{Id, cell, first_cell};
 use super::events;
 use super::stats::{
     BellDirection, BreakerName, BreakerState, ChangeResult, CoherenceState, EpochChange, ErrorKind, FenceMode,
-    FenceResult, Found, L2Op, PollResult, PoolState, Tier,
+    FenceResult, Found, L2Op, PollResult, PoolState, Tier, Weakness,
 };
 use super::{Timing, histogram};
 use crate::clock::{Instant, nanoseconds};
@@ -151,7 +151,7 @@ impl Observe {
 }
 
 /// What only the tier itself knows.
-#[cfg_attr(not(test), expect(dead_code, reason = "told by tiers over a network"))]
+#[cfg_attr(not(any(test, feature = "redis")), expect(dead_code, reason = "told by tiers over a network"))]
 impl Observe {
     /// How many connections there are, and how many there may be.
     pub(crate) fn pool(&self, idle: u64, in_use: u64, max: u64) {
@@ -166,14 +166,21 @@ impl Observe {
         self.0.cells.set(first_cell(Id::BusConnected), u64::from(connected));
     }
 
+    /// What is unsafe about the server.
+    pub(crate) fn weaknesses(&self, found: &[Weakness]) {
+        for each in Weakness::ALL {
+            self.0.cells.set(cell(Id::Unsafe, [*each as usize]), u64::from(found.contains(each)));
+        }
+    }
+
     /// Says what is unsafe about the server, what the bound then is, and whether it is none but an entry's own lifetime
     /// (`cache_l2_unsafe`).
     #[expect(clippy::unused_self, reason = "where a log line goes is not the caller's business")]
-    pub(crate) fn server_unsafe(&self, word: &'static str, text: &str, unbounded: bool) {
+    pub(crate) fn server_unsafe(&self, weakness: Weakness, text: &str, unbounded: bool) {
         #[cfg(feature = "tracing")]
-        events::server_unsafe(word, text, unbounded);
+        events::server_unsafe(weakness.as_str(), text, unbounded);
         #[cfg(not(feature = "tracing"))]
-        let _ = (word, text, unbounded);
+        let _ = (weakness, text, unbounded);
     }
 
     /// How many invalidations the server remembers.

@@ -135,6 +135,7 @@ fn use_shared(observe: &Observe) {
         observe.change(*result);
     }
     observe.bus(true);
+    observe.weaknesses(Weakness::ALL);
     observe.markers(9);
     observe.pool(1, 2, 16);
 }

@@ -1,7 +1,7 @@
 //! A connection on which messages arrive. They say that there is something to poll for, not what: one that is lost costs
 //! time, never truth.
 
-use super::connect::Connector;
+use super::connect::{Connector, Hearing};
 use super::fault::classify;
 use super::pool::Pool;
 use crate::store::remote::Fault;
@@ -55,6 +55,22 @@ async fn listen(connector: Arc<Connector>, pool: Pool, rung: Arc<Notify>) {
     }
 }
 
+/// Messages arrive until it is dropped: also with the task that listens.
+struct Heard<'a>(&'a Connector);
+
+impl<'a> Heard<'a> {
+    fn begin(connector: &'a Connector) -> Self {
+        connector.hears(Hearing::Messages);
+        Self(connector)
+    }
+}
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        self.0.hears(Hearing::Nothing);
+    }
+}
+
 /// Listens until the connection ends or leads to the wrong server.
 async fn listen_once(connector: &Connector, pool: &Pool, rung: &Arc<Notify>) -> Result<(), Fault> {
     let link = pool.link().await?;
@@ -65,7 +81,12 @@ async fn listen_once(connector: &Connector, pool: &Pool, rung: &Arc<Notify>) -> 
         PushKind::Disconnection => on_end.notify_one(),
         _ => {}
     };
-    let listening = connector.listen(&link.address, Box::new(listener)).await.map_err(|error| classify(&error))?;
+    let listening = connector.listen(&link.address, Box::new(listener)).await.map_err(|error| {
+        let is_denied = error.code() == Some("NOPERM");
+        connector.hears(if is_denied { Hearing::Denied } else { Hearing::Nothing });
+        classify(&error)
+    })?;
+    let _hearing = Heard::begin(connector);
     // Something may have happened while nobody listened.
     rung.notify_one();
     while connector.is_usable(&link) {

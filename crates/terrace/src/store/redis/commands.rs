@@ -16,6 +16,7 @@ use futures_util::future::join;
 use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd, pipe};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -126,7 +127,9 @@ impl Remote for Redis {
             };
             let read = |reply| reply::seen(reply, since, MAX_POLLED);
             let (pools, budget) = (self.pools(), self.budgets.poll.get());
-            match pools.control.call(budget, request, read).await? {
+            let (seen, markers) = pools.control.call(budget, request, read).await?;
+            self.markers.store(markers, Relaxed);
+            match seen {
                 Seen::Found { polled, has_changes } => {
                     if has_changes && self.is_time_to_sweep() {
                         // The next poll sees what came of it, and whoever polls next tries again.

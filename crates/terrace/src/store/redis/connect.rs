@@ -26,6 +26,7 @@ pub(super) struct Connector {
     /// The server that the current generation leads to.
     known: Mutex<Option<String>>,
     status: watch::Sender<Status>,
+    hearing: watch::Sender<Hearing>,
     /// How many connections were begun.
     begun: AtomicU64,
     /// Which of them the status is of: what is asked earlier may be heard later.
@@ -44,6 +45,16 @@ pub(crate) enum Status {
     Down(Fault, Arc<str>),
 }
 
+/// Whether messages arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    #[default]
+    Nothing,
+    Messages,
+    /// The user may not subscribe.
+    Denied,
+}
+
 /// Why there is no connection.
 pub(super) struct Failure {
     fault: Fault,
@@ -53,8 +64,8 @@ pub(super) struct Failure {
 impl Connector {
     pub(super) fn new(settings: RedisSettings, names: Arc<Names>, opener: Opener) -> Self {
         let (generation, known, status) = (AtomicU64::new(0), Mutex::default(), watch::Sender::default());
-        let (begun, told) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { settings, names, opener, generation, known, status, begun, told }
+        let (hearing, begun, told) = (watch::Sender::default(), AtomicU64::new(0), AtomicU64::new(0));
+        Self { settings, names, opener, generation, known, status, hearing, begun, told }
     }
 
     pub(super) fn settings(&self) -> &RedisSettings {
@@ -63,6 +74,14 @@ impl Connector {
 
     pub(super) fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    pub(super) fn hearing(&self) -> watch::Receiver<Hearing> {
+        self.hearing.subscribe()
+    }
+
+    pub(super) fn hears(&self, hearing: Hearing) {
+        self.hearing.send_if_modified(|known| std::mem::replace(known, hearing) != hearing);
     }
 
     /// Keeps every connection of the generation of `link` from being used again.

@@ -27,8 +27,6 @@ mod tests;
 #[cfg(feature = "redis-tls")]
 mod tls;
 
-use facts::ServerFacts;
-
 #[cfg(test)]
 use connect::Status;
 use names::Names;
@@ -110,6 +108,7 @@ pub(crate) struct Redis {
     clock: Clock,
     pools: Mutex<Option<Arc<Pools>>>,
     swept: Mutex<Option<Instant>>,
+    markers: AtomicU64,
 }
 
 /// All connections.
@@ -184,8 +183,8 @@ impl Redis {
         let codec = Codec::new(names.namespace(), SCHEMA, MAX_BYTES);
         let names = Arc::new(names);
         let connector = Arc::new(Connector::new(settings, Arc::clone(&names), opener));
-        let (pools, swept) = (Mutex::default(), Mutex::default());
-        Ok(Self { connector, nodes, names, codec, budgets, clock, pools, swept })
+        let (pools, swept, markers) = (Mutex::default(), Mutex::default(), AtomicU64::default());
+        Ok(Self { connector, nodes, names, codec, budgets, clock, pools, swept, markers })
     }
 
     /// Encodes entries in another way than plainly.
@@ -196,6 +195,16 @@ impl Redis {
     /// What is known about the server, whenever that changes.
     pub(crate) fn status(&self) -> watch::Receiver<connect::Status> {
         self.connector.status()
+    }
+
+    /// Whether messages arrive.
+    pub(crate) fn hearing(&self) -> watch::Receiver<connect::Hearing> {
+        self.connector.hearing()
+    }
+
+    /// How many invalidations the server remembers, as the last poll found it.
+    pub(crate) fn markers(&self) -> u64 {
+        self.markers.load(Relaxed)
     }
 
     /// How many connections are open, besides that for messages.
