@@ -1,6 +1,6 @@
 //! Processes that share a tier: each store here is one of them. The tier is one that a test breaks and mends.
 
-use http::Method;
+use http::{Method, Request};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use terrace::stats::{
     BellDirection, BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, ErrorKind, Feature,
     InvalidationResult, Kind, L2Op, PollResult, RejectReason, Scope, Stats, Tier,
 };
-use terrace::{Cache, CacheLayer, Config, Store};
-use terrace_tests::{Answer, Gate, Origin, ask, call, get, get_with, respond, spawn, text, until};
+use terrace::{Cache, CacheLayer, Config, SessionLayer, Store};
+use terrace_tests::{Answer, Body, Gate, Origin, Outcome, ask, call, get, get_with, respond, spawn, text, until};
 use tower::Layer;
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=600");
@@ -129,6 +129,40 @@ async fn a_request_with_a_receipt_is_never_answered_with_older_data_by_any_proce
     let answer = call(&fleet.services[1], with_receipt()).await;
     assert!(answer.is_hit() && answer.text() == "2");
     assert_eq!(fleet.chaos.lookups(), lookups, "from memory, which has caught up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_reads_what_it_wrote_whichever_process_it_reaches() {
+    type Carry = fn(&Store) -> SessionLayer;
+    let keys = format!("a:{}=", "A".repeat(43));
+    let config = Config::from_vars([("CACHE_KEYS", &*keys)]).unwrap();
+    let as_header: Carry = |store| SessionLayer::header(store.clone(), "seen".parse().unwrap()).unwrap();
+    let as_cookie: Carry = |store| SessionLayer::cookie(store.clone(), "seen").unwrap();
+    for (sent, brought, layer) in [("seen", "seen", as_header), ("set-cookie", "cookie", as_cookie)] {
+        let (version, origin) = changing(&[FRESH]);
+        let fleet = Fleet::with(2, config.clone(), origin).await;
+        fleet.chaos.is_silent(true);
+        let writer = fleet.stores[0].clone();
+        let change = tower::service_fn(move |_: Request<Body>| {
+            let (version, writer) = (Arc::clone(&version), writer.clone());
+            async move {
+                version.store(2, SeqCst);
+                let mut response = text(&[], "changed".to_owned());
+                response.extensions_mut().insert(writer.purge_url("/").await.unwrap());
+                Outcome::Ok(response)
+            }
+        });
+        for process in 0..2 {
+            assert_eq!(fleet.get(process, "/").await.text(), "1");
+        }
+        let changed = call(&layer(&fleet.stores[0]).layer(change), get("/")).await;
+        let receipt = changed.field(sent).split(';').next().unwrap().to_owned();
+        let reader = layer(&fleet.stores[1]).layer(fleet.services[1].clone());
+        assert_eq!(call(&reader, get("/")).await.text(), "1", "it has not heard of it");
+        assert_eq!(call(&reader, get_with("/", &[(brought, "seen=forged")])).await.text(), "1", "{brought}");
+        let with_receipt = [(brought, receipt.as_str())];
+        assert_eq!(call(&reader, get_with("/", &with_receipt)).await.text(), "2", "{brought}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -67,6 +67,8 @@ pub use response::{
     BodyDigestLayer, BodyDigestService, Bypass, Cache, CacheLayer, CacheTags, Partition, Query, Replay, ResponseBody,
     ResponseFuture, ResponseOverride, Rules,
 };
+#[cfg(feature = "redis")]
+pub use response::{SessionFuture, SessionLayer, SessionService};
 #[cfg(all(fuzzing, feature = "redis"))]
 pub use store::fuzzing;
 pub use store::{Change, Purge, Receipt, Store};

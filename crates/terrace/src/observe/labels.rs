@@ -156,6 +156,8 @@ closed! {
         Key = "key",
         /// Its schema is unknown.
         Schema = "schema",
+        /// It is cut short, or changed, or was never an entry.
+        Corrupt = "corrupt",
         /// It is too large.
         Size = "size",
         /// It is older than one already seen.

@@ -25,6 +25,8 @@ mod packed;
 mod rules;
 mod select;
 mod service;
+#[cfg(feature = "redis")]
+mod session;
 mod stored;
 mod tee;
 
@@ -35,3 +37,5 @@ pub use future::ResponseFuture;
 pub use layer::CacheLayer;
 pub use rules::{Query, Rules};
 pub use service::Cache;
+#[cfg(feature = "redis")]
+pub use session::{SessionFuture, SessionLayer, SessionService};

@@ -16,6 +16,8 @@ mod purge;
 mod redis;
 mod refresh;
 pub(crate) mod remote;
+#[cfg(feature = "redis")]
+mod session;
 mod sync;
 mod tiers;
 mod unhashed;
