@@ -41,7 +41,7 @@ impl L2 {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Ok(runtime) = Handle::try_current() else {
+        let (Ok(runtime), true) = (Handle::try_current(), self.l2.is_on()) else {
             return;
         };
         let (l2, key, token) = (Arc::clone(&self.l2), Arc::clone(&self.key), self.token.clone());
