@@ -455,7 +455,13 @@ async fn a_tier_that_hangs_delays_a_request_no_longer_than_its_budget_and_soon_n
 /// Whether a fleet of two, in which each process has asked once, behaves as if a setting had the value.
 type Effect = for<'a> fn(&'a Fleet) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
 
-const SETTINGS: [(&str, &str, Effect); 8] = [
+async fn sends_nothing(fleet: &Fleet) -> bool {
+    let before = fleet.chaos.entries();
+    fleet.get(0, "/new").await;
+    fleet.chaos.entries() == before
+}
+
+const SETTINGS: [(&str, &str, Effect); 9] = [
     ("CACHE_L2_READ_BUDGET", "200ms", |it| {
         Box::pin(async {
             it.chaos.fails(Failure::Hangs);
@@ -509,13 +515,9 @@ const SETTINGS: [(&str, &str, Effect); 8] = [
             it.get(1, "/new").await.text() != first.text()
         })
     }),
-    ("CACHE_L2_WRITES", "0", |it| {
-        Box::pin(async {
-            let before = it.chaos.entries();
-            it.get(0, "/new").await;
-            it.chaos.entries() == before
-        })
-    }),
+    ("CACHE_L2_WRITES", "0", |it| Box::pin(sends_nothing(it))),
+    // Less than any entry has.
+    ("CACHE_L2_WRITE_BYTES", "1", |it| Box::pin(sends_nothing(it))),
 ];
 
 #[tokio::test(start_paused = true)]

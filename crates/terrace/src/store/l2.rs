@@ -4,6 +4,7 @@ use super::breaker::Breaker;
 use super::coherence::{Mirror, Outbox, Owed, Tag};
 use super::lease::Lease;
 use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, TagName};
+use super::writes::Writes;
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::danger::{Protection, is_off};
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -36,8 +37,7 @@ pub(crate) struct L2 {
     pub(super) rang: Arc<Notify>,
     /// Wakes the poll.
     pub(super) wake: Arc<Notify>,
-    /// Entries on their way.
-    writes: AtomicU64,
+    writes: Writes,
     pub(super) settings: Settings,
     flags: Flags,
     pub(super) observe: Observe,
@@ -119,7 +119,7 @@ impl L2 {
             outbox: Outbox::default(),
             rang: Arc::default(),
             wake: Arc::default(),
-            writes: AtomicU64::new(0),
+            writes: Writes::default(),
             flags: settings.flags(),
             settings,
             observe,
@@ -246,23 +246,22 @@ impl L2 {
 
     /// Sends an entry, in the background: nobody waits for it, and one too many is not sent.
     pub(crate) fn store(self: &Arc<Self>, leaving: Leaving) {
-        let limit = self.settings.l2_writes();
-        let more = |writes| (writes < limit).then_some(writes + 1);
         let (Ok(runtime), true) = (Handle::try_current(), self.flags.is_on(Feature::L2)) else {
             return self.observe.stored(Tier::L2, StoreResult::Skipped);
         };
         if !self.takes_writes.load(Ordering::Relaxed) || self.data.state() != BreakerState::Closed {
             return self.observe.stored(Tier::L2, StoreResult::Skipped);
         }
-        if self.writes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+        let limits = (self.settings.l2_writes(), self.settings.l2_write_bytes());
+        let Some(room) = self.writes.reserve(leaving.payload.len() as u64, limits) else {
             return self.observe.stored(Tier::L2, StoreResult::Dropped);
-        }
+        };
         let this = Arc::clone(self);
         // Detached on purpose: it has a time limit, and ends with the runtime.
         drop(runtime.spawn(async move {
             let result = this.send(leaving).await;
             this.observe.stored(Tier::L2, result);
-            this.writes.fetch_sub(1, Ordering::Relaxed);
+            drop(room);
         }));
     }
 
