@@ -10,7 +10,7 @@ use terrace::chaos::{Chaos, Failure};
 use terrace::clock::FakeClock;
 use terrace::stats::{
     BellDirection, BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, ErrorKind, Feature,
-    InvalidationResult, Kind, L2Op, PollResult, RejectReason, Scope, Stats, Tier,
+    InvalidationResult, Kind, L2Op, LookupResult, PollResult, RejectReason, Scope, Stats, StoreResult, Tier,
 };
 use terrace::{Cache, CacheLayer, Config, Store};
 use terrace_tests::{Answer, Gate, Origin, ask, call, get, get_with, respond, spawn, text, until};
@@ -415,6 +415,51 @@ async fn a_server_that_takes_no_writes_is_not_read_either() {
     let lookups = fleet.chaos.lookups();
     assert_eq!(fleet.get(1, "/").await.text(), "2", "it may be cut off from those who invalidate");
     assert_eq!(fleet.chaos.lookups(), lookups);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_server_is_asked_no_more_after_the_first_refusal_and_again_when_it_has_room() {
+    let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
+    fleet.chaos.fails(Failure::Full);
+    fleet.get(0, "/first").await;
+    let lookups = fleet.chaos.lookups();
+    for number in 0..20 {
+        fleet.get(0, &format!("/{number}")).await;
+    }
+    assert_eq!(fleet.chaos.lookups(), lookups, "each would be a look-up, a lease and an entry for nothing");
+    fleet.chaos.fails(Failure::None);
+    fleet.pass(Duration::from_secs(2)).await;
+    fleet.get(0, "/last").await;
+    assert_eq!(fleet.chaos.lookups(), lookups + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_are_stored_too_slowly_keep_nobody_from_reading() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.get(0, "/before").await;
+    fleet.chaos.fails(Failure::StoresHang);
+    for number in 0..40 {
+        fleet.get(0, &format!("/{number}")).await;
+    }
+    fleet.pass(Duration::from_secs(1)).await;
+    let stats = fleet.stores[0].stats();
+    assert_eq!(stats.stores(Tier::L2, StoreResult::Timeout), 40);
+    assert_eq!(stats.breaker_transitions(BreakerName::Data, BreakerState::Open), 0);
+    assert_eq!(stats.lookups(Tier::L2, LookupResult::Skipped), 0);
+    assert_eq!(fleet.get(1, "/before").await.text(), "1");
+    assert_eq!(fleet.stores[1].stats().requests(CacheStatus::L2CacheHit), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_stored_too_slowly_is_waited_for_no_longer_than_a_look_may_take() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.chaos.fails(Failure::StoresHang);
+    let first = fleet.get(0, "/").await;
+    let started = tokio::time::Instant::now();
+    let other = spawn(&fleet.services[1], get("/"));
+    fleet.pass(Duration::from_millis(40)).await;
+    assert!(other.is_finished(), "{:?}", started.elapsed());
+    assert_ne!(other.await.unwrap().text(), first.text());
 }
 
 #[tokio::test(start_paused = true)]

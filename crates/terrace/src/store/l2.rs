@@ -16,6 +16,7 @@ use crate::observe::stats::{
 use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,7 +27,7 @@ use tokio::sync::Notify;
 pub(crate) struct L2 {
     pub(super) remote: Arc<dyn Remote>,
     pub(super) mirror: Arc<Mirror>,
-    /// Of look-ups and fills.
+    /// Of look-ups. Fills do not count: that they are many, large and late is no reason not to read.
     pub(super) data: Breaker,
     /// Of polls and invalidations.
     pub(super) control: Breaker,
@@ -155,6 +156,7 @@ impl L2 {
                 shared
             }
             Err(fault) => {
+                self.data.failed(self.clock.now());
                 self.fault(fault);
                 let result = if fault == Fault::Timeout { LookupResult::Timeout } else { LookupResult::Error };
                 self.observe.lookup(Tier::L2, result);
@@ -172,9 +174,9 @@ impl L2 {
         result
     }
 
-    fn fault(&self, fault: Fault) {
-        self.data.failed(self.clock.now());
-        if matches!(fault, Fault::ReadOnly) {
+    /// What a fault says about the server as a whole.
+    pub(super) fn fault(&self, fault: Fault) {
+        if matches!(fault, Fault::ReadOnly | Fault::Oom) {
             self.takes_writes.store(false, Ordering::Relaxed);
             self.wake.notify_one();
         }
@@ -280,9 +282,8 @@ impl L2 {
         let Some(value) = self.remote.encode(&key, &envelope) else {
             return StoreResult::TooLarge;
         };
-        let stored = self.counted(L2Op::Set, self.remote.store(&key, value, life)).await;
-        drop(lease);
-        match stored {
+        let storing = self.counted(L2Op::Set, self.remote.store(&key, value, life));
+        match lending(lease, self.settings.read_budget(), storing).await {
             Ok(()) => StoreResult::Ok,
             Err(fault) => {
                 self.fault(fault);
@@ -410,6 +411,16 @@ fn kind(fault: Fault) -> ErrorKind {
         Fault::Pool => ErrorKind::Pool,
         Fault::Moved | Fault::Other => ErrorKind::Other,
     }
+}
+
+/// Others wait for an entry no longer than for a look-up: after that they may fetch it themselves.
+async fn lending<T>(lease: Option<Lease>, patience: Duration, storing: impl Future<Output = T>) -> T {
+    let mut storing = pin!(storing);
+    if let Ok(stored) = tokio::time::timeout(patience, storing.as_mut()).await {
+        return stored;
+    }
+    drop(lease);
+    storing.await
 }
 
 /// Everything is carried by every entry without being written down.

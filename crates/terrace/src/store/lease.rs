@@ -34,7 +34,10 @@ impl L2 {
         match self.counted(L2Op::Lock, self.remote.lease(&key, &token, life)).await {
             Ok(true) => Turn::Ours(Lease { l2: Arc::clone(self), key, token }),
             Ok(false) => Turn::Theirs,
-            Err(_) => Turn::Nobodys,
+            Err(fault) => {
+                self.fault(fault);
+                Turn::Nobodys
+            }
         }
     }
 }
