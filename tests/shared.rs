@@ -418,6 +418,21 @@ async fn a_server_that_takes_no_writes_is_not_read_either() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_many_answers_of_a_slow_tier_a_request_needs_it_waits_for_one_budget() {
+    let origin = Origin::answering(|_| text(&[FRESH, ("vary", "accept-language"), ("cache-tag", "a")], "x"));
+    let fleet = Fleet::of(2, origin).await;
+    fleet.get(0, "/").await;
+    fleet.chaos.fails(Failure::Slow(Duration::from_millis(20)));
+    // What is not there needs a look-up and a lease; what varies and has tags, four answers to find it.
+    for path in ["/new", "/"] {
+        let started = tokio::time::Instant::now();
+        let asked = spawn(&fleet.services[1], get_with(path, &[("accept-language", "en")]));
+        fleet.pass(Duration::from_millis(35)).await;
+        assert!(asked.is_finished(), "{path}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_server_is_asked_no_more_after_the_first_refusal_and_again_when_it_has_room() {
     let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
     fleet.chaos.fails(Failure::Full);

@@ -3,7 +3,7 @@
 use super::breaker::Breaker;
 use super::coherence::{Mirror, Outbox, Owed, Tag};
 use super::lease::Lease;
-use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, TagName};
+use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, Reply, TagName};
 use super::writes::Writes;
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
@@ -137,16 +137,29 @@ impl L2 {
         self.is_on() && self.takes_writes.load(Ordering::Relaxed) && self.data.allows(now)
     }
 
-    /// Looks for an entry, of which `tags` are known to be carried.
-    pub(crate) async fn lookup(&self, key: &[u8], tags: &[Tag]) -> Shared {
+    /// Until when a request that begins to ask may wait for answers, however many it needs.
+    pub(crate) fn patience(&self) -> Instant {
+        self.clock.now() + self.settings.read_budget()
+    }
+
+    /// A reply, if it comes until then.
+    pub(super) async fn by<T>(&self, until: Instant, reply: Reply<'_, T>) -> Result<T, Fault> {
+        // A call that may take that long ends by itself, and then looks after its connection too.
+        const MORE: Duration = Duration::from_millis(1);
+        let left = until.duration_since(self.clock.now());
+        tokio::time::timeout(left + MORE, reply).await.unwrap_or(Err(Fault::Timeout))
+    }
+
+    /// Looks for an entry, of which `tags` are known to be carried, until then.
+    pub(crate) async fn lookup(&self, key: &[u8], tags: &[Tag], until: Instant) -> Shared {
         let started = self.clock.now();
         let Some(epoch) = self.mirror.epoch().filter(|_| self.is_asked(started)) else {
             self.observe.lookup(Tier::L2, LookupResult::Skipped);
             return Shared::Silent;
         };
         let names = names(tags);
-        let found = match self.counted(L2Op::Get, self.remote.lookup(&epoch, key, &names)).await {
-            Ok(looked) => self.judge(&epoch, key, &names, looked).await,
+        let found = match self.counted(L2Op::Get, self.by(until, self.remote.lookup(&epoch, key, &names))).await {
+            Ok(looked) => self.judge(&epoch, (key, &names), looked, until).await,
             Err(fault) => Err(fault),
         };
         self.observe.l2_lookup_took(timed(&found), started);
@@ -182,13 +195,19 @@ impl L2 {
         }
     }
 
-    async fn judge(&self, epoch: &Epoch, key: &[u8], names: &[TagName], looked: Looked) -> Result<Shared, Fault> {
+    async fn judge(
+        &self,
+        epoch: &Epoch,
+        (key, names): (&[u8], &[TagName]),
+        looked: Looked,
+        until: Instant,
+    ) -> Result<Shared, Fault> {
         let Some(positions) = looked.positions else {
             // What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the same.
             self.wake.notify_one();
             self.observe.lookup(Tier::L2, LookupResult::Rejected);
             self.observe.rejected(Tier::L2, RejectReason::Epoch);
-            return self.counted(L2Op::Script, self.remote.current()).await.map(Shared::Missed);
+            return self.counted(L2Op::Script, self.by(until, self.remote.current())).await.map(Shared::Missed);
         };
         let stamp = Receipt { epoch: epoch.clone(), position: positions.position };
         let Some((bytes, left)) = looked.entry else {
@@ -196,7 +215,7 @@ impl L2 {
             return Ok(Shared::Missed(stamp));
         };
         let verdict = match self.remote.decode(key, bytes) {
-            Ok(envelope) => self.check(&stamp, names, &positions, envelope, left).await?,
+            Ok(envelope) => self.check(&stamp, (names, &positions), (envelope, left), until).await?,
             Err(reason) => Err(reason),
         };
         Ok(match verdict {
@@ -213,10 +232,9 @@ impl L2 {
     async fn check(
         &self,
         now: &Receipt,
-        names: &[TagName],
-        positions: &Positions,
-        envelope: Envelope,
-        left: Duration,
+        (names, positions): (&[TagName], &Positions),
+        (envelope, left): (Envelope, Duration),
+        until: Instant,
     ) -> Result<Verdict<Entered>, Fault> {
         let mut expired = match survives(&envelope, now, positions) {
             Ok(expired) => expired,
@@ -224,7 +242,7 @@ impl L2 {
         };
         let others: Vec<TagName> = envelope.tags.iter().filter(|tag| !names.contains(tag)).copied().collect();
         if !others.is_empty() {
-            let positions = self.counted(L2Op::Get, self.remote.positions(&now.epoch, &others));
+            let positions = self.counted(L2Op::Get, self.by(until, self.remote.positions(&now.epoch, &others)));
             let Some(positions) = positions.await? else {
                 return Ok(Err(RejectReason::Epoch));
             };
