@@ -269,7 +269,13 @@ fn every_setting_of_the_table_has_a_test_of_its_effect() {
     let mut tested = vec!["CACHE_METRICS_ENABLED", "CACHE_LOG_HITS"];
     // These in `shared.rs`: they need a tier that processes share.
     tested.extend(["CACHE_L2_ENABLED", "CACHE_L1_MAX_LAG", "CACHE_POLL_INTERVAL", "CACHE_L1_DEGRADED_MAX"]);
-    tested.extend(["CACHE_L2_TTL", "CACHE_L2_WRITES", "CACHE_L2_LEASE", "CACHE_L2_READ_BUDGET"]);
+    tested.extend([
+        "CACHE_L2_TTL",
+        "CACHE_L2_WRITES",
+        "CACHE_L2_WRITE_BYTES",
+        "CACHE_L2_LEASE",
+        "CACHE_L2_READ_BUDGET",
+    ]);
     // And these with a real Redis, in `redis.rs` and beside the code.
     tested.extend(["CACHE_L2_WRITE_BUDGET", "CACHE_L2_POOL_WAIT", "CACHE_L2_COMPRESS_ABOVE", "CACHE_KEYS"]);
     tested.extend(cases().iter().map(|case| case.name));

@@ -1,7 +1,8 @@
 //! A whole store over a real Redis, as an application has it.
 
 use std::collections::BTreeSet;
-use terrace::stats::{CacheStatus, CoherenceState, RejectReason, StoreResult, Tier};
+use std::time::Duration;
+use terrace::stats::{CacheStatus, CoherenceState, Feature, RejectReason, StoreResult, Tier};
 use terrace::{Cache, CacheLayer, Store};
 use terrace_redis_server::Server;
 use terrace_tests::{Answer, Origin, call, get, text, until};
@@ -71,6 +72,29 @@ async fn with_redis_down_it_starts_serves_and_joins_when_redis_comes() {
     process.get_stored("/new").await;
     let other = Process::new(&server, &origin, &[]).joined().await;
     assert_eq!(other.get("/new").await.text(), process.get("/new").await.text());
+}
+
+#[tokio::test]
+async fn switched_off_it_has_no_connection_at_the_start_and_none_later() {
+    async fn stays_alone(server: &Server, process: &Process) {
+        let received = || server.info("stats", "total_connections_received").parse::<u64>().unwrap();
+        let before = received();
+        for number in 0..10 {
+            process.get(&format!("/{number}")).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(received(), before + 1, "this one itself");
+    }
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let process = Process::new(&server, &origin, &[("CACHE_L2_ENABLED", "off")]);
+    stays_alone(&server, &process).await;
+    process.store.flags().set(Feature::L2, true);
+    let process = process.joined().await;
+    process.get_stored("/shared").await;
+    process.store.flags().set(Feature::L2, false);
+    // Whoever asks has one.
+    until("its connections are closed", || server.info("clients", "connected_clients") == "1").await;
+    stays_alone(&server, &process).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use terrace::chaos::{Chaos, Failure};
 use terrace::clock::FakeClock;
 use terrace::stats::{
     BellDirection, BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, ErrorKind, Feature,
-    InvalidationResult, Kind, L2Op, PollResult, RejectReason, Scope, Stats, Tier,
+    InvalidationResult, Kind, L2Op, LookupResult, PollResult, RejectReason, Scope, Stats, StoreResult, Tier,
 };
 use terrace::{Cache, CacheLayer, Config, SessionLayer, Store};
 use terrace_tests::{Answer, Body, Gate, Origin, Outcome, ask, call, get, get_with, respond, spawn, text, until};
@@ -452,6 +452,66 @@ async fn a_server_that_takes_no_writes_is_not_read_either() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_many_answers_of_a_slow_tier_a_request_needs_it_waits_for_one_budget() {
+    let origin = Origin::answering(|_| text(&[FRESH, ("vary", "accept-language"), ("cache-tag", "a")], "x"));
+    let fleet = Fleet::of(2, origin).await;
+    fleet.get(0, "/").await;
+    fleet.chaos.fails(Failure::Slow(Duration::from_millis(20)));
+    // What is not there needs a look-up and a lease; what varies and has tags, four answers to find it.
+    for path in ["/new", "/"] {
+        let started = tokio::time::Instant::now();
+        let asked = spawn(&fleet.services[1], get_with(path, &[("accept-language", "en")]));
+        fleet.pass(Duration::from_millis(35)).await;
+        assert!(asked.is_finished(), "{path}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_server_is_asked_no_more_after_the_first_refusal_and_again_when_it_has_room() {
+    let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
+    fleet.chaos.fails(Failure::Full);
+    fleet.get(0, "/first").await;
+    let lookups = fleet.chaos.lookups();
+    for number in 0..20 {
+        fleet.get(0, &format!("/{number}")).await;
+    }
+    assert_eq!(fleet.chaos.lookups(), lookups, "each would be a look-up, a lease and an entry for nothing");
+    fleet.chaos.fails(Failure::None);
+    fleet.pass(Duration::from_secs(2)).await;
+    fleet.get(0, "/last").await;
+    assert_eq!(fleet.chaos.lookups(), lookups + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_are_stored_too_slowly_keep_nobody_from_reading() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.get(0, "/before").await;
+    fleet.chaos.fails(Failure::StoresHang);
+    for number in 0..40 {
+        fleet.get(0, &format!("/{number}")).await;
+    }
+    fleet.pass(Duration::from_secs(1)).await;
+    let stats = fleet.stores[0].stats();
+    assert_eq!(stats.stores(Tier::L2, StoreResult::Timeout), 40);
+    assert_eq!(stats.breaker_transitions(BreakerName::Data, BreakerState::Open), 0);
+    assert_eq!(stats.lookups(Tier::L2, LookupResult::Skipped), 0);
+    assert_eq!(fleet.get(1, "/before").await.text(), "1");
+    assert_eq!(fleet.stores[1].stats().requests(CacheStatus::L2CacheHit), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_stored_too_slowly_is_waited_for_no_longer_than_a_look_may_take() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.chaos.fails(Failure::StoresHang);
+    let first = fleet.get(0, "/").await;
+    let started = tokio::time::Instant::now();
+    let other = spawn(&fleet.services[1], get("/"));
+    fleet.pass(Duration::from_millis(40)).await;
+    assert!(other.is_finished(), "{:?}", started.elapsed());
+    assert_ne!(other.await.unwrap().text(), first.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_stale_in_the_shared_tier_is_revalidated() {
     let origin = Origin::answering(|request| {
         let fields = [("cache-control", "max-age=10"), ("etag", "\"1\"")];
@@ -489,7 +549,13 @@ async fn a_tier_that_hangs_delays_a_request_no_longer_than_its_budget_and_soon_n
 /// Whether a fleet of two, in which each process has asked once, behaves as if a setting had the value.
 type Effect = for<'a> fn(&'a Fleet) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
 
-const SETTINGS: [(&str, &str, Effect); 8] = [
+async fn sends_nothing(fleet: &Fleet) -> bool {
+    let before = fleet.chaos.entries();
+    fleet.get(0, "/new").await;
+    fleet.chaos.entries() == before
+}
+
+const SETTINGS: [(&str, &str, Effect); 9] = [
     ("CACHE_L2_READ_BUDGET", "200ms", |it| {
         Box::pin(async {
             it.chaos.fails(Failure::Hangs);
@@ -543,13 +609,9 @@ const SETTINGS: [(&str, &str, Effect); 8] = [
             it.get(1, "/new").await.text() != first.text()
         })
     }),
-    ("CACHE_L2_WRITES", "0", |it| {
-        Box::pin(async {
-            let before = it.chaos.entries();
-            it.get(0, "/new").await;
-            it.chaos.entries() == before
-        })
-    }),
+    ("CACHE_L2_WRITES", "0", |it| Box::pin(sends_nothing(it))),
+    // Less than any entry has.
+    ("CACHE_L2_WRITE_BYTES", "1", |it| Box::pin(sends_nothing(it))),
 ];
 
 #[tokio::test(start_paused = true)]

@@ -286,6 +286,7 @@ async fn effect(name: &str) {
         | "CACHE_L1_DEGRADED_MAX"
         | "CACHE_L2_TTL"
         | "CACHE_L2_WRITES"
+        | "CACHE_L2_WRITE_BYTES"
         | "CACHE_L2_LEASE"
         | "CACHE_L2_READ_BUDGET"
         | "CACHE_L2_WRITE_BUDGET"

@@ -37,6 +37,12 @@ pub enum Failure {
     Hangs,
     /// Reads are answered, and writes are refused.
     ReadOnly,
+    /// The same, because there is no memory left.
+    Full,
+    /// Entries take longer to be stored than they may. All else is answered.
+    StoresHang,
+    /// Every answer takes this long.
+    Slow(Duration),
 }
 
 #[derive(Debug)]
@@ -52,8 +58,8 @@ struct Record {
     /// What [`Remote::encode`] was given; the bytes say where.
     envelopes: Vec<Envelope>,
     failure: Failure,
-    /// How long a call waits for a server that hangs.
-    budget: Duration,
+    /// How long a call that a request waits for may take, and one that it does not wait for.
+    budgets: [Duration; 2],
     silent: bool,
     lookups: u64,
 }
@@ -71,7 +77,7 @@ impl Chaos {
             leases: HashMap::new(),
             envelopes: Vec::new(),
             failure: Failure::None,
-            budget: Duration::from_millis(30),
+            budgets: [30, 250].map(Duration::from_millis),
             silent: false,
             lookups: 0,
         };
@@ -135,17 +141,29 @@ impl Chaos {
         let mut record = self.record();
         match record.failure {
             Failure::Hangs => {
-                let budget = record.budget;
+                let [budget, _] = record.budgets;
+                Box::pin(late(budget))
+            }
+            Failure::Slow(time) => {
+                let ([budget, _], answer) = (record.budgets, work(&mut record));
                 Box::pin(async move {
-                    tokio::time::sleep(budget).await;
-                    Err(Fault::Timeout)
+                    tokio::time::sleep(time.min(budget)).await;
+                    if time < budget { Ok(answer) } else { Err(Fault::Timeout) }
                 })
             }
             Failure::Refuses => Box::pin(ready(Err(Fault::Connect))),
             Failure::ReadOnly if writes => Box::pin(ready(Err(Fault::ReadOnly))),
-            Failure::None | Failure::ReadOnly => Box::pin(ready(Ok(work(&mut record)))),
+            Failure::Full if writes => Box::pin(ready(Err(Fault::Oom))),
+            Failure::None | Failure::ReadOnly | Failure::Full | Failure::StoresHang => {
+                Box::pin(ready(Ok(work(&mut record))))
+            }
         }
     }
+}
+
+async fn late<T>(budget: Duration) -> Result<T, Fault> {
+    tokio::time::sleep(budget).await;
+    Err(Fault::Timeout)
 }
 
 impl Record {
@@ -204,6 +222,13 @@ impl Remote for Chaos {
 
     fn store<'a>(&'a self, key: &'a [u8], value: Bytes, life: Duration) -> Reply<'a, ()> {
         let until = self.clock.now() + life;
+        let (failure, [_, budget]) = {
+            let record = self.record();
+            (record.failure, record.budgets)
+        };
+        if failure == Failure::StoresHang {
+            return Box::pin(late(budget));
+        }
         self.answer(true, |record| {
             record.entries.insert(key.to_vec(), (value, until));
         })
@@ -286,8 +311,8 @@ impl Remote for Chaos {
         self.answer(true, |_| ())
     }
 
-    fn set_limits(&self, read: Duration, _: Duration) {
-        self.record().budget = read;
+    fn set_limits(&self, read: Duration, write: Duration) {
+        self.record().budgets = [read, write];
     }
 
     fn disconnect(&self) {}

@@ -78,6 +78,7 @@ enum Key {
     DegradedMax,
     L2Ttl,
     L2Writes,
+    L2WriteBytes,
     L2Lease,
     L2ReadBudget,
     L2WriteBudget,
@@ -259,6 +260,15 @@ const SETTINGS: [Setting; Key::LogHits as usize + 1] = [
         accepts: Accepts::Count(0..=100_000),
         apply: Apply::Running,
         doc: "With Redis: entries on their way there at once; more are not sent.",
+    },
+    Setting {
+        key: Key::L2WriteBytes,
+        name: "CACHE_L2_WRITE_BYTES",
+        aliases: &[],
+        default: "16MiB",
+        accepts: Accepts::Bytes(0..=GIB),
+        apply: Apply::Running,
+        doc: "With Redis: bytes of entries on their way there at once; more are not sent.",
     },
     Setting {
         key: Key::L2Lease,
@@ -674,6 +684,10 @@ impl Settings {
 
     pub(crate) fn l2_writes(&self) -> u64 {
         self.0.get(Key::L2Writes)
+    }
+
+    pub(crate) fn l2_write_bytes(&self) -> u64 {
+        self.0.get(Key::L2WriteBytes)
     }
 }
 

@@ -207,12 +207,13 @@ where
     let reason = if stored.is_some() { Forward::Stale } else { reason };
     let ask = Ask { ticket, reason, stored, unproven: None, lease: None, purpose: Purpose::Fill };
     place.run(async move {
-        let mut ask = match job.look_beyond(ask, Accept::Fresh).await {
+        let until = shared.tiers.patience();
+        let mut ask = match job.look_beyond(ask, Accept::Fresh, until).await {
             Look::Ask(ask) => ask,
             // Another process was faster.
             Look::Answer(found, ..) => return lead.land(Landing::Entry(found.entry)),
         };
-        match shared.tiers.turn(&ask.ticket).await {
+        match shared.tiers.turn(&ask.ticket, until).await {
             Turn::Ours(lease) => ask.lease = Some(lease),
             Turn::Theirs => return,
             Turn::Nobodys => {}
@@ -356,18 +357,21 @@ impl<S, B> Job<S, B> {
         // Boxed, so that a miss in a store of this process alone has no room for it.
         match turn {
             Some(left) => Box::pin(self.take_turn(ask, left)).await,
-            None => Box::pin(self.look_beyond(ask, Accept::Stale)).await,
+            None => {
+                let until = self.shared.tiers.patience();
+                Box::pin(self.look_beyond(ask, Accept::Stale, until)).await
+            }
         }
     }
 
-    /// Asks the tier that processes share, before the origin is asked.
-    async fn look_beyond(&mut self, ask: Ask, accept: Accept) -> Look {
+    /// Asks the tier that processes share, until then, before the origin is asked.
+    async fn look_beyond(&mut self, ask: Ask, accept: Accept, until: Instant) -> Look {
         let tiers = Arc::clone(&self.shared.tiers);
         if !tiers.is_shared() || ask.purpose == Purpose::Pass {
             return Look::Ask(ask);
         }
         let (tags, namespace) = (self.tags(), self.shared.namespace);
-        let (found, ticket) = match tiers.look_beyond(ask.ticket, &tags, namespace).await {
+        let (found, ticket) = match tiers.look_beyond(ask.ticket, (&tags, namespace), until).await {
             Beyond::Found(found, ticket) => (found, ticket),
             Beyond::Missed(ticket) => return Look::Ask(Ask { ticket, unproven: None, ..ask }),
             Beyond::Silent(ticket) => return self.on_its_own(Ask { ticket, ..ask }),
@@ -381,7 +385,7 @@ impl<S, B> Job<S, B> {
             return Look::Ask(Ask { ticket, unproven: None, ..ask });
         };
         let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
-        match tiers.look_beyond(ticket, &tags, namespace).await {
+        match tiers.look_beyond(ticket, (&tags, namespace), until).await {
             Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
             Beyond::Found(_, ticket) | Beyond::Missed(ticket) => {
                 Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask })
@@ -398,14 +402,15 @@ impl<S, B> Job<S, B> {
             // From before the look, so that no message falls between the two.
             let mut news = pin!(rang.notified());
             news.as_mut().enable();
-            ask = match self.look_beyond(ask, Accept::Stale).await {
+            let until = tiers.patience();
+            ask = match self.look_beyond(ask, Accept::Stale, until).await {
                 Look::Ask(ask) => ask,
                 answer @ Look::Answer(..) => return answer,
             };
             if ask.purpose != Purpose::Fill || left.is_zero() {
                 return Look::Ask(ask);
             }
-            match tiers.turn(&ask.ticket).await {
+            match tiers.turn(&ask.ticket, until).await {
                 Turn::Ours(lease) => return Look::Ask(Ask { lease: Some(lease), ..ask }),
                 Turn::Nobodys => return Look::Ask(ask),
                 Turn::Theirs => {}

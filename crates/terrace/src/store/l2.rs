@@ -3,7 +3,8 @@
 use super::breaker::Breaker;
 use super::coherence::{Mirror, Outbox, Owed, Tag};
 use super::lease::Lease;
-use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, TagName};
+use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, Reply, TagName};
+use super::writes::Writes;
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::danger::{Protection, is_off};
@@ -15,8 +16,9 @@ use crate::observe::stats::{
 use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -25,7 +27,7 @@ use tokio::sync::Notify;
 pub(crate) struct L2 {
     pub(super) remote: Arc<dyn Remote>,
     pub(super) mirror: Arc<Mirror>,
-    /// Of look-ups and fills.
+    /// Of look-ups. Fills do not count: that they are many, large and late is no reason not to read.
     pub(super) data: Breaker,
     /// Of polls and invalidations.
     pub(super) control: Breaker,
@@ -36,8 +38,7 @@ pub(crate) struct L2 {
     pub(super) rang: Arc<Notify>,
     /// Wakes the poll.
     pub(super) wake: Arc<Notify>,
-    /// Entries on their way.
-    writes: AtomicU64,
+    writes: Writes,
     pub(super) settings: Settings,
     flags: Flags,
     pub(super) observe: Observe,
@@ -119,7 +120,7 @@ impl L2 {
             outbox: Outbox::default(),
             rang: Arc::default(),
             wake: Arc::default(),
-            writes: AtomicU64::new(0),
+            writes: Writes::default(),
             flags: settings.flags(),
             settings,
             observe,
@@ -136,16 +137,29 @@ impl L2 {
         self.is_on() && self.takes_writes.load(Ordering::Relaxed) && self.data.allows(now)
     }
 
-    /// Looks for an entry, of which `tags` are known to be carried.
-    pub(crate) async fn lookup(&self, key: &[u8], tags: &[Tag]) -> Shared {
+    /// Until when a request that begins to ask may wait for answers, however many it needs.
+    pub(crate) fn patience(&self) -> Instant {
+        self.clock.now() + self.settings.read_budget()
+    }
+
+    /// A reply, if it comes until then.
+    pub(super) async fn by<T>(&self, until: Instant, reply: Reply<'_, T>) -> Result<T, Fault> {
+        // A call that may take that long ends by itself, and then looks after its connection too.
+        const MORE: Duration = Duration::from_millis(1);
+        let left = until.duration_since(self.clock.now());
+        tokio::time::timeout(left + MORE, reply).await.unwrap_or(Err(Fault::Timeout))
+    }
+
+    /// Looks for an entry, of which `tags` are known to be carried, until then.
+    pub(crate) async fn lookup(&self, key: &[u8], tags: &[Tag], until: Instant) -> Shared {
         let started = self.clock.now();
         let Some(epoch) = self.mirror.epoch().filter(|_| self.is_asked(started)) else {
             self.observe.lookup(Tier::L2, LookupResult::Skipped);
             return Shared::Silent;
         };
         let names = names(tags);
-        let found = match self.counted(L2Op::Get, self.remote.lookup(&epoch, key, &names)).await {
-            Ok(looked) => self.judge(&epoch, key, &names, looked).await,
+        let found = match self.counted(L2Op::Get, self.by(until, self.remote.lookup(&epoch, key, &names))).await {
+            Ok(looked) => self.judge(&epoch, (key, &names), looked, until).await,
             Err(fault) => Err(fault),
         };
         self.observe.l2_lookup_took(timed(&found), started);
@@ -155,6 +169,7 @@ impl L2 {
                 shared
             }
             Err(fault) => {
+                self.data.failed(self.clock.now());
                 self.fault(fault);
                 let result = if fault == Fault::Timeout { LookupResult::Timeout } else { LookupResult::Error };
                 self.observe.lookup(Tier::L2, result);
@@ -172,21 +187,27 @@ impl L2 {
         result
     }
 
-    fn fault(&self, fault: Fault) {
-        self.data.failed(self.clock.now());
-        if matches!(fault, Fault::ReadOnly) {
+    /// What a fault says about the server as a whole.
+    pub(super) fn fault(&self, fault: Fault) {
+        if matches!(fault, Fault::ReadOnly | Fault::Oom) {
             self.takes_writes.store(false, Ordering::Relaxed);
             self.wake.notify_one();
         }
     }
 
-    async fn judge(&self, epoch: &Epoch, key: &[u8], names: &[TagName], looked: Looked) -> Result<Shared, Fault> {
+    async fn judge(
+        &self,
+        epoch: &Epoch,
+        (key, names): (&[u8], &[TagName]),
+        looked: Looked,
+        until: Instant,
+    ) -> Result<Shared, Fault> {
         let Some(positions) = looked.positions else {
             // What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the same.
             self.wake.notify_one();
             self.observe.lookup(Tier::L2, LookupResult::Rejected);
             self.observe.rejected(Tier::L2, RejectReason::Epoch);
-            return self.counted(L2Op::Script, self.remote.current()).await.map(Shared::Missed);
+            return self.counted(L2Op::Script, self.by(until, self.remote.current())).await.map(Shared::Missed);
         };
         let stamp = Receipt { epoch: epoch.clone(), position: positions.position };
         let Some((bytes, left)) = looked.entry else {
@@ -194,7 +215,7 @@ impl L2 {
             return Ok(Shared::Missed(stamp));
         };
         let verdict = match self.remote.decode(key, bytes) {
-            Ok(envelope) => self.check(&stamp, names, &positions, envelope, left).await?,
+            Ok(envelope) => self.check(&stamp, (names, &positions), (envelope, left), until).await?,
             Err(reason) => Err(reason),
         };
         Ok(match verdict {
@@ -211,10 +232,9 @@ impl L2 {
     async fn check(
         &self,
         now: &Receipt,
-        names: &[TagName],
-        positions: &Positions,
-        envelope: Envelope,
-        left: Duration,
+        (names, positions): (&[TagName], &Positions),
+        (envelope, left): (Envelope, Duration),
+        until: Instant,
     ) -> Result<Verdict<Entered>, Fault> {
         let mut expired = match survives(&envelope, now, positions) {
             Ok(expired) => expired,
@@ -222,7 +242,7 @@ impl L2 {
         };
         let others: Vec<TagName> = envelope.tags.iter().filter(|tag| !names.contains(tag)).copied().collect();
         if !others.is_empty() {
-            let positions = self.counted(L2Op::Get, self.remote.positions(&now.epoch, &others));
+            let positions = self.counted(L2Op::Get, self.by(until, self.remote.positions(&now.epoch, &others)));
             let Some(positions) = positions.await? else {
                 return Ok(Err(RejectReason::Epoch));
             };
@@ -246,23 +266,22 @@ impl L2 {
 
     /// Sends an entry, in the background: nobody waits for it, and one too many is not sent.
     pub(crate) fn store(self: &Arc<Self>, leaving: Leaving) {
-        let limit = self.settings.l2_writes();
-        let more = |writes| (writes < limit).then_some(writes + 1);
         let (Ok(runtime), true) = (Handle::try_current(), self.flags.is_on(Feature::L2)) else {
             return self.observe.stored(Tier::L2, StoreResult::Skipped);
         };
         if !self.takes_writes.load(Ordering::Relaxed) || self.data.state() != BreakerState::Closed {
             return self.observe.stored(Tier::L2, StoreResult::Skipped);
         }
-        if self.writes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+        let limits = (self.settings.l2_writes(), self.settings.l2_write_bytes());
+        let Some(room) = self.writes.reserve(leaving.payload.len() as u64, limits) else {
             return self.observe.stored(Tier::L2, StoreResult::Dropped);
-        }
+        };
         let this = Arc::clone(self);
         // Detached on purpose: it has a time limit, and ends with the runtime.
         drop(runtime.spawn(async move {
             let result = this.send(leaving).await;
             this.observe.stored(Tier::L2, result);
-            this.writes.fetch_sub(1, Ordering::Relaxed);
+            drop(room);
         }));
     }
 
@@ -281,9 +300,8 @@ impl L2 {
         let Some(value) = self.remote.encode(&key, &envelope) else {
             return StoreResult::TooLarge;
         };
-        let stored = self.counted(L2Op::Set, self.remote.store(&key, value, life)).await;
-        drop(lease);
-        match stored {
+        let storing = self.counted(L2Op::Set, self.remote.store(&key, value, life));
+        match lending(lease, self.settings.read_budget(), storing).await {
             Ok(()) => StoreResult::Ok,
             Err(fault) => {
                 self.fault(fault);
@@ -411,6 +429,16 @@ fn kind(fault: Fault) -> ErrorKind {
         Fault::Pool => ErrorKind::Pool,
         Fault::Moved | Fault::Other => ErrorKind::Other,
     }
+}
+
+/// Others wait for an entry no longer than for a look-up: after that they may fetch it themselves.
+async fn lending<T>(lease: Option<Lease>, patience: Duration, storing: impl Future<Output = T>) -> T {
+    let mut storing = pin!(storing);
+    if let Ok(stored) = tokio::time::timeout(patience, storing.as_mut()).await {
+        return stored;
+    }
+    drop(lease);
+    storing.await
 }
 
 /// Everything is carried by every entry without being written down.

@@ -1,7 +1,8 @@
 //! One fetch for many processes. Never needed for correctness: two holders are two ordinary fetches.
 
 use super::l2::L2;
-use super::remote::Token;
+use super::remote::{Fault, Token};
+use crate::clock::Instant;
 use crate::observe::stats::L2Op;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -24,24 +25,28 @@ pub(crate) enum Turn {
 }
 
 impl L2 {
-    /// Takes the turn for a key, if it is free.
-    pub(crate) async fn turn(self: &Arc<Self>, key: Arc<[u8]>) -> Turn {
+    /// Takes the turn for a key, if it is free and the tier says so until then.
+    pub(crate) async fn turn(self: &Arc<Self>, key: Arc<[u8]>, until: Instant) -> Turn {
         let life = self.settings.lease();
         if life.is_zero() {
             return Turn::Nobodys;
         }
         let token = Token::new();
-        match self.counted(L2Op::Lock, self.remote.lease(&key, &token, life)).await {
-            Ok(true) => Turn::Ours(Lease { l2: Arc::clone(self), key, token }),
+        match self.counted(L2Op::Lock, self.by(until, self.remote.lease(&key, &token, life))).await {
+            // Without an answer it may be ours all the same: then it has to be given back.
+            Ok(true) | Err(Fault::Timeout) => Turn::Ours(Lease { l2: Arc::clone(self), key, token }),
             Ok(false) => Turn::Theirs,
-            Err(_) => Turn::Nobodys,
+            Err(fault) => {
+                self.fault(fault);
+                Turn::Nobodys
+            }
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Ok(runtime) = Handle::try_current() else {
+        let (Ok(runtime), true) = (Handle::try_current(), self.l2.is_on()) else {
             return;
         };
         let (l2, key, token) = (Arc::clone(&self.l2), Arc::clone(&self.key), self.token.clone());

@@ -22,6 +22,7 @@ mod sync;
 mod tiers;
 mod unhashed;
 mod value;
+mod writes;
 
 pub use change::Change;
 #[cfg(all(fuzzing, feature = "redis"))]

@@ -254,13 +254,23 @@ impl<V: Value> Tiers<V> {
         self.l2.is_some()
     }
 
-    /// Looks into the shared tier for what memory does not have, and puts what it finds into memory. `tags` are those
-    /// that the entry carries without being told.
-    pub(crate) async fn look_beyond(&self, ticket: Ticket, tags: &[Tag], namespace: Namespace) -> Beyond<V> {
+    /// Until when a request that begins to ask the shared tier may wait for its answers.
+    pub(crate) fn patience(&self) -> Instant {
+        self.l2.as_ref().map_or_else(|| self.clock().now(), |l2| l2.patience())
+    }
+
+    /// Looks into the shared tier, until then, for what memory does not have, and puts what it finds into memory. `tags`
+    /// are those that the entry carries without being told.
+    pub(crate) async fn look_beyond(
+        &self,
+        ticket: Ticket,
+        (tags, namespace): (&[Tag], Namespace),
+        until: Instant,
+    ) -> Beyond<V> {
         let Some(l2) = &self.l2 else {
             return Beyond::Missed(ticket);
         };
-        match l2.lookup(ticket.key.bytes(), tags).await {
+        match l2.lookup(ticket.key.bytes(), tags, until).await {
             Shared::Silent => Beyond::Silent(ticket),
             Shared::Missed(stamp) => Beyond::Missed(self.stamped(ticket, stamp)),
             Shared::Found(entered) => {
@@ -284,10 +294,10 @@ impl<V: Value> Tiers<V> {
         }
     }
 
-    /// Whether it is this process's turn to fetch what `ticket` is for.
-    pub(crate) async fn turn(&self, ticket: &Ticket) -> Turn {
+    /// Whether it is this process's turn to fetch what `ticket` is for, if the shared tier says so until then.
+    pub(crate) async fn turn(&self, ticket: &Ticket, until: Instant) -> Turn {
         match &self.l2 {
-            Some(l2) if ticket.shared.is_some() => l2.turn(ticket.key.shared_bytes()).await,
+            Some(l2) if ticket.shared.is_some() => l2.turn(ticket.key.shared_bytes(), until).await,
             _ => Turn::Nobodys,
         }
     }

@@ -5,7 +5,7 @@ use crate::danger::{bell_is_lost, polls_are_held};
 use crate::observe::stats::{BellDirection, EpochChange, L2Op, PollResult};
 use crate::store::l2::L2;
 use crate::store::remote::{Epoch, Fault, Polled};
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -32,7 +32,9 @@ pub(crate) fn start(l2: &Arc<L2>, runtime: &Handle) {
     drop(runtime.spawn(async move {
         let mut probed = None;
         while let Some(wait) = step(&weak, &mut probed).await {
-            if let Ok(rung) = tokio::time::timeout(wait, either(remote.bell(), wake.notified())).await {
+            // Who does not use the tier does not listen either: that would be a connection.
+            let bell = async { if is_on(&weak) { remote.bell().await } else { pending().await } };
+            if let Ok(rung) = tokio::time::timeout(wait, either(bell, wake.notified())).await {
                 if bell_is_lost() {
                     tokio::time::sleep(wait).await;
                     continue;
@@ -47,6 +49,10 @@ pub(crate) fn start(l2: &Arc<L2>, runtime: &Handle) {
             }
         }
     }));
+}
+
+fn is_on(l2: &Weak<L2>) -> bool {
+    l2.upgrade().is_some_and(|l2| l2.is_on())
 }
 
 /// Until one of two things happens; whether it was the first.
@@ -66,8 +72,9 @@ async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
     if !l2.is_on() {
         if l2.mirror.is_following() {
             l2.mirror.follow_nobody();
-            l2.remote.disconnect();
         }
+        // Every time: what was under way may have connected again.
+        l2.remote.disconnect();
         return Some(OFF.min(l2.settings.poll_interval()));
     }
     if polls_are_held() {
