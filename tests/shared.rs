@@ -191,21 +191,50 @@ async fn every_scope_of_a_purge_is_shared() {
     }
 }
 
+/// An origin that reads which version there is before it waits at a gate.
+fn slow_database() -> (Gate, Arc<AtomicU64>, Origin) {
+    let (gate, version) = (Gate::default(), Arc::new(AtomicU64::new(1)));
+    let (passed, told) = (gate.clone(), Arc::clone(&version));
+    let origin = Origin::new(move |_| {
+        let (gate, read) = (passed.clone(), told.load(SeqCst));
+        async move {
+            gate.pass().await;
+            Ok(text(&[FRESH], read.to_string()))
+        }
+    });
+    (gate, version, origin)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_request_is_answered_with_nothing_older_than_memory_may_be() {
+    let (gate, version, origin) = slow_database();
+    // Nothing tells a process what others have invalidated.
+    let fleet = Fleet::with(2, Config::from_vars([("CACHE_POLL_INTERVAL", "5m")]).unwrap(), origin).await;
+    fleet.chaos.is_silent(true);
+    let slow = spawn(&fleet.services[0], get("/"));
+    until("the fetch is under way", || gate.arrived() == 1).await;
+    version.store(2, SeqCst);
+    let _receipt = fleet.stores[1].purge_url("/").await.unwrap();
+    fleet.pass(Duration::from_millis(500)).await;
+    let soon = spawn(&fleet.services[0], get("/"));
+    fleet.pass(Duration::from_millis(700)).await;
+    let late = spawn(&fleet.services[0], get("/"));
+    fleet.pass(Duration::from_millis(50)).await;
+    assert_eq!(gate.arrived(), 1, "both wait");
+    gate.open();
+    assert_eq!((slow.await.unwrap().text(), soon.await.unwrap().text()), ("1".into(), "1".into()));
+    assert_eq!(late.await.unwrap().text(), "2", "it came more than the lag after the invalidation");
+    // As long as nobody waits longer than memory may lag, one fetch is for all.
+    let tasks: Vec<_> = (0..100).map(|_| spawn(&fleet.services[0], get("/other"))).collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().text(), "2");
+    }
+    assert_eq!(gate.arrived(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_fetched_before_an_invalidation_is_never_found_after_it() {
-    let (gate, version) = (Gate::default(), Arc::new(AtomicU64::new(1)));
-    let told = Arc::clone(&version);
-    // It reads before it waits, as a slow database does.
-    let origin = {
-        let gate = gate.clone();
-        Origin::new(move |_| {
-            let (gate, read) = (gate.clone(), told.load(SeqCst));
-            async move {
-                gate.pass().await;
-                Ok(text(&[FRESH], read.to_string()))
-            }
-        })
-    };
+    let (gate, version, origin) = slow_database();
     let fleet = Fleet::of(2, origin).await;
     let slow = spawn(&fleet.services[0], get("/"));
     until("the fetch is under way", || gate.arrived() == 1).await;
