@@ -6,7 +6,7 @@ use super::answer::{from_stored, gateway_timeout};
 use super::body::ResponseBody;
 use super::extension::Partition;
 use super::fetch::Fetch;
-use super::key::{Target, variant};
+use super::key::{implicit_tags, variant};
 use super::rules::Rules;
 use super::select;
 use super::service::{Shared, is_ahead};
@@ -446,7 +446,7 @@ impl<S, B> Job<S, B> {
     /// The tags that the response will carry without being told.
     fn tags(&self) -> Vec<Tag> {
         let tags = self.shared.tiers.mirror().tags();
-        Target::of(&self.request, &self.rules).map_or_else(Vec::new, |target| target.tags(tags))
+        implicit_tags(self.key.bytes(), tags)
     }
 
     fn presented(&self, found: &Found<Cached>, collapsed: bool) -> Presented<'_> {

@@ -23,6 +23,7 @@ mod key;
 mod layer;
 mod packed;
 mod rules;
+mod seen;
 mod select;
 mod service;
 #[cfg(feature = "redis")]
