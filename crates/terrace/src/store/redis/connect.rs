@@ -78,22 +78,23 @@ impl Connector {
     /// Makes a connection that is ready for use.
     pub(super) async fn connect(&self) -> Result<Link, Fault> {
         let number = self.begun.fetch_add(1, SeqCst) + 1;
-        let late = || Failure { fault: Fault::Timeout, text: "connecting to Redis took too long".to_owned() };
+        let late =
+            || Failure { fault: Fault::Timeout, text: format!("connecting to {} took too long", self.settings.place) };
         let made = tokio::time::timeout(self.settings.socket_timeout, self.find()).await;
         let made = made.unwrap_or_else(|_| Err(late()));
         let status = match &made {
             Ok(link) => Status::Up(Arc::clone(&link.facts)),
             Err(failure) => Status::Down(failure.fault, failure.text.as_str().into()),
         };
-        self.tell(number, status);
+        self.tell(number, &status);
         made.map_err(|failure| failure.fault)
     }
 
-    pub(super) fn tell(&self, number: u64, status: Status) {
+    pub(super) fn tell(&self, number: u64, status: &Status) {
         // The channel runs one of these at a time.
         self.status.send_if_modified(|known| {
             let is_newer = self.told.fetch_max(number, SeqCst) < number;
-            is_newer && std::mem::replace(known, status.clone()) != status
+            is_newer && std::mem::replace(known, status.clone()) != *status
         });
     }
 

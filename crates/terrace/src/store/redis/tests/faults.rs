@@ -397,9 +397,9 @@ async fn what_is_heard_late_does_not_replace_what_was_asked_later() {
     connector.connect().await.unwrap();
     let mut status = connector.status();
     status.mark_unchanged();
-    connector.tell(0, Status::Down(Fault::Timeout, "asked before".into()));
+    connector.tell(0, &Status::Down(Fault::Timeout, "asked before".into()));
     assert!(!status.has_changed().unwrap());
     assert!(matches!(*status.borrow(), Status::Up(_)));
-    connector.tell(u64::MAX, Status::Down(Fault::Timeout, "asked after".into()));
+    connector.tell(u64::MAX, &Status::Down(Fault::Timeout, "asked after".into()));
     assert!(status.has_changed().unwrap());
 }
