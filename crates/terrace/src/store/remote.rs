@@ -89,6 +89,11 @@ impl Epoch {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// For people: without what marks it in the control record.
+    pub(crate) fn text(&self) -> String {
+        self.0.strip_prefix(b"\0e").unwrap_or(&self.0).escape_ascii().to_string()
+    }
 }
 
 impl fmt::Debug for Epoch {

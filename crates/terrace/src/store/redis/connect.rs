@@ -98,7 +98,8 @@ impl Connector {
     /// Makes a connection that is ready for use.
     pub(super) async fn connect(&self) -> Result<Link, Fault> {
         let number = self.begun.fetch_add(1, SeqCst) + 1;
-        let late = || Failure { fault: Fault::Timeout, text: "connecting to Redis took too long".to_owned() };
+        let late =
+            || Failure { fault: Fault::Timeout, text: format!("connecting to {} took too long", self.settings.place) };
         let made = tokio::time::timeout(self.settings.socket_timeout, self.find()).await;
         let made = made.unwrap_or_else(|_| Err(late()));
         let status = match &made {

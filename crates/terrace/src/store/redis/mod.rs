@@ -37,6 +37,7 @@ use crate::Error;
 use crate::clock::{Clock, Instant, nanoseconds};
 use crate::config::Config;
 use crate::store::codec::{Codec, KeyRing, SCHEMA};
+use crate::store::remote::Fault;
 use bell::Bell;
 use connect::Connector;
 use link::Opener;
@@ -150,6 +151,20 @@ fn codec(config: &Config) -> Result<Codec, Error> {
     Ok(codec)
 }
 
+fn said(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Timeout | Fault::Pool => "did not answer in time",
+        Fault::Connect | Fault::Io => "closed the connection, or cannot be reached",
+        Fault::Auth => "did not accept the login, or does not permit a command",
+        Fault::ReadOnly => "takes no writes",
+        Fault::Oom => "has no memory left",
+        Fault::Loading => "is still reading its data",
+        Fault::Moved => "is no longer the server to ask",
+        Fault::Protocol => "answered with something else than Redis does",
+        Fault::Other => "answered with an error",
+    }
+}
+
 impl Redis {
     /// # Errors
     ///
@@ -205,6 +220,20 @@ impl Redis {
     /// How many invalidations the server remembers, as the last poll found it.
     pub(crate) fn markers(&self) -> u64 {
         self.markers.load(Relaxed)
+    }
+
+    /// Where it is, as the settings say; never a password.
+    pub(crate) fn place(&self) -> String {
+        self.connector.settings().place.to_string()
+    }
+
+    /// Why a call failed, for people.
+    pub(crate) fn why(&self, fault: Fault) -> String {
+        let known = self.status().borrow().clone();
+        match known {
+            connect::Status::Down(_, why) => why.to_string(),
+            _ => format!("{} {}", self.place(), said(fault)),
+        }
     }
 
     /// How many connections are open, besides that for messages.
