@@ -7,6 +7,7 @@
 //! | [`defaults`] | every default, and why |
 //! | [`howto`] | recipes |
 //! | [`configuration`] | every setting |
+//! | `languages` | invalidations from programs in other languages, if the feature `redis` is on |
 //! | `metrics` | every metric, if that feature is on |
 
 #[doc = include_str!("walks.md")]
@@ -23,6 +24,10 @@ pub mod howto {}
 
 #[doc = include_str!("configuration.md")]
 pub mod configuration {}
+
+#[doc = include_str!("languages.md")]
+#[cfg(feature = "redis")]
+pub mod languages {}
 
 #[doc = include_str!("metrics.md")]
 #[cfg(feature = "metrics")]

@@ -205,11 +205,16 @@ impl Connector {
         }
     }
 
-    /// Opens a connection on which the bell rings.
-    pub(super) async fn listen(&self, address: &Address, listener: Listener) -> RedisResult<Line> {
+    /// Opens a connection on which messages of these channels arrive.
+    pub(super) async fn listen(&self, address: &Address, channels: &[&str], listener: Listener) -> RedisResult<Line> {
         let line = self.opener.listen(address, &self.settings.login, listener).await?;
-        line.connection().subscribe(&self.names.bell).await?;
+        line.connection().subscribe(channels).await?;
         Ok(line)
+    }
+
+    /// The channel on which invalidations ring.
+    pub(super) fn bell(&self) -> &str {
+        &self.names.bell
     }
 }
 
