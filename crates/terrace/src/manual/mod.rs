@@ -8,6 +8,7 @@
 //! | [`howto`] | recipes |
 //! | [`configuration`] | every setting |
 //! | `redis`, if that feature is on | where Redis is, what it has to be, what is where in a cluster |
+//! | `languages` | invalidations from programs in other languages, if the feature `redis` is on |
 //! | `metrics` | every metric, if that feature is on |
 
 #[doc = include_str!("walks.md")]
@@ -28,6 +29,10 @@ pub mod configuration {}
 #[doc = include_str!("redis.md")]
 #[cfg(feature = "redis")]
 pub mod redis {}
+
+#[doc = include_str!("languages.md")]
+#[cfg(feature = "redis")]
+pub mod languages {}
 
 #[doc = include_str!("metrics.md")]
 #[cfg(feature = "metrics")]

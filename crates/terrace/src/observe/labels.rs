@@ -500,3 +500,51 @@ closed! {
         Swept = "swept",
     }
 }
+
+closed! {
+    /// On which channel another program's message came.
+    BridgeChannel {
+        /// `cache:invalidate`: what is never to be served again.
+        Invalidate = "invalidate",
+        /// `cache:update`: what is to be refreshed.
+        Update = "update",
+        /// `cache:prewarm`: what is to be fetched before somebody asks.
+        Prewarm = "prewarm",
+    }
+}
+
+closed! {
+    /// What became of another program's message.
+    BridgeResult {
+        /// All of it was used.
+        Ok = "ok",
+        /// A part of it was used, the rest is no URL, path, prefix or tag.
+        Partial = "partial",
+        /// Nothing of it is a URL, a path, a prefix or a tag.
+        Item = "item",
+        /// It names nothing.
+        Empty = "empty",
+        /// It is JSON of another shape.
+        Shape = "shape",
+        /// It is no JSON.
+        Syntax = "syntax",
+        /// It is too long.
+        TooLarge = "too_large",
+        /// It is for another namespace.
+        Foreign = "foreign",
+        /// Too many came at once.
+        Dropped = "dropped",
+    }
+}
+
+closed! {
+    /// Which process warms what all were asked to warm.
+    PrewarmResult {
+        /// This one.
+        Claimed = "claimed",
+        /// Another one.
+        Elsewhere = "elsewhere",
+        /// This one and perhaps others: Redis did not say.
+        Unclaimed = "unclaimed",
+    }
+}

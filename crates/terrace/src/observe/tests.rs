@@ -1,6 +1,6 @@
 use super::stats::{
-    BellDirection, BreakerName, BreakerState, ChangeResult, CoherenceState, EpochChange, ErrorKind, FenceMode,
-    FenceResult, L2Op, PollResult, Weakness,
+    BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, ChangeResult, CoherenceState, EpochChange,
+    ErrorKind, FenceMode, FenceResult, L2Op, PollResult, PrewarmResult, Weakness,
 };
 use super::*;
 use crate::clock::FakeClock;

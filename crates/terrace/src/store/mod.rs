@@ -1,6 +1,8 @@
 //! Where entries are kept, and how they are kept from being served too long.
 
 mod breaker;
+#[cfg(feature = "redis")]
+mod bridge;
 mod change;
 #[cfg(feature = "redis")]
 mod codec;
@@ -24,6 +26,10 @@ mod unhashed;
 mod value;
 mod writes;
 
+#[cfg(all(fuzzing, feature = "redis"))]
+pub use bridge::fuzzing as messages;
+#[cfg(feature = "redis")]
+pub use bridge::{Listener, Prewarms};
 pub use change::Change;
 #[cfg(all(fuzzing, feature = "redis"))]
 pub use codec::fuzzing;

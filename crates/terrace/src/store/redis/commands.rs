@@ -1,15 +1,16 @@
 //! The words of the protocol as commands.
 
+use super::bell::{Bell, attend};
 use super::call::{run, send};
 use super::connect::{fence, nonce, section};
 use super::link::Link;
 use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
-use super::{Redis, bell::Bell, scripts};
+use super::{Redis, scripts};
 use crate::observe::stats::RejectReason;
 use crate::store::codec::Reject;
 use crate::store::remote::{
-    Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
+    Ear, Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
 };
 use bytes::Bytes;
 use futures_util::future::join;
@@ -221,6 +222,13 @@ impl Remote for Redis {
             let rung = bell.rung();
             drop(pools);
             rung.notified().await;
+        })
+    }
+
+    fn listen(&self, channels: &'static [&'static str], ear: Ear) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let control = self.pools().control.clone();
+            attend(&self.connector, &control, channels, ear).await
         })
     }
 }

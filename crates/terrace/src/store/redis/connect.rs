@@ -51,7 +51,7 @@ pub(crate) enum Hearing {
     #[default]
     Nothing,
     Messages,
-    /// The user may not subscribe.
+    /// The user may not subscribe, or not even log in.
     Denied,
 }
 
@@ -234,9 +234,14 @@ impl Connector {
         }
     }
 
-    /// Opens a connection on which the bell rings.
-    pub(super) async fn listen(&self, address: &Address, listener: Listener) -> RedisResult<Line> {
-        self.opener.listen(address, &self.settings.login, &self.names.bell, listener).await
+    /// Opens a connection on which messages of these channels arrive.
+    pub(super) async fn listen(&self, address: &Address, channels: &[&str], listener: Listener) -> RedisResult<Line> {
+        self.opener.listen(address, &self.settings.login, channels, listener).await
+    }
+
+    /// The channel on which invalidations ring.
+    pub(super) fn bell(&self) -> &str {
+        &self.names.bell
     }
 }
 

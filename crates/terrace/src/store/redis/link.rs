@@ -182,12 +182,12 @@ impl Opener {
         self.start(address, login_of(login, db), self.config()).await
     }
 
-    /// The same, for the messages of a channel.
+    /// The same, for the messages of these channels.
     pub(super) async fn listen(
         &self,
         address: &Address,
         login: &Login,
-        channel: &str,
+        channels: &[&str],
         listener: Listener,
     ) -> RedisResult<Line> {
         let config = self.config().set_push_sender(move |message| {
@@ -196,7 +196,7 @@ impl Opener {
         });
         let login = login_of(login, 0).set_protocol(redis::ProtocolVersion::RESP3);
         let line = self.start(address, login, config).await?;
-        redis::cmd("SUBSCRIBE").arg(channel).exec_async(&mut line.connection()).await?;
+        redis::cmd("SUBSCRIBE").arg(channels).exec_async(&mut line.connection()).await?;
         Ok(line)
     }
 
