@@ -1,6 +1,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::observe::Observe;
+use crate::observe::stats::Feature;
 
 type Case<'a> = (&'a str, &'a str);
 

@@ -357,13 +357,11 @@ impl<S, B> Job<S, B> {
         if !self.shared.tiers.is_shared() {
             return Look::Ask(ask);
         }
+        let until = self.shared.tiers.patience();
         // Boxed, so that a miss in a store of this process alone has no room for it.
         match turn {
             Some(left) => Box::pin(self.take_turn(ask, left)).await,
-            None => {
-                let until = self.shared.tiers.patience();
-                Box::pin(self.look_beyond(ask, Accept::Stale, until)).await
-            }
+            None => Box::pin(self.look_beyond(ask, Accept::Stale, until)).await,
         }
     }
 

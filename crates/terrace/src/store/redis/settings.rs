@@ -1,6 +1,7 @@
 //! Where Redis is and how to log in, from the strings of the environment.
 
 use crate::Error;
+use crate::config::{parse_bool, parse_digits, parse_time};
 use std::fmt;
 use std::time::Duration;
 
@@ -113,12 +114,12 @@ impl Vars<'_> {
             place: Place::Cluster(Vec::new()),
             login: self.login("REDIS_USERNAME", "REDIS_PASSWORD")?,
             db: self.parse("REDIS_DB", "0 to 65535", |text| text.parse().ok())?.unwrap_or(0),
-            tls: self.parse("REDIS_TLS", BOOLEAN, boolean)?.unwrap_or(false),
+            tls: self.parse("REDIS_TLS", BOOLEAN, parse_bool)?.unwrap_or(false),
             max_connections: self.parse("REDIS_MAX_CONNECTIONS", "1 to 10000", count)?.unwrap_or(MAX_CONNECTIONS),
             socket_timeout: self.parse("REDIS_SOCKET_TIMEOUT", TIMEOUT, timeout)?.unwrap_or(SOCKET_TIMEOUT),
         };
         self.parse("REDIS_SOCKET_KEEPALIVE", "`1 true yes on` (it is always on)", |text| {
-            boolean(text).filter(|on| *on)
+            parse_bool(text).filter(|on| *on)
         })?;
         settings.place = self.place(&mut settings)?;
         if settings.tls && !cfg!(feature = "redis-tls") {
@@ -213,35 +214,16 @@ impl Vars<'_> {
 const BOOLEAN: &str = "`1 0 true false yes no on off`";
 const TIMEOUT: &str = "10ms to 1m, as `500ms` or `5s`, or as seconds";
 
-fn boolean(text: &str) -> Option<bool> {
-    match &*text.to_ascii_lowercase() {
-        "1" | "true" | "yes" | "on" => Some(true),
-        "0" | "false" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok())?
-}
-
 fn count(text: &str) -> Option<u32> {
-    number(text).and_then(|count| u32::try_from(count).ok()).filter(|count| (1..=10_000).contains(count))
+    parse_digits(text).and_then(|count| u32::try_from(count).ok()).filter(|count| (1..=10_000).contains(count))
 }
 
 fn port(text: &str) -> Option<u16> {
-    number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0)
+    parse_digits(text).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0)
 }
 
 fn timeout(text: &str) -> Option<Duration> {
-    let unit = text.trim_start_matches(|digit: char| digit.is_ascii_digit());
-    let value = number(&text[..text.len() - unit.len()])?;
-    let time = match unit {
-        "ms" => Duration::from_millis(value),
-        "s" | "" => Duration::from_secs(value),
-        _ => return None,
-    };
+    let time = parse_time(text).map(Duration::from_nanos)?;
     (Duration::from_millis(10)..=Duration::from_secs(60)).contains(&time).then_some(time)
 }
 

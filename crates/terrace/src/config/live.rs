@@ -1,0 +1,167 @@
+//! What a running store reads: single atomic loads.
+
+use super::Config;
+use super::accepts::NONE;
+use super::errors::malformed;
+use super::table::{Apply, Key, SETTINGS, find};
+use crate::error::Error;
+use crate::observe::{Observe, stats::Feature};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// What [`Settings`] and [`Flags`] of one store share.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) values: [AtomicU64; SETTINGS.len()],
+    pub(super) observe: Observe,
+}
+
+impl Live {
+    pub(super) fn get(&self, key: Key) -> u64 {
+        self.values[key as usize].load(Relaxed)
+    }
+
+    pub(super) fn set_flag(&self, feature: Feature, on: bool) {
+        self.values[flag(feature) as usize].store(u64::from(on), Relaxed);
+        self.observe.flag_changed(feature, on);
+    }
+}
+
+/// The settings of a running store.
+#[derive(Clone, Debug)]
+pub struct Settings(Arc<Live>);
+
+impl Settings {
+    pub(crate) fn new(config: &Config, observe: Observe) -> Self {
+        for feature in Feature::ALL {
+            observe.flag_is(*feature, config.values[flag(*feature) as usize] != 0);
+        }
+        let values = config.values.map(AtomicU64::new);
+        Self(Arc::new(Live { values, observe }))
+    }
+
+    /// Changes a setting, from the next request on. Names and values are those of the environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::from_vars`], and for a setting that applies only when a store starts.
+    pub fn set(&self, name: &str, value: &str) -> Result<(), Error> {
+        let at = find(name)?;
+        let setting = &SETTINGS[at];
+        let refused = || malformed(name, value, &setting.accepts.to_string());
+        match setting.apply {
+            Apply::Start => {
+                return Err(Error::config(format!("{name} applies only when a store starts")));
+            }
+            Apply::Flag(feature) => self.0.set_flag(feature, setting.accepts.parse(value).ok_or_else(refused)? != 0),
+            Apply::Running => {
+                self.0.values[at].store(setting.accepts.parse(value).ok_or_else(refused)?, Relaxed);
+                self.0.observe.setting_changed(setting.name, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The switches among the settings.
+    pub fn flags(&self) -> Flags {
+        Flags(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn max_body_bytes(&self) -> u64 {
+        self.0.get(Key::MaxBodyBytes)
+    }
+
+    pub(crate) fn max_variants(&self) -> u64 {
+        self.0.get(Key::MaxVariants)
+    }
+
+    pub(crate) fn max_key_bytes(&self) -> u64 {
+        self.0.get(Key::MaxKeyBytes)
+    }
+
+    pub(crate) fn max_tags(&self) -> u64 {
+        self.0.get(Key::MaxTags)
+    }
+
+    pub(crate) fn default_ttl(&self) -> Option<Duration> {
+        let value = self.0.get(Key::DefaultTtl);
+        (value != NONE).then(|| Duration::from_nanos(value))
+    }
+
+    pub(crate) fn fill_wait(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::FillWait))
+    }
+
+    pub(crate) fn hit_for_miss(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::HitForMiss))
+    }
+
+    pub(crate) fn max_refreshes(&self) -> u64 {
+        self.0.get(Key::MaxRefreshes)
+    }
+
+    #[inline]
+    pub(crate) fn max_lag(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::MaxLag))
+    }
+
+    pub(crate) fn poll_interval(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::PollInterval))
+    }
+
+    pub(crate) fn degraded_max(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::DegradedMax))
+    }
+
+    pub(crate) fn l2_ttl(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::L2Ttl))
+    }
+
+    pub(crate) fn read_budget(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::L2ReadBudget))
+    }
+
+    pub(crate) fn write_budget(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::L2WriteBudget))
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_nanos(self.0.get(Key::L2Lease))
+    }
+
+    pub(crate) fn l2_writes(&self) -> u64 {
+        self.0.get(Key::L2Writes)
+    }
+
+    pub(crate) fn l2_write_bytes(&self) -> u64 {
+        self.0.get(Key::L2WriteBytes)
+    }
+}
+
+/// The switches of a running store.
+#[derive(Clone, Debug)]
+pub struct Flags(Arc<Live>);
+
+impl Flags {
+    /// Whether a feature is on.
+    #[inline]
+    pub fn is_on(&self, feature: Feature) -> bool {
+        self.0.get(flag(feature)) != 0
+    }
+
+    /// Switches a feature, from the next request on. It is logged (`cache_flag_changed`) and visible as
+    /// `cache_feature_enabled`.
+    pub fn set(&self, feature: Feature, on: bool) {
+        self.0.set_flag(feature, on);
+    }
+}
+
+pub(super) const fn flag(feature: Feature) -> Key {
+    match feature {
+        Feature::Cache => Key::Enabled,
+        Feature::L1 => Key::L1Enabled,
+        Feature::L2 => Key::L2Enabled,
+        Feature::Swr => Key::SwrEnabled,
+    }
+}
