@@ -107,8 +107,9 @@ impl ResponseDirectives {
     /// `None` when the field is missing, empty or malformed, and therefore to be ignored.
     pub fn from_targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
         // RFC 9651 section 4.2: lines are joined before parsing.
-        let mut joined = Vec::new();
-        for line in headers.get_all(name) {
+        let mut lines = headers.get_all(name).iter();
+        let mut joined = lines.next()?.as_bytes().to_vec();
+        for line in lines {
             if !joined.is_empty() {
                 joined.extend_from_slice(b", ");
             }

@@ -2,6 +2,7 @@
 
 use crate::Policy;
 use crate::directives::{Qualified, ResponseDirectives};
+use crate::has::Has;
 use crate::time::{delta_seconds, parse_date, whole_seconds};
 use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
@@ -95,14 +96,14 @@ enum StaleUse {
 impl Freshness {
     pub(crate) fn of(
         status: StatusCode,
-        headers: &HeaderMap,
+        head: (&HeaderMap, Has),
         stated: &Stated,
         timing: Timing,
         policy: &Policy,
     ) -> Self {
         let directives = &stated.directives;
-        let (lifetime, source) = lifetime(status, headers, stated, timing, policy);
-        let initial_age = initial_age(headers, timing);
+        let (lifetime, source) = lifetime(status, head, stated, timing, policy);
+        let initial_age = initial_age(head, timing);
         let stale_use = StaleUse::of(directives, policy);
         let window = |own: Option<Duration>, default: Duration| match own {
             _ if stale_use == StaleUse::Never => 0,
@@ -321,7 +322,7 @@ impl Stated {
 /// `freshness_lifetime`, "by evaluating the following rules and using the first match" (section 4.2.1).
 fn lifetime(
     status: StatusCode,
-    headers: &HeaderMap,
+    (headers, has): (&HeaderMap, Has),
     stated: &Stated,
     timing: Timing,
     policy: &Policy,
@@ -333,7 +334,7 @@ fn lifetime(
     if let Some(lifetime) = directives.max_age {
         return (lifetime, stated.source(LifetimeSource::MaxAge));
     }
-    if stated.names_lifetime(headers) {
+    if has.expires() && stated.names_lifetime(headers) {
         return (expires(headers, timing), LifetimeSource::Expires);
     }
     if let Some(lifetime) = policy_ttl(status, policy) {
@@ -406,9 +407,10 @@ fn heuristic(
 
 /// `corrected_initial_age` (section 4.2.3). `None` if there is an `Age` that names no single age:
 /// the response then counts as stale, as section 4.2.1 encourages for invalid freshness information.
-fn initial_age(headers: &HeaderMap, timing: Timing) -> Option<Duration> {
-    let age_value = if headers.contains_key(AGE) { age_value(headers)? } else { Duration::ZERO };
-    let apparent = whole_seconds(timing.received).duration_since(date(headers, timing)).unwrap_or_default();
+fn initial_age((headers, has): (&HeaderMap, Has), timing: Timing) -> Option<Duration> {
+    let age_value = if has.age() { age_value(headers)? } else { Duration::ZERO };
+    let since_date = || whole_seconds(timing.received).duration_since(date(headers, timing)).ok();
+    let apparent = if has.date() { since_date().unwrap_or_default() } else { Duration::ZERO };
     Some(apparent.max(age_value.saturating_add(timing.delay)))
 }
 

@@ -21,6 +21,7 @@
 mod demands;
 mod directives;
 mod freshness;
+mod has;
 mod invalidate;
 mod policy;
 mod range;
@@ -40,7 +41,7 @@ pub use policy::Policy;
 pub use range::{ByteRange, unsatisfied_range};
 pub use reuse::{Answer, Plan, Presented, Slice, answer, is_plain_hit, plan};
 pub use status::{CacheStatus, Forward};
-pub use storable::{Combined, Exchange, Storable, Unstorable, freshen, storable};
+pub use storable::{Combined, Exchange, Storable, StoredFields, Unstorable, freshen, storable, storable_in_place};
 pub use stored::{Facts, Stored, StoredResponse};
 pub use time::{format_date, parse_date};
 pub use validate::{Validated, Validators, strip_preconditions};

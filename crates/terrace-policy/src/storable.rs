@@ -3,17 +3,18 @@
 use crate::Policy;
 use crate::directives::{Qualified, RequestDirectives, ResponseDirectives};
 use crate::freshness::{Freshness, LifetimeSource, Stated, StatedBy, Timing, is_heuristically_cacheable};
+use crate::has::Has;
 use crate::invalidate::resolve;
 use crate::range::{ByteRange, ContentRange};
 use crate::stored::{Extent, Facts, Part, StoredResponse};
 use crate::time::{format_date, parse_date, whole_seconds};
-use crate::validate::{Validators, same_strong_validator, update};
+use crate::validate::{same_strong_validator, update};
 use crate::vary::Vary;
 use http::header::{
     AGE, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, COOKIE, DATE, HeaderName,
     SET_COOKIE,
 };
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use std::time::Duration;
 
 /// One exchange with the origin, to be judged.
@@ -79,7 +80,7 @@ impl Unstorable {
 
 /// Proof that a response may be stored, with the head as it is to be stored.
 ///
-/// Only [`storable`] and [`freshen`] make one, and nothing else makes a [`StoredResponse`]: what
+/// Only [`storable`], [`storable_in_place`] and [`freshen`] make one, and nothing else makes a [`StoredResponse`]: what
 /// nobody judged cannot be stored.
 ///
 /// ```compile_fail,E0451
@@ -89,9 +90,9 @@ impl Unstorable {
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Storable {
+pub struct Storable<H = HeaderMap> {
     status: StatusCode,
-    headers: HeaderMap,
+    head: H,
     freshness: Freshness,
     vary: Vec<HeaderName>,
     part: Option<ContentRange>,
@@ -103,6 +104,19 @@ pub struct Storable {
 /// # Errors
 /// Says why the response may not be stored, or is not worth it.
 pub fn storable(exchange: &Exchange<'_>, policy: &Policy) -> Result<Storable, Unstorable> {
+    let judged = storable_in_place(exchange, policy)?;
+    Ok(judged.map(|fields| fields.iter().map(|(name, value)| (name.clone(), value.clone())).collect()))
+}
+
+/// As [`storable`], for who keeps the head in a form of its own: it is still in the response.
+///
+/// # Errors
+/// As [`storable`].
+pub fn storable_in_place<'a>(
+    exchange: &Exchange<'a>,
+    policy: &Policy,
+) -> Result<Storable<StoredFields<'a>>, Unstorable> {
+    let has = Has::of(exchange.response);
     let stated = Stated::of(exchange.response, exchange.extension, policy);
     let directives = &stated.directives;
     allowed_by_method(exchange, &stated, policy)?;
@@ -112,16 +126,16 @@ pub fn storable(exchange: &Exchange<'_>, policy: &Policy) -> Result<Storable, Un
     }
     allowed_by_directives(exchange.status, directives)?;
     if !exchange.partitioned {
-        allowed_by_credentials(exchange, &stated, policy)?;
+        allowed_by_credentials(exchange, &stated, has, policy)?;
     }
-    let Vary::Fields(vary) = Vary::of(exchange.response) else {
+    let Vary::Fields(vary) = (if has.vary() { Vary::of(exchange.response) } else { Vary::Fields(Vec::new()) }) else {
         return Err(Unstorable::Vary);
     };
-    let freshness = Freshness::of(exchange.status, exchange.response, &stated, exchange.timing, policy);
-    worth_storing(exchange, directives, &freshness, policy)?;
-    let headers = stored_fields(exchange.response, directives, exchange.timing);
+    let freshness = Freshness::of(exchange.status, (exchange.response, has), &stated, exchange.timing, policy);
+    worth_storing(exchange, (directives, has), &freshness, policy)?;
+    let head = StoredFields::of(exchange.response, has, directives, exchange.timing);
     let lenient_partial = policy.lenient_partial;
-    Ok(Storable { status: exchange.status, headers, freshness, vary, part, lenient_partial })
+    Ok(Storable { status: exchange.status, head, freshness, vary, part, lenient_partial })
 }
 
 /// "the request method is understood by the cache". A `POST` response only if it has "explicit
@@ -180,7 +194,12 @@ fn allowed_by_directives(status: StatusCode, directives: &ResponseDirectives) ->
 
 /// Section 3.5 for `Authorization`: `must-revalidate`, `public` and `s-maxage` allow to store. With
 /// [`Policy::guard_cookies`] the response must have been meant for everybody, and cookies count as credentials.
-fn allowed_by_credentials(exchange: &Exchange<'_>, stated: &Stated, policy: &Policy) -> Result<(), Unstorable> {
+fn allowed_by_credentials(
+    exchange: &Exchange<'_>,
+    stated: &Stated,
+    has: Has,
+    policy: &Policy,
+) -> Result<(), Unstorable> {
     let directives = &stated.directives;
     let targeted = stated.by != StatedBy::CacheControl && stated.names_lifetime(exchange.response);
     let shared = directives.public || directives.s_maxage.is_some() || targeted;
@@ -188,12 +207,12 @@ fn allowed_by_credentials(exchange: &Exchange<'_>, stated: &Stated, policy: &Pol
         let revalidated = directives.must_revalidate && !policy.guard_cookies;
         return if shared || revalidated { Ok(()) } else { Err(Unstorable::Personal) };
     }
-    let cookies = exchange.request.contains_key(COOKIE) || exchange.response.contains_key(SET_COOKIE);
+    let sets = has.set_cookie();
+    let cookies = sets || exchange.request.contains_key(COOKIE);
     if !policy.guard_cookies || !cookies {
         return Ok(());
     }
     // With Set-Cookie, `public` alone does not make a lifetime that nobody named.
-    let sets = exchange.response.contains_key(SET_COOKIE);
     if shared && (!sets || stated.names_lifetime(exchange.response)) { Ok(()) } else { Err(Unstorable::Personal) }
 }
 
@@ -201,11 +220,11 @@ fn allowed_by_credentials(exchange: &Exchange<'_>, stated: &Stated, policy: &Pol
 /// can be validated or served stale.
 fn worth_storing(
     exchange: &Exchange<'_>,
-    directives: &ResponseDirectives,
+    (directives, has): (&ResponseDirectives, Has),
     freshness: &Freshness,
     policy: &Policy,
 ) -> Result<(), Unstorable> {
-    let validates = Validators::of(exchange.response).is_some();
+    let validates = has.validator();
     let fresh = freshness.is_fresh(Duration::ZERO);
     let stale = !freshness.stale_while_revalidate().is_zero() || !freshness.stale_if_error().is_zero();
     let expires_again = !freshness.lifetime().is_zero() && policy.stale_when_disconnected;
@@ -222,30 +241,50 @@ fn worth_storing(
 
 /// The fields to store: all but those of section 3.1, those that `private` or `no-cache` name, and
 /// `Age`, which becomes part of the freshness. A response without a `Date` gets one (RFC 9110 section 6.6.1).
-fn stored_fields(response: &HeaderMap, directives: &ResponseDirectives, timing: Timing) -> HeaderMap {
-    let mut headers = response.clone();
-    if headers.keys().any(|name| name == AGE || belongs_to_connection(name)) {
-        remove_connection_fields(&mut headers);
-        headers.remove(AGE);
+#[derive(Clone, Debug)]
+pub struct StoredFields<'a> {
+    response: &'a HeaderMap,
+    without: Vec<HeaderName>,
+    /// In the place of what is no date.
+    date: Option<HeaderValue>,
+}
+
+impl<'a> StoredFields<'a> {
+    fn of(response: &'a HeaderMap, has: Has, directives: &ResponseDirectives, timing: Timing) -> Self {
+        let named = directives.private.fields().iter().chain(directives.no_cache.fields());
+        let mut without: Vec<HeaderName> = named.cloned().collect();
+        if has.age() || has.connection() {
+            without.push(AGE);
+            without.extend(connection_fields(response));
+        }
+        let date = response.get(DATE).filter(|_| has.date() && !without.contains(&DATE));
+        let dated = date.and_then(|value| parse_date(value, timing.received)).is_some();
+        let date = (!dated).then(|| format_date(whole_seconds(timing.received)));
+        if date.is_some() && has.date() {
+            without.push(DATE);
+        }
+        Self { response, without, date }
     }
-    for name in directives.private.fields().iter().chain(directives.no_cache.fields()) {
-        headers.remove(name);
+
+    /// Each field line.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let kept = self.response.iter().filter(|(name, _)| !self.without.contains(name));
+        kept.chain(self.date.as_ref().map(|date| (&DATE, date)))
     }
-    let dated = headers.get(DATE).and_then(|value| parse_date(value, timing.received)).is_some();
-    if !dated {
-        headers.insert(DATE, format_date(whole_seconds(timing.received)));
-    }
-    headers
 }
 
 /// Removes the fields that belong to one connection, those named in `Connection` included (RFC 9110
 /// section 7.6.1), and those of a proxy (RFC 9111 section 3.1).
 pub(crate) fn remove_connection_fields(headers: &mut HeaderMap) {
-    let named = named_in_connection(headers);
-    let own: Vec<HeaderName> = headers.keys().filter(|name| belongs_to_connection(name)).cloned().collect();
-    for name in named.into_iter().chain(own) {
+    for name in connection_fields(headers) {
         headers.remove(name);
     }
+}
+
+fn connection_fields(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = named_in_connection(headers);
+    names.extend(headers.keys().filter(|name| belongs_to_connection(name.as_str())).cloned());
+    names
 }
 
 fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -254,9 +293,9 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
-fn belongs_to_connection(name: &HeaderName) -> bool {
+pub(crate) fn belongs_to_connection(name: &str) -> bool {
     matches!(
-        name.as_str(),
+        name,
         "connection"
             | "keep-alive"
             | "proxy-authenticate"
@@ -269,7 +308,7 @@ fn belongs_to_connection(name: &HeaderName) -> bool {
     )
 }
 
-impl Storable {
+impl<H> Storable<H> {
     /// The selecting header fields: empty if the response does not vary.
     pub fn vary(&self) -> &[HeaderName] {
         &self.vary
@@ -281,8 +320,14 @@ impl Storable {
     }
 
     /// The head as it is to be stored.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+    pub fn head(&self) -> &H {
+        &self.head
+    }
+
+    /// Keeps the head in another form.
+    pub fn map<T>(self, form: impl FnOnce(H) -> T) -> Storable<T> {
+        let Self { status, head, freshness, vary, part, lenient_partial } = self;
+        Storable { status, head: form(head), freshness, vary, part, lenient_partial }
     }
 
     /// Takes `share` (0 to 1) off the lifetime, so that entries stored together do not expire together.
@@ -295,23 +340,30 @@ impl Storable {
         self.part.is_some()
     }
 
+    /// What there is to know once `len` bytes of content have arrived, and the head. If it is a part,
+    /// [`StoredResponse::from_parts`] and [`StoredResponse::completed`] put them together.
+    ///
+    /// # Errors
+    /// [`Unstorable::Partial`] if a 206 has another length than its `Content-Range` says.
+    pub fn received_in_place(self, len: u64) -> Result<(Facts, H), Unstorable> {
+        let Self { status, head, freshness, part, lenient_partial, .. } = self;
+        let extent = match part {
+            None => Extent::Complete { len },
+            Some(part) if len == 0 || (part.range.len() != len && !lenient_partial) => return Err(Unstorable::Partial),
+            Some(ContentRange { range, complete }) => Extent::Part(Box::new(Part { range, complete, len })),
+        };
+        Ok((Facts { status, freshness, extent }, head))
+    }
+}
+
+impl Storable {
     /// Completes the head once `len` bytes of content have arrived.
     ///
     /// # Errors
     /// [`Unstorable::Partial`] if a 206 has another length than its `Content-Range` says.
     pub fn received(self, len: u64) -> Result<StoredResponse, Unstorable> {
-        let Self { status, headers, freshness, part, lenient_partial, .. } = self;
-        let Some(ContentRange { range, complete }) = part else {
-            let facts = Facts { status, freshness, extent: Extent::Complete { len } };
-            return Ok(StoredResponse { facts, headers });
-        };
-        if len == 0 || (range.len() != len && !lenient_partial) {
-            return Err(Unstorable::Partial);
-        }
-        let extent = Extent::Part(Box::new(Part { range, complete, len }));
-        let stored = StoredResponse { facts: Facts { status, freshness, extent }, headers };
-        let whole = range.first == 0 && complete == Some(len);
-        Ok(if whole { stored.into_complete(len) } else { stored })
+        let (facts, headers) = self.received_in_place(len)?;
+        Ok(StoredResponse { facts, headers }.completed())
     }
 }
 
@@ -328,6 +380,18 @@ pub struct Combined {
 }
 
 impl StoredResponse {
+    /// A part that is all there is of its representation, as a complete response; anything else as it is.
+    #[must_use]
+    pub fn completed(self) -> Self {
+        match &self.facts.extent {
+            Extent::Part(part) if part.range.first == 0 && part.complete == Some(part.len) => {
+                let len = part.len;
+                self.into_complete(len)
+            }
+            _ => self,
+        }
+    }
+
     fn into_complete(mut self, len: u64) -> Self {
         self.facts.status = StatusCode::OK;
         self.facts.extent = Extent::Complete { len };
@@ -392,7 +456,7 @@ pub fn freshen(
     // The content came with another request, whose credentials were judged then.
     let exchange =
         Exchange { method: &Method::GET, status: stored.status(), response: &merged, partitioned: true, ..*exchange };
-    let Ok(Storable { headers, freshness, .. }) = storable(&exchange, policy) else {
+    let Ok(Storable { head: headers, freshness, .. }) = storable(&exchange, policy) else {
         return Err(merged);
     };
     let facts = Facts { status: stored.status(), freshness, extent: stored.facts.extent.clone() };

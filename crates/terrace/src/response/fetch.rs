@@ -7,6 +7,7 @@ use super::drive::{Ask, Job, Leading, Purpose, response};
 use super::extension::{CacheTags, ResponseOverride};
 use super::fill::{self, Content, Fill, Listing};
 use super::key::{implicit_tags, variant};
+use super::packed::Head;
 use super::rules::Rules;
 use super::seen::Seen;
 use super::select;
@@ -31,7 +32,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use terrace_policy::{
     CacheStatus, Exchange, Forward, Policy, Presented, Storable, Stored, StoredResponse, Timing, Unstorable, Validated,
-    Vary, answer, freshen, storable, strip_preconditions,
+    Vary, answer, freshen, storable_in_place, strip_preconditions,
 };
 use tower_service::Service;
 
@@ -51,6 +52,9 @@ pin_project! {
         answers: PhantomData<fn() -> R>,
     }
 }
+
+/// A response that may be stored, its head packed unless it is too large.
+type Judged = Storable<Option<Head>>;
 
 /// What has to be known when the response arrives.
 struct Trip {
@@ -283,7 +287,7 @@ impl Trip {
     }
 
     /// The rules' judgement, and the limits'.
-    fn judge(&self, head: &response::Parts, said: &Said, timing: Timing) -> Result<Storable, Unstorable> {
+    fn judge(&self, head: &response::Parts, said: &Said, timing: Timing) -> Result<Judged, Unstorable> {
         if self.ask.purpose == Purpose::Pass {
             return Err(Unstorable::Personal);
         }
@@ -291,7 +295,8 @@ impl Trip {
             return Err(Unstorable::Status);
         }
         let (target, request) = (self.seen.target(), self.seen.deciding());
-        storable(&self.exchange(head, said, timing, (&target, &request)), &self.policy())
+        let judged = storable_in_place(&self.exchange(head, said, timing, (&target, &request)), &self.policy())?;
+        Ok(judged.map(|fields| Head::of(fields.iter())))
     }
 
     /// Sends a response on as it is.
@@ -338,7 +343,7 @@ impl Trip {
         mut self,
         head: response::Parts,
         body: R,
-        mut storable: Storable,
+        mut storable: Judged,
         said: &Said,
         (now, took): (Instant, Duration),
     ) -> Response<ResponseBody<R>>
@@ -368,7 +373,7 @@ impl Trip {
             lease: self.ask.lease.take(),
             under_way: tiers.observe().fill(now),
             cost: took,
-            listing: self.listing(&storable),
+            listing: self.listing(&storable, &head.headers),
             earlier: self.ask.stored.as_ref().filter(|_| storable.is_partial()).map(|found| Arc::clone(&found.entry)),
             mark: self.mark(),
             namespace: self.shared.namespace,
@@ -394,7 +399,7 @@ impl Trip {
     }
 
     /// The ticket for the key that the response belongs under. `None` if an invalidation came between.
-    fn ticket(&mut self, head: &response::Parts, storable: &Storable, tags: &[Tag]) -> Option<Ticket> {
+    fn ticket(&mut self, head: &response::Parts, storable: &Judged, tags: &[Tag]) -> Option<Ticket> {
         let mut ticket = self.ask.ticket.for_key(self.primary.clone());
         if let Some(invalidates) = self.invalidates.take() {
             let invalidated = invalidates.tags(head.status, &head.headers);
@@ -409,8 +414,8 @@ impl Trip {
     }
 
     /// Where the response is listed, if it varies.
-    fn listing(&self, storable: &Storable) -> Option<Listing> {
-        let (fields, headers) = (storable.vary(), storable.headers());
+    fn listing(&self, storable: &Judged, headers: &HeaderMap) -> Option<Listing> {
+        let fields = storable.vary();
         (!fields.is_empty()).then(|| self.listing_of(fields.to_vec(), headers))
     }
 

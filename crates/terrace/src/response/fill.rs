@@ -1,4 +1,5 @@
 use super::fetch::is_failed_call;
+use super::packed::Head;
 use super::stored::{Cached, CachedResponse, Variant};
 use crate::clock::Instant;
 use crate::observe::stats::{StoreResult, Tier};
@@ -19,7 +20,8 @@ pub(super) struct Fill {
     pub(super) lead: Option<Lead<Arc<Entry<Cached>>>>,
     pub(super) tiers: Arc<Tiers<Cached>>,
     pub(super) ticket: Ticket,
-    pub(super) storable: Storable,
+    /// Without a head if that is too large to be packed.
+    pub(super) storable: Storable<Option<Head>>,
     pub(super) tags: Vec<Tag>,
     pub(super) namespace: Namespace,
     /// How long the origin took to answer.
@@ -134,11 +136,7 @@ impl Fill {
             lead, lease, tiers, ticket, storable, tags, namespace, cost, listing, mark, earlier, content, ..
         } = self;
         let under_way = self.under_way;
-        let Content { pieces, len, trailers, .. } = content;
-        let packed = storable.received(len).map_err(|_| StoreResult::Uncacheable).and_then(|stored| {
-            let (stored, pieces) = combined(earlier.as_deref(), stored, pieces);
-            CachedResponse::new(stored, trailers.as_ref(), &pieces, cost).ok_or(StoreResult::TooLarge)
-        });
+        let packed = pack(storable, content, earlier.as_deref(), cost);
         if packed.as_ref().is_err_and(|result| *result == StoreResult::TooLarge)
             && let Some(mark) = mark
         {
@@ -161,6 +159,24 @@ impl Fill {
             lead.land(landing);
         }
     }
+}
+
+/// Completes what has arrived, for the store.
+fn pack(
+    storable: Storable<Option<Head>>,
+    content: Content,
+    earlier: Option<&Entry<Cached>>,
+    cost: Duration,
+) -> Result<CachedResponse, StoreResult> {
+    let Content { pieces, len, trailers, .. } = content;
+    let (facts, head) = storable.received_in_place(len).map_err(|_| StoreResult::Uncacheable)?;
+    let head = head.ok_or(StoreResult::TooLarge)?;
+    if facts.complete_len().is_some() {
+        return CachedResponse::with_head(facts, head, trailers.as_ref(), &pieces, cost).ok_or(StoreResult::TooLarge);
+    }
+    let stored = StoredResponse::from_parts(facts, head.headers().ok_or(StoreResult::TooLarge)?).completed();
+    let (stored, pieces) = combined(earlier, stored, pieces);
+    CachedResponse::new(stored, trailers.as_ref(), &pieces, cost).ok_or(StoreResult::TooLarge)
 }
 
 /// Puts a part together with the one that is stored already, if they belong together (RFC 9111 section 3.4).

@@ -26,6 +26,8 @@ pin_project! {
     {
         #[pin]
         inner: Inner<S, B, R>,
+        // What a forwarded request leaves to do.
+        after: Option<Unsafe>,
     }
 }
 
@@ -39,7 +41,7 @@ pin_project! {
         // A hit in memory: nothing to wait for, nothing boxed.
         Ready { response: Option<Response<ResponseBody<R>>> },
         // A request that the cache has nothing to do with, until its response.
-        Forward { #[pin] call: Call<S, B>, after: Option<Unsafe> },
+        Forward { #[pin] call: Call<S, B> },
         // Everything else.
         Drive { work: Pin<Box<dyn Future<Output = Result<R, S::Error>> + Send>> },
     }
@@ -51,15 +53,15 @@ where
     R: Body<Data = Bytes>,
 {
     pub(super) fn ready(response: Response<ResponseBody<R>>) -> Self {
-        Self { inner: Inner::Ready { response: Some(response) } }
+        Self { inner: Inner::Ready { response: Some(response) }, after: None }
     }
 
     pub(super) fn forward(call: Call<S, B>, after: Option<Unsafe>) -> Self {
-        Self { inner: Inner::Forward { call, after } }
+        Self { inner: Inner::Forward { call }, after }
     }
 
     pub(super) fn drive(work: impl Future<Output = Result<R, S::Error>> + Send + 'static) -> Self {
-        Self { inner: Inner::Drive { work: Box::pin(work) } }
+        Self { inner: Inner::Drive { work: Box::pin(work) }, after: None }
     }
 }
 
@@ -71,11 +73,12 @@ where
     type Output = Result<R, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().inner.project() {
+        let this = self.project();
+        match this.inner.project() {
             InnerProj::Ready { response } => Poll::Ready(Ok(response.take().expect("polled after its end"))),
-            InnerProj::Forward { call, after } => {
+            InnerProj::Forward { call } => {
                 let response = ready!(call.poll(cx))?;
-                if let Some(after) = after.take() {
+                if let Some(after) = this.after.take() {
                     after.apply(response.status(), response.headers());
                 }
                 Poll::Ready(Ok(response.map(ResponseBody::forward)))

@@ -19,35 +19,70 @@ pub(super) struct Packed {
     content: u32,
 }
 
+/// Header fields, packed as long as the content is not there.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    bytes: Vec<u8>,
+    names: Vec<HeaderName>,
+    fields: u16,
+    has_validators: bool,
+}
+
+impl Head {
+    /// `None` if a field is beyond 64 KiB.
+    pub(super) fn of<'a>(fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Option<Self> {
+        let mut head = Self { bytes: Vec::with_capacity(ROOM), ..Self::default() };
+        for (name, value) in fields {
+            head.push(name, value)?;
+        }
+        Some(head)
+    }
+
+    fn push(&mut self, name: &HeaderName, value: &HeaderValue) -> Option<()> {
+        let number = number(name);
+        let [high, low] = u16::try_from(value.len()).ok()?.to_be_bytes();
+        self.bytes.extend_from_slice(&[number, high, low]);
+        self.bytes.extend_from_slice(value.as_bytes());
+        if number == UNKNOWN {
+            self.names.push(name.clone());
+        }
+        self.has_validators |= *name == header::ETAG || *name == header::LAST_MODIFIED;
+        self.fields = self.fields.checked_add(1)?;
+        Some(())
+    }
+
+    /// Unpacks it. `None` as [`Packed::new`].
+    pub(super) fn headers(self) -> Option<HeaderMap> {
+        Some(Packed::new(self, None, &[])?.headers(0))
+    }
+
+    /// Whether the origin can be asked if the response still holds.
+    pub(super) fn has_validators(&self) -> bool {
+        self.has_validators
+    }
+}
+
+/// The room that is taken for a head at first: few are larger.
+const ROOM: usize = 512;
+
 impl Packed {
     /// Packs the parts of a response whose content comes in pieces. `None` if a field is beyond 64 KiB, or all of them
     /// beyond 4 GiB.
-    pub(super) fn new(headers: &HeaderMap, trailers: Option<&HeaderMap>, content: &[Bytes]) -> Option<Self> {
-        let empty = HeaderMap::new();
-        let trailers = trailers.unwrap_or(&empty);
-        let fields = headers.iter().chain(trailers).map(|(_, value)| PREFIX + value.len()).sum::<usize>();
-        let len: usize = content.iter().map(Bytes::len).sum();
-        let mut bytes = BytesMut::with_capacity(fields + len);
-        let mut names = Vec::new();
-        for (name, value) in headers.iter().chain(trailers) {
-            let number = number(name);
-            bytes.put_u8(number);
-            if number == UNKNOWN {
-                names.push(name.clone());
-            }
-            bytes.put_u16(u16::try_from(value.len()).ok()?);
-            bytes.put_slice(value.as_bytes());
-        }
-        let start = u32::try_from(bytes.len()).ok()?;
-        for piece in content {
+    pub(super) fn new(head: Head, trailers: Option<&HeaderMap>, content: &[Bytes]) -> Option<Self> {
+        let Head { bytes: head, mut names, fields, .. } = head;
+        let trailers = trailers.map_or_else(|| Some(Head::default()), |trailers| Head::of(trailers.iter()))?;
+        names.extend(trailers.names);
+        let start = head.len() + trailers.bytes.len();
+        let mut bytes = BytesMut::with_capacity(start + content.iter().map(Bytes::len).sum::<usize>());
+        for piece in [head.as_slice(), &trailers.bytes].into_iter().chain(content.iter().map(|piece| &**piece)) {
             bytes.put_slice(piece);
         }
         Some(Self {
             bytes: bytes.freeze(),
             names: (!names.is_empty()).then(|| Box::new(names.into())),
-            fields: u16::try_from(headers.len()).ok()?,
-            trailers: u16::try_from(trailers.len()).ok()?,
-            content: start,
+            fields,
+            trailers: trailers.fields,
+            content: u32::try_from(start).ok()?,
         })
     }
 
@@ -209,7 +244,7 @@ mod tests {
         let mut trailers = HeaderMap::new();
         trailers.append("grpc-status", "0".parse().unwrap());
         let content = [Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"c")];
-        let packed = Packed::new(&headers, Some(&trailers), &content).unwrap();
+        let packed = Packed::new(Head::of(headers.iter()).unwrap(), Some(&trailers), &content).unwrap();
         assert_eq!(packed.headers(2), headers);
         assert_eq!(packed.trailers(), Some(trailers));
         assert_eq!(packed.content(), "abc");
@@ -220,7 +255,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("content-type", "text/plain".parse().unwrap());
         headers.append("x-one", HeaderValue::from_static("1"));
-        let packed = Packed::new(&headers, None, &[Bytes::from_static(b"content")]).unwrap();
+        let packed = Packed::new(Head::of(headers.iter()).unwrap(), None, &[Bytes::from_static(b"content")]).unwrap();
         let mut bytes = Vec::new();
         packed.write(&mut bytes);
         let read = Packed::read(bytes.clone().into()).unwrap();

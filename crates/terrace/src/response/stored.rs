@@ -1,7 +1,6 @@
-use super::packed::Packed;
+use super::packed::{Head, Packed};
 use crate::store::Key;
 use bytes::Bytes;
-use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -37,8 +36,19 @@ impl CachedResponse {
         cost: Duration,
     ) -> Option<Self> {
         let (facts, headers) = stored.into_parts();
-        let packed = Packed::new(&headers, trailers, content)?;
-        let has_validators = headers.keys().any(|name| name == ETAG || name == LAST_MODIFIED);
+        Self::with_head(facts, Head::of(headers.iter())?, trailers, content, cost)
+    }
+
+    /// As [`new`](Self::new), of what is packed already.
+    pub(super) fn with_head(
+        facts: Facts,
+        head: Head,
+        trailers: Option<&HeaderMap>,
+        content: &[Bytes],
+        cost: Duration,
+    ) -> Option<Self> {
+        let has_validators = head.has_validators();
+        let packed = Packed::new(head, trailers, content)?;
         Some(Self { facts, packed, cost_ms: u32::try_from(cost.as_millis()).unwrap_or(u32::MAX), has_validators })
     }
 
