@@ -199,6 +199,30 @@ async fn who_waits_for_another_request_is_answered_with_nothing_older_than_memor
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_soft_purge_makes_nobody_wait_in_the_process_that_purges_either() {
+    const STALE: (&str, &str) = ("cache-control", "max-age=600, stale-while-revalidate=600");
+    let gate = Gate::default();
+    let config = Config::from_vars([("CACHE_POLL_INTERVAL", "900ms")]).unwrap();
+    let fleet = Fleet::with(2, config, gate.before(|_| text(&[STALE], "x"))).await;
+    fleet.chaos.is_silent(true);
+    gate.admit(1);
+    fleet.get(0, "/").await;
+    for _ in 0..3 {
+        let _receipt = fleet.stores[0].purge_url("/").soft().await.unwrap();
+        // Nobody is admitted to the origin.
+        let answer = tokio::time::timeout(Duration::from_millis(50), fleet.get(0, "/")).await;
+        assert_eq!(answer.expect("at once").text(), "x");
+    }
+    assert_eq!(fleet.stores[0].stats().requests(CacheStatus::Stale), 3);
+    until("one revalidates", || gate.arrived() == 2).await;
+    gate.open();
+    fleet.pass(Duration::from_secs(1)).await;
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_millis(20)).await;
+    assert!(fleet.get(0, "/").await.is_hit(), "and is done with it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_fetched_before_an_invalidation_is_never_found_after_it() {
     let (gate, version, origin) = slow_database();
     let fleet = Fleet::of(2, origin).await;
