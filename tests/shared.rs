@@ -471,6 +471,19 @@ async fn a_server_that_takes_no_writes_is_not_read_either() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_stale_and_served_says_that_it_is_from_the_shared_tier() {
+    let fleet = Fleet::of(2, Origin::counting(&[("cache-control", "max-age=1, stale-while-revalidate=600")])).await;
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_secs(3)).await;
+    for (process, shared) in [(1, true), (0, false)] {
+        let answer = call(&fleet.services[process], get("/")).await;
+        assert!(answer.is_hit() && answer.text() == "1", "{answer:?}");
+        assert_eq!(answer.field("cache-status").contains("detail=l2"), shared, "{answer:?}");
+        assert_eq!(fleet.stores[process].stats().requests(CacheStatus::Stale), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_stale_in_the_shared_tier_is_revalidated() {
     let origin = Origin::answering(|request| {
         let fields = [("cache-control", "max-age=10"), ("etag", "\"1\"")];

@@ -64,6 +64,8 @@ enum Served {
     Unproven,
     /// Stale, and to be revalidated meanwhile.
     Stale,
+    /// The same, from the tier that processes share.
+    SharedStale,
     /// Fetched by another request, for which this one waited.
     Collapsed,
 }
@@ -73,7 +75,7 @@ impl Served {
         match self {
             Self::Fresh | Self::Unproven => Outcome::L1CacheHit,
             Self::Shared => Outcome::L2CacheHit,
-            Self::Stale => Outcome::Stale,
+            Self::Stale | Self::SharedStale => Outcome::Stale,
             Self::Collapsed => Outcome::Coalesced,
         }
     }
@@ -137,7 +139,7 @@ where
                     lead.land(Landing::Entry(Arc::clone(&found.entry)));
                 }
                 let response = job.serve(&found, &answer, served);
-                if served == Served::Stale {
+                if matches!(served, Served::Stale | Served::SharedStale) {
                     refresh(job);
                 }
                 return Ok(response);
@@ -338,7 +340,7 @@ impl<S, B> Job<S, B> {
             Plan::ServeWhileRevalidating(answer)
                 if accept == Accept::Stale && self.shared.tiers.flags().is_on(Feature::Swr) =>
             {
-                Look::Answer(found, answer, Served::Stale)
+                Look::Answer(found, answer, if served == Served::Shared { Served::SharedStale } else { Served::Stale })
             }
             Plan::ServeWhileRevalidating(_) => ask(Forward::Stale, Some(found), Purpose::Fill),
             // What must be validated every time cannot be shared: nobody has to wait for it.
@@ -504,7 +506,7 @@ impl<S, B> Job<S, B> {
             CacheStatus { collapsed: true, ttl: hit.ttl, ..CacheStatus::forwarded(Forward::UriMiss) }
         } else {
             let detail = match served {
-                Served::Shared => Some("l2"),
+                Served::Shared | Served::SharedStale => Some("l2"),
                 Served::Unproven => Some("unproven"),
                 _ => None,
             };
