@@ -390,6 +390,26 @@ async fn many_processes_that_want_what_is_not_there_fetch_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_gets_the_turn_looks_whether_the_one_before_has_stored_something() {
+    let gate = Gate::default();
+    let fleet = Fleet::of(2, gate.before(|_| text(&[FRESH], "x"))).await;
+    fleet.chaos.is_silent(true);
+    let first = spawn(&fleet.services[0], get("/"));
+    until("it is in the origin", || gate.arrived() == 1).await;
+    let second = spawn(&fleet.services[1], get("/"));
+    fleet.pass(Duration::from_millis(95)).await;
+    // Without a message it looks after a tenth of a second. What it sees comes late.
+    let lookups = fleet.chaos.lookups();
+    fleet.chaos.fails(Failure::Slow(Duration::from_millis(25)));
+    fleet.pass(Duration::from_millis(10)).await;
+    assert_eq!(fleet.chaos.lookups(), lookups + 1);
+    fleet.chaos.fails(Failure::None);
+    gate.open();
+    assert_eq!((first.await.unwrap().text(), second.await.unwrap().text()), ("x".into(), "x".into()));
+    assert_eq!((gate.arrived(), fleet.origin.calls()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_process_that_fetches_is_gone_one_other_fetches_within_the_time_of_a_lease() {
     for gives_up in [true, false] {
         let gate = Gate::default();

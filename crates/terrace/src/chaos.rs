@@ -37,6 +37,8 @@ pub enum Failure {
     Hangs,
     /// Reads are answered, and writes are refused.
     ReadOnly,
+    /// Every answer takes this long.
+    Slow(Duration),
 }
 
 #[derive(Debug)]
@@ -139,6 +141,13 @@ impl Chaos {
                 Box::pin(async move {
                     tokio::time::sleep(budget).await;
                     Err(Fault::Timeout)
+                })
+            }
+            Failure::Slow(time) => {
+                let (budget, answer) = (record.budget, work(&mut record));
+                Box::pin(async move {
+                    tokio::time::sleep(time.min(budget)).await;
+                    if time < budget { Ok(answer) } else { Err(Fault::Timeout) }
                 })
             }
             Failure::Refuses => Box::pin(ready(Err(Fault::Connect))),

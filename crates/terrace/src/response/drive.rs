@@ -399,6 +399,7 @@ impl<S, B> Job<S, B> {
     async fn take_turn(&mut self, mut ask: Ask, left: &mut Duration) -> Look {
         let tiers = Arc::clone(&self.shared.tiers);
         let rang = tiers.rang();
+        let mut waited = false;
         loop {
             // From before the look, so that no message falls between the two.
             let mut news = pin!(rang.notified());
@@ -411,9 +412,10 @@ impl<S, B> Job<S, B> {
                 return Look::Ask(ask);
             }
             match tiers.turn(&ask.ticket).await {
+                Turn::Ours(lease) if waited => return self.look_again(ask, lease).await,
                 Turn::Ours(lease) => return Look::Ask(Ask { lease: Some(lease), ..ask }),
                 Turn::Nobodys => return Look::Ask(ask),
-                Turn::Theirs => {}
+                Turn::Theirs => waited = true,
             }
             let (observe, started) = (tiers.observe(), tiers.clock().now());
             observe.lock(LockKind::Distributed, LockResult::Contended);
@@ -421,6 +423,14 @@ impl<S, B> Job<S, B> {
             let _ = tokio::time::timeout((*left).min(MISSED), news).await;
             *left = left.saturating_sub(tiers.clock().now().duration_since(started));
             observe.lock_wait(LockKind::Distributed, started);
+        }
+    }
+
+    /// Who had the turn before may have stored something and passed it on since the last look.
+    async fn look_again(&mut self, ask: Ask, lease: Lease) -> Look {
+        match self.look_beyond(ask, Accept::Stale).await {
+            Look::Ask(ask) => Look::Ask(Ask { lease: Some(lease), ..ask }),
+            answer @ Look::Answer(..) => answer,
         }
     }
 
