@@ -233,6 +233,30 @@ async fn who_waits_for_another_request_is_answered_with_nothing_older_than_memor
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_soft_purge_makes_nobody_wait_in_the_process_that_purges_either() {
+    const STALE: (&str, &str) = ("cache-control", "max-age=600, stale-while-revalidate=600");
+    let gate = Gate::default();
+    let config = Config::from_vars([("CACHE_POLL_INTERVAL", "900ms")]).unwrap();
+    let fleet = Fleet::with(2, config, gate.before(|_| text(&[STALE], "x"))).await;
+    fleet.chaos.is_silent(true);
+    gate.admit(1);
+    fleet.get(0, "/").await;
+    for _ in 0..3 {
+        let _receipt = fleet.stores[0].purge_url("/").soft().await.unwrap();
+        // Nobody is admitted to the origin.
+        let answer = tokio::time::timeout(Duration::from_millis(50), fleet.get(0, "/")).await;
+        assert_eq!(answer.expect("at once").text(), "x");
+    }
+    assert_eq!(fleet.stores[0].stats().requests(CacheStatus::Stale), 3);
+    until("one revalidates", || gate.arrived() == 2).await;
+    gate.open();
+    fleet.pass(Duration::from_secs(1)).await;
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_millis(20)).await;
+    assert!(fleet.get(0, "/").await.is_hit(), "and is done with it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_fetched_before_an_invalidation_is_never_found_after_it() {
     let (gate, version, origin) = slow_database();
     let fleet = Fleet::of(2, origin).await;
@@ -400,6 +424,26 @@ async fn many_processes_that_want_what_is_not_there_fetch_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_gets_the_turn_looks_whether_the_one_before_has_stored_something() {
+    let gate = Gate::default();
+    let fleet = Fleet::of(2, gate.before(|_| text(&[FRESH], "x"))).await;
+    fleet.chaos.is_silent(true);
+    let first = spawn(&fleet.services[0], get("/"));
+    until("it is in the origin", || gate.arrived() == 1).await;
+    let second = spawn(&fleet.services[1], get("/"));
+    fleet.pass(Duration::from_millis(95)).await;
+    // Without a message it looks after a tenth of a second. What it sees comes late.
+    let lookups = fleet.chaos.lookups();
+    fleet.chaos.fails(Failure::Slow(Duration::from_millis(25)));
+    fleet.pass(Duration::from_millis(10)).await;
+    assert_eq!(fleet.chaos.lookups(), lookups + 1);
+    fleet.chaos.fails(Failure::None);
+    gate.open();
+    assert_eq!((first.await.unwrap().text(), second.await.unwrap().text()), ("x".into(), "x".into()));
+    assert_eq!((gate.arrived(), fleet.origin.calls()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_process_that_fetches_is_gone_one_other_fetches_within_the_time_of_a_lease() {
     for gives_up in [true, false] {
         let gate = Gate::default();
@@ -538,6 +582,19 @@ async fn an_entry_that_is_stored_too_slowly_is_waited_for_no_longer_than_a_look_
     fleet.pass(Duration::from_millis(40)).await;
     assert!(other.is_finished(), "{:?}", started.elapsed());
     assert_ne!(other.await.unwrap().text(), first.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_and_served_says_that_it_is_from_the_shared_tier() {
+    let fleet = Fleet::of(2, Origin::counting(&[("cache-control", "max-age=1, stale-while-revalidate=600")])).await;
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_secs(3)).await;
+    for (process, shared) in [(1, true), (0, false)] {
+        let answer = call(&fleet.services[process], get("/")).await;
+        assert!(answer.is_hit() && answer.text() == "1", "{answer:?}");
+        assert_eq!(answer.field("cache-status").contains("detail=l2"), shared, "{answer:?}");
+        assert_eq!(fleet.stores[process].stats().requests(CacheStatus::Stale), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,6 +64,8 @@ enum Served {
     Unproven,
     /// Stale, and to be revalidated meanwhile.
     Stale,
+    /// The same, from the tier that processes share.
+    SharedStale,
     /// Fetched by another request, for which this one waited.
     Collapsed,
 }
@@ -73,7 +75,7 @@ impl Served {
         match self {
             Self::Fresh | Self::Unproven => Outcome::L1CacheHit,
             Self::Shared => Outcome::L2CacheHit,
-            Self::Stale => Outcome::Stale,
+            Self::Stale | Self::SharedStale => Outcome::Stale,
             Self::Collapsed => Outcome::Coalesced,
         }
     }
@@ -137,7 +139,7 @@ where
                     lead.land(Landing::Entry(Arc::clone(&found.entry)));
                 }
                 let response = job.serve(&found, &answer, served);
-                if served == Served::Stale {
+                if matches!(served, Served::Stale | Served::SharedStale) {
                     refresh(job);
                 }
                 return Ok(response);
@@ -339,7 +341,7 @@ impl<S, B> Job<S, B> {
             Plan::ServeWhileRevalidating(answer)
                 if accept == Accept::Stale && self.shared.tiers.flags().is_on(Feature::Swr) =>
             {
-                Look::Answer(found, answer, Served::Stale)
+                Look::Answer(found, answer, if served == Served::Shared { Served::SharedStale } else { Served::Stale })
             }
             Plan::ServeWhileRevalidating(_) => ask(Forward::Stale, Some(found), Purpose::Fill),
             // What must be validated every time cannot be shared: nobody has to wait for it.
@@ -399,6 +401,7 @@ impl<S, B> Job<S, B> {
     async fn take_turn(&mut self, mut ask: Ask, left: &mut Duration) -> Look {
         let tiers = Arc::clone(&self.shared.tiers);
         let rang = tiers.rang();
+        let mut waited = false;
         loop {
             // From before the look, so that no message falls between the two.
             let mut news = pin!(rang.notified());
@@ -412,9 +415,10 @@ impl<S, B> Job<S, B> {
                 return Look::Ask(ask);
             }
             match tiers.turn(&ask.ticket, until).await {
+                Turn::Ours(lease) if waited => return self.look_again(ask, lease, until).await,
                 Turn::Ours(lease) => return Look::Ask(Ask { lease: Some(lease), ..ask }),
                 Turn::Nobodys => return Look::Ask(ask),
-                Turn::Theirs => {}
+                Turn::Theirs => waited = true,
             }
             let (observe, started) = (tiers.observe(), tiers.clock().now());
             observe.lock(LockKind::Distributed, LockResult::Contended);
@@ -422,6 +426,14 @@ impl<S, B> Job<S, B> {
             let _ = tokio::time::timeout((*left).min(MISSED), news).await;
             *left = left.saturating_sub(tiers.clock().now().duration_since(started));
             observe.lock_wait(LockKind::Distributed, started);
+        }
+    }
+
+    /// Who had the turn before may have stored something and passed it on since the last look.
+    async fn look_again(&mut self, ask: Ask, lease: Lease, until: Instant) -> Look {
+        match self.look_beyond(ask, Accept::Stale, until).await {
+            Look::Ask(ask) => Look::Ask(Ask { lease: Some(lease), ..ask }),
+            answer @ Look::Answer(..) => answer,
         }
     }
 
@@ -507,7 +519,7 @@ impl<S, B> Job<S, B> {
             CacheStatus { collapsed: true, ttl: hit.ttl, ..CacheStatus::forwarded(Forward::UriMiss) }
         } else {
             let detail = match served {
-                Served::Shared => Some("l2"),
+                Served::Shared | Served::SharedStale => Some("l2"),
                 Served::Unproven => Some("unproven"),
                 _ => None,
             };

@@ -57,7 +57,7 @@ impl Store {
     pub async fn begin_change(&self, tags: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Change, Error> {
         let maker = self.inner.mirror.tags();
         let tags: Vec<Tag> = tags.into_iter().map(|tag| maker.name(tag.as_ref())).collect();
-        self.inner.mirror.hold(&tags);
+        self.inner.mirror.hold(&tags, false);
         // From here on its drop ends it, whatever comes.
         let mut change = Change { store: self.clone(), tags, shared: None, ended: false };
         if let Some(l2) = &self.inner.l2 {
@@ -74,7 +74,7 @@ impl Change {
     async fn announce(&mut self, l2: &Arc<L2>) -> Result<(), Error> {
         let (token, names) = (Arc::new(Token::new()), names(&self.tags));
         let Ok(receipt) = l2.counted(L2Op::Script, l2.remote.hold(&token, &names, Self::HOLD)).await else {
-            self.store.inner.mirror.release(&self.tags);
+            self.store.inner.mirror.release(&self.tags, false);
             self.ended = true;
             return Err(Error::unannounced());
         };
@@ -125,7 +125,7 @@ impl Change {
 impl Store {
     fn end_here(&self, tags: &[Tag]) -> Receipt {
         let position = self.inner.mirror.invalidate(tags, false);
-        self.inner.mirror.release(tags);
+        self.inner.mirror.release(tags, false);
         Receipt { epoch: None, position, replicas: None }
     }
 }
@@ -148,7 +148,7 @@ impl Held {
             }
         };
         self.l2.observe.change(result);
-        self.l2.mirror.release_at(receipt.clone(), &tags, self.l2.clock.now());
+        self.l2.mirror.release_at(receipt.clone(), &tags, false, self.l2.clock.now());
         self.l2.wake.notify_one();
         let position = Position::at(receipt.position);
         Ok(Receipt { epoch: Some(receipt.epoch), position, replicas: None })

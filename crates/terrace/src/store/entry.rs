@@ -146,7 +146,9 @@ impl<V> Entry<V> {
         // First the position, then the tags: what comes between is checked once more.
         let (position, checked) = (mirror.position().get(), self.checked.load(Ordering::Relaxed));
         let standing = mirror.standing(Position::at(checked >> 1), self.tags());
-        if matches!(standing, Standing::Dead | Standing::Held) {
+        // What is held now may not be later.
+        if matches!(standing, Standing::Dead | Standing::Held) || (standing == Standing::Expired && mirror.holds_any())
+        {
             return standing;
         }
         let expired = (checked & 1) | u64::from(standing == Standing::Expired);

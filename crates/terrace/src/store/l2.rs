@@ -357,7 +357,7 @@ impl L2 {
     }
 
     pub(super) fn hold(&self, tags: Vec<Tag>, soft: bool) -> Owed {
-        self.mirror.hold(&tags);
+        self.mirror.hold(&tags, soft);
         Owed { tags, soft, since: self.clock.now() }
     }
 
@@ -375,7 +375,7 @@ impl L2 {
                 self.control.succeeded();
                 self.observe.bell(BellDirection::Sent);
                 self.observe.acknowledged(owed.since);
-                self.mirror.release_at(confirmed.receipt.clone(), &owed.tags, self.clock.now());
+                self.mirror.release_at(confirmed.receipt.clone(), &owed.tags, owed.soft, self.clock.now());
                 self.outbox.acknowledged(confirmed.receipt.clone(), owed);
                 Ok(confirmed)
             }
@@ -397,13 +397,13 @@ impl L2 {
     }
 
     pub(super) fn owe(&self, owed: Owed) {
-        let tags = owed.tags.clone();
+        let (tags, soft) = (owed.tags.clone(), owed.soft);
         if !self.outbox.owe(owed) {
             if !self.outbox.owes_everything() {
                 let everything = self.hold(vec![Tag::EVERYTHING], false);
                 self.outbox.owe(everything);
             }
-            self.mirror.release(&tags);
+            self.mirror.release(&tags, soft);
         }
         self.observe.owed(self.outbox.pending());
     }

@@ -54,9 +54,16 @@ struct Record {
     /// What others hold, as the last poll had it.
     held_by_others: Vec<Short>,
     /// What this process holds, and how often.
-    held_here: ByTag<u32>,
+    held_here: ByTag<Holds>,
     /// Held until the mirror has caught up with these.
     awaited: Vec<Awaited>,
+}
+
+/// How often a tag is held for an invalidation that is under way, hard and soft.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Holds {
+    hard: u32,
+    soft: u32,
 }
 
 /// Tags that are held until their invalidation is known here.
@@ -64,6 +71,7 @@ struct Record {
 struct Awaited {
     receipt: Receipt,
     tags: Vec<Tag>,
+    soft: bool,
     /// When it was acknowledged.
     since: Instant,
 }
@@ -165,8 +173,10 @@ impl Mirror {
         if self.any_marked(since, tags.clone(), false) {
             return Standing::Dead;
         }
-        if self.holds_any() && self.any_held(tags.clone()) {
-            return Standing::Held;
+        if self.holds_any()
+            && let Some(standing) = self.held(tags.clone())
+        {
+            return standing;
         }
         if self.any_marked(since, tags, true) { Standing::Expired } else { Standing::Current }
     }
@@ -177,9 +187,15 @@ impl Mirror {
         late.any(|tag| self.is_marked(&self.record(), tag, since, soft))
     }
 
-    fn any_held(&self, mut tags: impl Iterator<Item = Short>) -> bool {
+    /// What follows from what is held, if anything: a soft invalidation that is under way forbids nothing.
+    fn held(&self, tags: impl Iterator<Item = Short> + Clone) -> Option<Standing> {
         let record = self.record();
-        tags.any(|tag| record.held_here.contains_key(&tag) || record.held_by_others.contains(&tag))
+        let here = |tag| record.held_here.get(&tag);
+        if tags.clone().any(|tag| here(tag).is_some_and(|holds| holds.hard > 0) || record.held_by_others.contains(&tag))
+        {
+            return Some(Standing::Held);
+        }
+        tags.map(here).any(|holds| holds.is_some()).then_some(Standing::Expired)
     }
 
     fn is_marked(&self, record: &Record, tag: Short, since: Position, soft: bool) -> bool {
@@ -316,28 +332,28 @@ impl Mirror {
         }
     }
 
-    /// From now on nothing that carries one of `tags` is served: its invalidation is under way.
-    pub(crate) fn hold(&self, tags: &[Tag]) {
+    /// From now on nothing that carries one of `tags` is served, or only as stale: its invalidation is under way.
+    pub(crate) fn hold(&self, tags: &[Tag], soft: bool) {
         let mut record = self.record();
         for tag in tags {
-            *record.held_here.entry(self.tags.short(*tag)).or_default() += 1;
+            *record.held_here.entry(self.tags.short(*tag)).or_default().of(soft) += 1;
         }
         self.count_held(&record);
     }
 
     /// What was [held](Self::hold) is covered by something else.
-    pub(crate) fn release(&self, tags: &[Tag]) {
+    pub(crate) fn release(&self, tags: &[Tag], soft: bool) {
         let mut record = self.record();
         for tag in tags {
-            record.release(self.tags.short(*tag));
+            record.release(self.tags.short(*tag), soft);
         }
         self.count_held(&record);
     }
 
     /// The invalidation of `tags` took effect at `receipt`, which came now: they are held until that is known here.
-    pub(crate) fn release_at(&self, receipt: Receipt, tags: &[Tag], now: Instant) {
+    pub(crate) fn release_at(&self, receipt: Receipt, tags: &[Tag], soft: bool, now: Instant) {
         let mut record = self.record();
-        record.awaited.push(Awaited { receipt, tags: tags.to_vec(), since: now });
+        record.awaited.push(Awaited { receipt, tags: tags.to_vec(), soft, since: now });
         self.catch_up(&mut record, None);
     }
 
@@ -360,7 +376,7 @@ impl Mirror {
     fn let_go(&self, record: &mut Record, done: impl Fn(&Awaited) -> bool) {
         for awaited in record.awaited.extract_if(.., |awaited| done(awaited)).collect::<Vec<_>>() {
             for tag in awaited.tags {
-                record.release(self.tags.short(tag));
+                record.release(self.tags.short(tag), awaited.soft);
             }
         }
         self.count_held(record);
@@ -376,6 +392,12 @@ impl Mirror {
 fn slot(tag: Short, soft: bool) -> usize {
     let half = usize::from(tag.place()) % (SLOTS / 2);
     if soft { SLOTS / 2 + half } else { half }
+}
+
+impl Holds {
+    fn of(&mut self, soft: bool) -> &mut u32 {
+        if soft { &mut self.soft } else { &mut self.hard }
+    }
 }
 
 impl Record {
@@ -395,10 +417,10 @@ impl Record {
         }
     }
 
-    fn release(&mut self, tag: Short) {
-        if let Some(times) = self.held_here.get_mut(&tag) {
-            *times -= 1;
-            if *times == 0 {
+    fn release(&mut self, tag: Short, soft: bool) {
+        if let Some(holds) = self.held_here.get_mut(&tag) {
+            *holds.of(soft) -= 1;
+            if *holds == Holds::default() {
                 self.held_here.remove(&tag);
             }
         }
@@ -554,22 +576,42 @@ mod following {
         let mirror = followed(1, 5);
         let (tag, other) = (mirror.tags().name("a"), mirror.tags().name("b"));
         let standing = |tag: Tag| mirror.standing(mirror.position(), [tag].into_iter());
-        mirror.hold(&[tag]);
-        mirror.hold(&[tag]);
+        mirror.hold(&[tag], false);
+        mirror.hold(&[tag], false);
         assert_eq!([tag, other].map(standing), [Standing::Held, Standing::Current]);
-        mirror.release_at(receipt(1, 6), &[tag], at(1));
-        mirror.release_at(receipt(1, 7), &[tag], at(1));
+        mirror.release_at(receipt(1, 6), &[tag], false, at(1));
+        mirror.release_at(receipt(1, 7), &[tag], false, at(1));
         assert_eq!(standing(tag), Standing::Held, "6 and 7 are not known yet");
         mirror.apply(&[(marker(&mirror, "a"), Mark::At(6))], 6, 0, at(2));
         assert_eq!(standing(tag), Standing::Held, "7 is not");
         mirror.apply(&[(marker(&mirror, "a"), Mark::At(7))], 7, 0, at(3));
         assert_eq!(standing(tag), Standing::Current);
         // Those of an epoch that is over are covered by the next.
-        mirror.hold(&[tag]);
-        mirror.release_at(receipt(1, 100), &[tag], at(3));
+        mirror.hold(&[tag], false);
+        mirror.release_at(receipt(1, 100), &[tag], false, at(3));
         assert_eq!(standing(tag), Standing::Held);
         mirror.adopt(receipt(2, 0));
         assert_eq!(standing(tag), Standing::Current);
+    }
+
+    #[test]
+    fn what_is_softly_invalidated_here_is_stale_from_the_beginning() {
+        let mirror = followed(1, 5);
+        let (tag, other) = (mirror.tags().name("a"), mirror.tags().name("b"));
+        let standing = |tag: Tag| mirror.standing(mirror.position(), [tag].into_iter());
+        mirror.hold(&[tag], true);
+        assert_eq!([tag, other].map(standing), [Standing::Expired, Standing::Current]);
+        mirror.hold(&[tag], false);
+        assert_eq!(standing(tag), Standing::Held);
+        mirror.release(&[tag], false);
+        assert_eq!(standing(tag), Standing::Expired);
+        let before = mirror.position();
+        mirror.release_at(receipt(1, 6), &[tag], true, at(1));
+        let soft = Marker { soft: true, ..marker(&mirror, "a") };
+        mirror.apply(&[(soft, Mark::At(6))], 6, 0, at(2));
+        assert!(!mirror.holds_any());
+        assert_eq!(mirror.standing(before, [tag].into_iter()), Standing::Expired);
+        assert_eq!(standing(tag), Standing::Current, "what is fetched from here on");
     }
 
     #[test]
@@ -577,15 +619,15 @@ mod following {
         let mirror = followed(1, 5);
         let tag = mirror.tags().name("a");
         let standing = || mirror.standing(mirror.position(), [tag].into_iter());
-        mirror.hold(&[tag]);
-        mirror.release_at(receipt(2, 1), &[tag], at(10));
+        mirror.hold(&[tag], false);
+        mirror.release_at(receipt(2, 1), &[tag], false, at(10));
         mirror.apply(&[], 5, 0, at(9));
         assert_eq!(standing(), Standing::Held, "the poll was sent before");
         mirror.adopt(receipt(2, 1));
         assert_eq!(standing(), Standing::Current);
         // One from an epoch that is over comes late: the next poll that is sent covers it.
-        mirror.hold(&[tag]);
-        mirror.release_at(receipt(1, 6), &[tag], at(20));
+        mirror.hold(&[tag], false);
+        mirror.release_at(receipt(1, 6), &[tag], false, at(20));
         assert_eq!(standing(), Standing::Held);
         mirror.apply(&[], 1, 0, at(21));
         assert_eq!(standing(), Standing::Current);
@@ -604,11 +646,11 @@ mod following {
     #[test]
     fn everything_is_held_with_the_tag_that_every_entry_carries() {
         let mirror = followed(1, 5);
-        mirror.hold(&[Tag::EVERYTHING]);
+        mirror.hold(&[Tag::EVERYTHING], false);
         assert_eq!(mirror.standing(mirror.position(), std::iter::empty()), Standing::Held);
         let everything = Marker { tag: TagName([0; 16]), soft: false };
         let before = mirror.position();
-        mirror.release(&[Tag::EVERYTHING]);
+        mirror.release(&[Tag::EVERYTHING], false);
         mirror.apply(&[(everything, Mark::At(6))], 6, 0, at(2));
         assert_eq!(mirror.standing(before, std::iter::empty()), Standing::Dead);
     }

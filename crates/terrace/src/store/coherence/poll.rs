@@ -160,7 +160,7 @@ async fn adopt(l2: &L2) -> Result<(), Fault> {
     l2.mirror.adopt(current);
     // The server that confirmed these may have been replaced already.
     for owed in l2.outbox.take_of_other_epochs(&epoch, l2.clock.now()) {
-        l2.mirror.hold(&owed.tags);
+        l2.mirror.hold(&owed.tags, owed.soft);
         drop(l2.issue(owed, None).await);
     }
     Ok(())
