@@ -1,6 +1,6 @@
 //! Processes that share a tier: each store here is one of them. The tier is one that a test breaks and mends.
 
-use http::Method;
+use http::{Method, Request};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use terrace::stats::{
     BellDirection, BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, ErrorKind, Feature,
     InvalidationResult, Kind, L2Op, LookupResult, PollResult, RejectReason, Scope, Stats, StoreResult, Tier,
 };
-use terrace::{Cache, CacheLayer, Config, Store};
-use terrace_tests::{Answer, Gate, Origin, ask, call, get, get_with, respond, spawn, text, until};
+use terrace::{Cache, CacheLayer, Config, SessionLayer, Store};
+use terrace_tests::{Answer, Body, Gate, Origin, Outcome, ask, call, get, get_with, respond, spawn, text, until};
 use tower::Layer;
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=600");
@@ -132,6 +132,40 @@ async fn a_request_with_a_receipt_is_never_answered_with_older_data_by_any_proce
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_reads_what_it_wrote_whichever_process_it_reaches() {
+    type Carry = fn(&Store) -> SessionLayer;
+    let keys = format!("a:{}=", "A".repeat(43));
+    let config = Config::from_vars([("CACHE_KEYS", &*keys)]).unwrap();
+    let as_header: Carry = |store| SessionLayer::header(store.clone(), "seen".parse().unwrap()).unwrap();
+    let as_cookie: Carry = |store| SessionLayer::cookie(store.clone(), "seen").unwrap();
+    for (sent, brought, layer) in [("seen", "seen", as_header), ("set-cookie", "cookie", as_cookie)] {
+        let (version, origin) = changing(&[FRESH]);
+        let fleet = Fleet::with(2, config.clone(), origin).await;
+        fleet.chaos.is_silent(true);
+        let writer = fleet.stores[0].clone();
+        let change = tower::service_fn(move |_: Request<Body>| {
+            let (version, writer) = (Arc::clone(&version), writer.clone());
+            async move {
+                version.store(2, SeqCst);
+                let mut response = text(&[], "changed".to_owned());
+                response.extensions_mut().insert(writer.purge_url("/").await.unwrap());
+                Outcome::Ok(response)
+            }
+        });
+        for process in 0..2 {
+            assert_eq!(fleet.get(process, "/").await.text(), "1");
+        }
+        let changed = call(&layer(&fleet.stores[0]).layer(change), get("/")).await;
+        let receipt = changed.field(sent).split(';').next().unwrap().to_owned();
+        let reader = layer(&fleet.stores[1]).layer(fleet.services[1].clone());
+        assert_eq!(call(&reader, get("/")).await.text(), "1", "it has not heard of it");
+        assert_eq!(call(&reader, get_with("/", &[(brought, "seen=forged")])).await.text(), "1", "{brought}");
+        let with_receipt = [(brought, receipt.as_str())];
+        assert_eq!(call(&reader, get_with("/", &with_receipt)).await.text(), "2", "{brought}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_scope_of_a_purge_is_shared() {
     const FIELDS: &[(&str, &str)] = &[FRESH, ("cache-tag", "blue, red")];
     let (version, origin) = changing(FIELDS);
@@ -157,21 +191,50 @@ async fn every_scope_of_a_purge_is_shared() {
     }
 }
 
+/// An origin that reads which version there is before it waits at a gate.
+fn slow_database() -> (Gate, Arc<AtomicU64>, Origin) {
+    let (gate, version) = (Gate::default(), Arc::new(AtomicU64::new(1)));
+    let (passed, told) = (gate.clone(), Arc::clone(&version));
+    let origin = Origin::new(move |_| {
+        let (gate, read) = (passed.clone(), told.load(SeqCst));
+        async move {
+            gate.pass().await;
+            Ok(text(&[FRESH], read.to_string()))
+        }
+    });
+    (gate, version, origin)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_request_is_answered_with_nothing_older_than_memory_may_be() {
+    let (gate, version, origin) = slow_database();
+    // Nothing tells a process what others have invalidated.
+    let fleet = Fleet::with(2, Config::from_vars([("CACHE_POLL_INTERVAL", "5m")]).unwrap(), origin).await;
+    fleet.chaos.is_silent(true);
+    let slow = spawn(&fleet.services[0], get("/"));
+    until("the fetch is under way", || gate.arrived() == 1).await;
+    version.store(2, SeqCst);
+    let _receipt = fleet.stores[1].purge_url("/").await.unwrap();
+    fleet.pass(Duration::from_millis(500)).await;
+    let soon = spawn(&fleet.services[0], get("/"));
+    fleet.pass(Duration::from_millis(700)).await;
+    let late = spawn(&fleet.services[0], get("/"));
+    fleet.pass(Duration::from_millis(50)).await;
+    assert_eq!(gate.arrived(), 1, "both wait");
+    gate.open();
+    assert_eq!((slow.await.unwrap().text(), soon.await.unwrap().text()), ("1".into(), "1".into()));
+    assert_eq!(late.await.unwrap().text(), "2", "it came more than the lag after the invalidation");
+    // As long as nobody waits longer than memory may lag, one fetch is for all.
+    let tasks: Vec<_> = (0..100).map(|_| spawn(&fleet.services[0], get("/other"))).collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().text(), "2");
+    }
+    assert_eq!(gate.arrived(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_fetched_before_an_invalidation_is_never_found_after_it() {
-    let (gate, version) = (Gate::default(), Arc::new(AtomicU64::new(1)));
-    let told = Arc::clone(&version);
-    // It reads before it waits, as a slow database does.
-    let origin = {
-        let gate = gate.clone();
-        Origin::new(move |_| {
-            let (gate, read) = (gate.clone(), told.load(SeqCst));
-            async move {
-                gate.pass().await;
-                Ok(text(&[FRESH], read.to_string()))
-            }
-        })
-    };
+    let (gate, version, origin) = slow_database();
     let fleet = Fleet::of(2, origin).await;
     let slow = spawn(&fleet.services[0], get("/"));
     until("the fetch is under way", || gate.arrived() == 1).await;

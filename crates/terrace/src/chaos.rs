@@ -6,7 +6,7 @@
 use crate::clock::{Clock, FakeClock, Instant};
 use crate::observe::stats::RejectReason;
 use crate::store::remote::{
-    Envelope, Epoch, Fault, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
+    Ear, Envelope, Epoch, Fault, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
 };
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -331,5 +331,10 @@ impl Remote for Chaos {
 
     fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         if self.record().silent { Box::pin(pending()) } else { Box::pin(self.bell.notified()) }
+    }
+
+    /// Nobody publishes anything.
+    fn listen(&self, _: &'static [&'static str], _: Ear) -> Reply<'_, ()> {
+        Box::pin(pending())
     }
 }

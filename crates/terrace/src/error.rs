@@ -15,13 +15,25 @@ enum Kind {
     Config(String),
     Target(String),
     Unannounced,
-    Unconfirmed,
+    Unconfirmed(Option<Why>),
     #[cfg(feature = "metrics")]
     Metrics {
         doing: &'static str,
         source: Source,
     },
 }
+
+/// What Redis, or the way to it, said. It holds no password.
+#[derive(Debug)]
+struct Why(String);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Why {}
 
 impl Error {
     #[cold]
@@ -41,8 +53,8 @@ impl Error {
     }
 
     #[cold]
-    pub(crate) fn unconfirmed() -> Self {
-        Self(Box::new(Kind::Unconfirmed))
+    pub(crate) fn unconfirmed(why: Option<String>) -> Self {
+        Self(Box::new(Kind::Unconfirmed(why.map(Why))))
     }
 
     #[cfg(feature = "metrics")]
@@ -53,9 +65,10 @@ impl Error {
     }
 
     /// Whether an invalidation was not confirmed. In this process it is in effect; other processes may serve older data
-    /// until it is: it is repeated until then, as long as this process lives.
+    /// until it is: it is repeated until then, as long as this process lives. Its
+    /// [source](std::error::Error::source) names the server and says why, as far as that is known.
     pub fn is_unconfirmed(&self) -> bool {
-        matches!(*self.0, Kind::Unconfirmed)
+        matches!(*self.0, Kind::Unconfirmed(_))
     }
 
     /// Whether a setting is unknown, malformed, out of range, contradictory or cannot be changed now.
@@ -71,7 +84,7 @@ impl fmt::Display for Error {
             Kind::Unannounced => {
                 f.write_str("Redis did not take the announcement of a change; change nothing, and try again")
             }
-            Kind::Unconfirmed => f.write_str("Redis did not confirm the invalidation; it is repeated until it does"),
+            Kind::Unconfirmed(_) => f.write_str("Redis did not confirm the invalidation; it is repeated until it does"),
             #[cfg(feature = "metrics")]
             Kind::Metrics { doing, .. } => f.write_str(doing),
         }
@@ -81,7 +94,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Kind::Config(_) | Kind::Target(_) | Kind::Unannounced | Kind::Unconfirmed => None,
+            Kind::Config(_) | Kind::Target(_) | Kind::Unannounced => None,
+            Kind::Unconfirmed(why) => why.as_ref().map(|why| why as _),
             #[cfg(feature = "metrics")]
             Kind::Metrics { source, .. } => Some(&**source),
         }

@@ -32,7 +32,7 @@
 //! | `axum` | yes | keys know the whole URI inside nested axum 0.8 routers; needed there if they share a store |
 //! | `metrics` | yes | publishes what is counted through the `metrics` facade, and the Prometheus exporter |
 //! | `tracing` | yes | log events |
-//! | `redis` | no | entries and invalidations that processes share through Redis |
+//! | `redis` | no | entries and invalidations that processes share through Redis, and that other programs can ask for |
 //! | `redis-tls` | no | the same over TLS |
 //! | `test-util` | no | a clock that tests move by hand |
 //!
@@ -67,9 +67,13 @@ pub use response::{
     BodyDigestLayer, BodyDigestService, Bypass, Cache, CacheLayer, CacheTags, Partition, Query, Replay, ResponseBody,
     ResponseFuture, ResponseOverride, Rules,
 };
-#[cfg(all(fuzzing, feature = "redis"))]
-pub use store::fuzzing;
+#[cfg(feature = "redis")]
+pub use response::{SessionFuture, SessionLayer, SessionService};
 pub use store::{Change, Purge, Receipt, Store};
+#[cfg(feature = "redis")]
+pub use store::{Listener, Prewarms};
+#[cfg(all(fuzzing, feature = "redis"))]
+pub use store::{fuzzing, messages};
 
 /// Compiles the program in the README.
 #[cfg(doctest)]

@@ -107,11 +107,22 @@ impl Server {
     /// Starts a node of a cluster, which has no slots yet.
     #[must_use]
     pub fn cluster_node() -> Self {
+        Self::node(None)
+    }
+
+    /// The same, which accepts TLS alone, from other nodes too.
+    #[must_use]
+    pub fn cluster_node_with_tls(certificates: &Certificates) -> Self {
+        Self::node(Some(certificates))
+    }
+
+    fn node(tls: Option<&Certificates>) -> Self {
         // The port of the cluster's bus is 10000 higher unless it is told.
         Self::launch(|port, _| {
             let bus = free_port().to_string();
-            let options = ["--save", "", "--cluster-enabled", "yes", "--cluster-port", &bus];
-            Self::prepared(port, command_line(port, &options, None), false, None, None)
+            let over = if tls.is_some() { "yes" } else { "no" };
+            let options = ["--save", "", "--cluster-enabled", "yes", "--cluster-port", &bus, "--tls-cluster", over];
+            Self::prepared(port, command_line(port, &options, tls), false, None, tls.cloned())
         })
     }
 

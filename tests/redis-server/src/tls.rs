@@ -33,6 +33,12 @@ impl Certificates {
         &self.authority
     }
 
+    /// Where that is.
+    #[must_use]
+    pub fn authority_file(&self) -> String {
+        self.file("ca.pem")
+    }
+
     fn file(&self, name: &str) -> String {
         self.directory.path().join(name).display().to_string()
     }
@@ -52,8 +58,10 @@ impl Default for Certificates {
 }
 
 fn sign() -> Result<(String, String, String), rcgen::Error> {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     let mut parameters = CertificateParams::new([])?;
+    // Else it has the same name as what it signs, which OpenSSL takes for signed by itself.
+    parameters.distinguished_name.push(DnType::CommonName, "authority");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate()?;
     let authority = parameters.self_signed(&key)?.pem();

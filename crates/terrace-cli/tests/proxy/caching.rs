@@ -4,6 +4,7 @@ use crate::harness::{Answer, Origin, Proxy, full, raw_origin, within};
 use http::Response;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use terrace_redis_server::{Certificates, Server, form_cluster};
 
 /// Answers each request with its number, host and scheme, fresh for an hour.
 async fn numbered() -> Origin {
@@ -43,11 +44,10 @@ async fn the_second_answer_is_the_cache_s() {
     }
 }
 
-#[tokio::test]
-async fn proxies_share_through_redis_what_they_fetched_and_purged() {
-    let redis = terrace_redis_server::Server::start();
+/// Whether two proxies with these variables share what they fetched and purged.
+async fn shared_by_two(variables: &[(&str, &str)]) {
     let origin = format!("http://{}", numbered().await.address);
-    let start = || Proxy::start_with(&origin, &[], &[("REDIS_URL", &redis.url())]);
+    let start = || Proxy::start_with(&origin, &[], variables);
     let (one, other) = (start(), start());
     let first = get(&one, "a.example", "").await.text();
     // What one stored is there for the other as soon as it has arrived.
@@ -67,6 +67,22 @@ async fn proxies_share_through_redis_what_they_fetched_and_purged() {
     assert_eq!(purge.status, 200);
     let told = async { while get(&other, "a.example", "").await.text() == first {} };
     within("the other proxy to be told", told).await;
+}
+
+#[tokio::test]
+async fn proxies_share_through_redis_what_they_fetched_and_purged() {
+    let redis = Server::start();
+    shared_by_two(&[("REDIS_URL", &redis.url())]).await;
+}
+
+#[tokio::test]
+async fn proxies_share_through_a_cluster_with_encrypted_connections() {
+    let certificates = Certificates::new();
+    let mut nodes = [(); 3].map(|()| Server::cluster_node_with_tls(&certificates));
+    form_cluster(&mut nodes);
+    let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect::<Vec<_>>().join(",");
+    let trusted = certificates.authority_file();
+    shared_by_two(&[("REDIS_CLUSTER_NODES", &addresses), ("REDIS_TLS", "yes"), ("SSL_CERT_FILE", &trusted)]).await;
 }
 
 #[tokio::test]

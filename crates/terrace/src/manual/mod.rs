@@ -7,6 +7,8 @@
 //! | [`defaults`] | every default, and why |
 //! | [`howto`] | recipes |
 //! | [`configuration`] | every setting |
+//! | `redis`, if that feature is on | where Redis is, what it has to be, what is where in a cluster |
+//! | `languages` | invalidations from programs in other languages, if the feature `redis` is on |
 //! | `metrics` | every metric, if that feature is on |
 
 #[doc = include_str!("walks.md")]
@@ -23,6 +25,14 @@ pub mod howto {}
 
 #[doc = include_str!("configuration.md")]
 pub mod configuration {}
+
+#[doc = include_str!("redis.md")]
+#[cfg(feature = "redis")]
+pub mod redis {}
+
+#[doc = include_str!("languages.md")]
+#[cfg(feature = "redis")]
+pub mod languages {}
 
 #[doc = include_str!("metrics.md")]
 #[cfg(feature = "metrics")]

@@ -3,10 +3,10 @@
 
 use super::buckets::{LAG, LOOKUP, REQUEST};
 use super::labels::{
-    BellDirection, BreakerName, BreakerState, BypassReason, CacheStatus, ChangeResult, CoherenceState, EpochChange,
-    ErrorKind, EvictionReason, Feature, FenceMode, FenceResult, FlightJoin, ForwardReason, Found, InvalidationResult,
-    Kind, L2Op, LockKind, LockResult, LookupResult, OriginOutcome, PollResult, PoolState, RejectReason, Scope,
-    StoreResult, Tier,
+    BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, BypassReason, CacheStatus, ChangeResult,
+    CoherenceState, EpochChange, ErrorKind, EvictionReason, Feature, FenceMode, FenceResult, FlightJoin, ForwardReason,
+    Found, InvalidationResult, Kind, L2Op, LockKind, LockResult, LookupResult, OriginOutcome, PollResult, PoolState,
+    PrewarmResult, RejectReason, Scope, StoreResult, Tier, Weakness,
 };
 
 /// One metric family.
@@ -126,7 +126,12 @@ pub(super) enum Id {
     EpochChanges,
     Fences,
     FenceMode,
+    Unsafe,
     Changes,
+    BridgeConnected,
+    BridgeMessages,
+    BridgeGaps,
+    BridgePrewarms,
 }
 
 const fn label(name: &'static str, words: &'static [&'static str]) -> Label {
@@ -138,7 +143,7 @@ const TIER: Label = Label { name: "tier", values: Values::First(1, Tier::WORDS) 
 const NAMESPACE: Label = Label { name: "cache_namespace", values: Values::Namespaces };
 const STATUS: Label = label("cache_status", CacheStatus::WORDS);
 
-pub(super) static FAMILIES: [Family; Id::Changes as usize + 1] = [
+pub(super) static FAMILIES: [Family; Id::BridgePrewarms as usize + 1] = [
     Family {
         id: Id::Requests,
         name: "cache_requests_total",
@@ -488,12 +493,52 @@ pub(super) static FAMILIES: [Family; Id::Changes as usize + 1] = [
         help: "1 for what becomes of entries of another epoch.",
     },
     Family {
+        id: Id::Unsafe,
+        name: "cache_l2_unsafe",
+        kind: FamilyKind::Gauge(Merge::Max),
+        labels: &[label("weakness", Weakness::WORDS)],
+        exists: Exists::Shared,
+        help: "1 for what is unsafe about Redis; the log line of that name says what the bound then is.",
+    },
+    Family {
         id: Id::Changes,
         name: "cache_changes_total",
         kind: FamilyKind::Counter,
         labels: &[label("result", ChangeResult::WORDS)],
         exists: Exists::Shared,
         help: "Announced changes that ended.",
+    },
+    Family {
+        id: Id::BridgeConnected,
+        name: "cache_bridge_connected",
+        kind: FamilyKind::Gauge(Merge::Max),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "1 while messages of other programs arrive; 0 also in a process that does not listen to them.",
+    },
+    Family {
+        id: Id::BridgeMessages,
+        name: "cache_bridge_messages_total",
+        kind: FamilyKind::Counter,
+        labels: &[label("channel", BridgeChannel::WORDS), label("result", BridgeResult::WORDS)],
+        exists: Exists::Shared,
+        help: "Messages of other programs, by what became of them.",
+    },
+    Family {
+        id: Id::BridgeGaps,
+        name: "cache_bridge_gaps_total",
+        kind: FamilyKind::Counter,
+        labels: &[],
+        exists: Exists::Shared,
+        help: "Times that nobody here listened to other programs for a while: their messages may have been lost.",
+    },
+    Family {
+        id: Id::BridgePrewarms,
+        name: "cache_bridge_prewarms_total",
+        kind: FamilyKind::Counter,
+        labels: &[label("result", PrewarmResult::WORDS)],
+        exists: Exists::Shared,
+        help: "Lists that other programs asked to warm, by which process does it.",
     },
 ];
 

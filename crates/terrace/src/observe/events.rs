@@ -1,7 +1,7 @@
 //! Log events: the `event` field holds a fixed word, and the same word starts the message, so that both a field query
 //! and a text search find it. No event carries a key, a URL, a tag or anything a client sent.
 
-use super::labels::{BreakerName, EpochChange, Feature, FenceResult};
+use super::labels::{BreakerName, BridgeChannel, BridgeResult, EpochChange, Feature, FenceResult};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -104,4 +104,29 @@ pub(super) fn l1_hit(namespace: &str) {
 
 pub(super) fn server_unsafe(warning: &'static str, text: &str, unbounded: bool) {
     tracing::warn!(event = "cache_l2_unsafe", warning, unbounded, "cache_l2_unsafe: {text}");
+}
+
+pub(super) fn bridge_connected() {
+    tracing::info!(event = "cache_bridge_connected", "cache_bridge_connected: listening to other programs");
+}
+
+pub(super) fn bridge_gap() {
+    tracing::warn!(
+        event = "cache_bridge_gap",
+        "cache_bridge_gap: listening again; what other programs published meanwhile is lost"
+    );
+}
+
+pub(super) fn bridge_lost() {
+    tracing::warn!(event = "cache_bridge_lost", "cache_bridge_lost: other programs are not heard, and tried again");
+}
+
+pub(super) fn bridge_refused(channel: BridgeChannel, result: BridgeResult) {
+    let (channel, reason) = (channel.as_str(), result.as_str());
+    tracing::warn!(
+        event = "cache_bridge_refused",
+        channel,
+        reason,
+        "cache_bridge_refused: a message was not used, or not all of it; others like it are only counted"
+    );
 }

@@ -156,6 +156,8 @@ closed! {
         Key = "key",
         /// Its schema is unknown.
         Schema = "schema",
+        /// It is cut short, or changed, or was never an entry.
+        Corrupt = "corrupt",
         /// It is too large.
         Size = "size",
         /// It is older than one already seen.
@@ -470,6 +472,24 @@ closed! {
 }
 
 closed! {
+    /// What is unsafe about the server.
+    Weakness {
+        /// The record of invalidations may be evicted.
+        EvictsAnything = "evicts_anything",
+        /// Invalidations fail when the memory is full.
+        FullRefusesInvalidations = "full_refuses_invalidations",
+        /// A cut-off primary goes on taking writes.
+        WritesWithoutReplicas = "writes_without_replicas",
+        /// Restarts and failovers cannot be seen.
+        HiddenIdentity = "hidden_identity",
+        /// Nothing is known about eviction.
+        HiddenPolicy = "hidden_policy",
+        /// The user lacks rights.
+        Denied = "denied",
+    }
+}
+
+closed! {
     /// How an announced change ended.
     ChangeResult {
         /// It was committed.
@@ -478,5 +498,53 @@ closed! {
         Dropped = "dropped",
         /// Its process did not end it; another one did.
         Swept = "swept",
+    }
+}
+
+closed! {
+    /// On which channel another program's message came.
+    BridgeChannel {
+        /// `cache:invalidate`: what is never to be served again.
+        Invalidate = "invalidate",
+        /// `cache:update`: what is to be refreshed.
+        Update = "update",
+        /// `cache:prewarm`: what is to be fetched before somebody asks.
+        Prewarm = "prewarm",
+    }
+}
+
+closed! {
+    /// What became of another program's message.
+    BridgeResult {
+        /// All of it was used.
+        Ok = "ok",
+        /// A part of it was used, the rest is no URL, path, prefix or tag.
+        Partial = "partial",
+        /// Nothing of it is a URL, a path, a prefix or a tag.
+        Item = "item",
+        /// It names nothing.
+        Empty = "empty",
+        /// It is JSON of another shape.
+        Shape = "shape",
+        /// It is no JSON.
+        Syntax = "syntax",
+        /// It is too long.
+        TooLarge = "too_large",
+        /// It is for another namespace.
+        Foreign = "foreign",
+        /// Too many came at once.
+        Dropped = "dropped",
+    }
+}
+
+closed! {
+    /// Which process warms what all were asked to warm.
+    PrewarmResult {
+        /// This one.
+        Claimed = "claimed",
+        /// Another one.
+        Elsewhere = "elsewhere",
+        /// This one and perhaps others: Redis did not say.
+        Unclaimed = "unclaimed",
     }
 }

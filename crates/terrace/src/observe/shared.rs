@@ -5,8 +5,8 @@ use super::catalogue::{Id, cell, first_cell};
 #[cfg(feature = "tracing")]
 use super::events;
 use super::stats::{
-    BellDirection, BreakerName, BreakerState, ChangeResult, CoherenceState, EpochChange, ErrorKind, FenceMode,
-    FenceResult, Found, L2Op, PollResult, PoolState, Tier,
+    BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, ChangeResult, CoherenceState, EpochChange,
+    ErrorKind, FenceMode, FenceResult, Found, L2Op, PollResult, PoolState, PrewarmResult, Tier, Weakness,
 };
 use super::{Timing, histogram};
 use crate::clock::{Instant, nanoseconds};
@@ -151,7 +151,7 @@ impl Observe {
 }
 
 /// What only the tier itself knows.
-#[cfg_attr(not(test), expect(dead_code, reason = "told by tiers over a network"))]
+#[cfg_attr(not(any(test, feature = "redis")), expect(dead_code, reason = "told by tiers over a network"))]
 impl Observe {
     /// How many connections there are, and how many there may be.
     pub(crate) fn pool(&self, idle: u64, in_use: u64, max: u64) {
@@ -166,14 +166,21 @@ impl Observe {
         self.0.cells.set(first_cell(Id::BusConnected), u64::from(connected));
     }
 
+    /// What is unsafe about the server.
+    pub(crate) fn weaknesses(&self, found: &[Weakness]) {
+        for each in Weakness::ALL {
+            self.0.cells.set(cell(Id::Unsafe, [*each as usize]), u64::from(found.contains(each)));
+        }
+    }
+
     /// Says what is unsafe about the server, what the bound then is, and whether it is none but an entry's own lifetime
     /// (`cache_l2_unsafe`).
     #[expect(clippy::unused_self, reason = "where a log line goes is not the caller's business")]
-    pub(crate) fn server_unsafe(&self, word: &'static str, text: &str, unbounded: bool) {
+    pub(crate) fn server_unsafe(&self, weakness: Weakness, text: &str, unbounded: bool) {
         #[cfg(feature = "tracing")]
-        events::server_unsafe(word, text, unbounded);
+        events::server_unsafe(weakness.as_str(), text, unbounded);
         #[cfg(not(feature = "tracing"))]
-        let _ = (word, text, unbounded);
+        let _ = (weakness, text, unbounded);
     }
 
     /// How many invalidations the server remembers.
@@ -201,6 +208,50 @@ impl Observe {
     /// Counts an announced change that ended.
     pub(crate) fn change(&self, result: ChangeResult) {
         self.count(cell(Id::Changes, [result as usize]));
+    }
+}
+
+/// Messages of other programs.
+impl Observe {
+    /// They are listened to from now on (`cache_bridge_connected`); if `again`, some may have been lost
+    /// (`cache_bridge_gap`).
+    pub(crate) fn bridge_listens(&self, again: bool) {
+        self.0.cells.set(first_cell(Id::BridgeConnected), 1);
+        if again {
+            self.count(first_cell(Id::BridgeGaps));
+        }
+        #[cfg(feature = "tracing")]
+        if again { events::bridge_gap() } else { events::bridge_connected() }
+    }
+
+    /// They are not listened to. Says so (`cache_bridge_lost`) if they were, or if it is the `first` time.
+    pub(crate) fn bridge_is_deaf(&self, first: bool) {
+        let was = self.0.cells.swap(first_cell(Id::BridgeConnected), 0);
+        #[cfg(feature = "tracing")]
+        if was == 1 || first {
+            events::bridge_lost();
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = (was, first);
+    }
+
+    /// Counts a message.
+    pub(crate) fn bridge_heard(&self, channel: BridgeChannel, result: BridgeResult) {
+        self.count(cell(Id::BridgeMessages, [channel as usize, result as usize]));
+    }
+
+    /// Says that a message was not used, or not all of it (`cache_bridge_refused`).
+    #[expect(clippy::unused_self, reason = "where a log line goes is not the caller's business")]
+    pub(crate) fn bridge_refused(&self, channel: BridgeChannel, result: BridgeResult) {
+        #[cfg(feature = "tracing")]
+        events::bridge_refused(channel, result);
+        #[cfg(not(feature = "tracing"))]
+        let _ = (channel, result);
+    }
+
+    /// Counts a list to be warmed.
+    pub(crate) fn bridge_prewarm(&self, result: PrewarmResult) {
+        self.count(cell(Id::BridgePrewarms, [result as usize]));
     }
 }
 

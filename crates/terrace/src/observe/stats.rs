@@ -1,10 +1,10 @@
 //! The counters themselves, and the snapshot of them that [`Store::stats`](crate::Store) returns.
 
 pub use super::labels::{
-    BellDirection, BreakerName, BreakerState, BypassReason, CacheStatus, ChangeResult, CoherenceState, EpochChange,
-    ErrorKind, EvictionReason, Feature, FenceMode, FenceResult, FlightJoin, ForwardReason, Found, InvalidationResult,
-    Kind, L2Op, LockKind, LockResult, LookupResult, OriginOutcome, PollResult, PoolState, RejectReason, Scope,
-    StoreResult, Tier,
+    BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, BypassReason, CacheStatus, ChangeResult,
+    CoherenceState, EpochChange, ErrorKind, EvictionReason, Feature, FenceMode, FenceResult, FlightJoin, ForwardReason,
+    Found, InvalidationResult, Kind, L2Op, LockKind, LockResult, LookupResult, OriginOutcome, PollResult, PoolState,
+    PrewarmResult, RejectReason, Scope, StoreResult, Tier, Weakness,
 };
 
 use super::catalogue::{CELLS, FAMILIES, Family, FamilyKind, Id, Merge, NAMESPACES, cell, first_cell, values_of};
@@ -328,6 +328,26 @@ impl Stats {
     /// Messages that wake those who look for invalidations and went this way.
     pub fn bells(&self, direction: BellDirection) -> u64 {
         self.get(Id::Bells, [direction as usize])
+    }
+
+    /// Other programs' messages by what became of them.
+    pub fn bridge_messages(&self, channel: BridgeChannel, result: BridgeResult) -> u64 {
+        self.get(Id::BridgeMessages, [channel as usize, result as usize])
+    }
+
+    /// How often listening to other programs was interrupted: what they published meanwhile is lost.
+    pub fn bridge_gaps(&self) -> u64 {
+        self.get(Id::BridgeGaps, [])
+    }
+
+    /// Lists to be warmed by which process does it.
+    pub fn bridge_prewarms(&self, result: PrewarmResult) -> u64 {
+        self.get(Id::BridgePrewarms, [result as usize])
+    }
+
+    /// Whether other programs are listened to now.
+    pub fn bridge_is_connected(&self) -> bool {
+        self.get(Id::BridgeConnected, []) > 0
     }
 
     /// How often everything stored before died for this reason.

@@ -1,6 +1,6 @@
 use super::stats::{
-    BellDirection, BreakerName, BreakerState, ChangeResult, CoherenceState, EpochChange, ErrorKind, FenceMode,
-    FenceResult, L2Op, PollResult,
+    BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, ChangeResult, CoherenceState, EpochChange,
+    ErrorKind, FenceMode, FenceResult, L2Op, PollResult, PrewarmResult, Weakness,
 };
 use super::*;
 use crate::clock::FakeClock;
@@ -202,6 +202,7 @@ fn what_only_a_tier_knows_is_kept() {
     observe.bus(true);
     observe.markers(9);
     observe.fence(FenceResult::NewEpoch);
+    observe.weaknesses(&[Weakness::HiddenPolicy]);
     observe.change(ChangeResult::Swept);
     let text = format!("{:?}", observe.stats());
     for line in [
@@ -211,6 +212,7 @@ fn what_only_a_tier_knows_is_kept() {
         "(\"cache_coherence_bus_connected\", []): 1",
         "(\"cache_coherence_markers\", []): 9",
         "(\"cache_coherence_fence_total\", [1]): 1",
+        "(\"cache_l2_unsafe\", [4]): 1",
         "(\"cache_changes_total\", [2]): 1",
     ] {
         assert!(text.contains(line), "{line} in {text}");

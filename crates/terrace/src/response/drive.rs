@@ -6,7 +6,7 @@ use super::answer::{from_stored, gateway_timeout};
 use super::body::ResponseBody;
 use super::extension::Partition;
 use super::fetch::Fetch;
-use super::key::{Target, variant};
+use super::key::{implicit_tags, variant};
 use super::rules::Rules;
 use super::select;
 use super::service::{Shared, is_ahead};
@@ -197,7 +197,7 @@ where
     terrace_policy::strip_preconditions(job.request.headers_mut());
     job.demands = Demands::of(job.request.headers());
     let (found, ticket, reason) = job.find();
-    let Some(lead) = shared.tiers.flights().lead(ticket.key().hash()) else {
+    let Some(lead) = shared.tiers.flights().lead(ticket.key().hash(), job.now) else {
         return;
     };
     let stored = match found {
@@ -242,7 +242,7 @@ impl<S, B> Job<S, B> {
                 let turn = (lead.is_some() && !self.only_if_cached()).then_some(&mut left);
                 return (self.look_further(ask, turn).await, lead);
             }
-            match self.shared.tiers.flights().join(ask.ticket.key().hash()) {
+            match self.shared.tiers.flights().join(ask.ticket.key().hash(), self.now) {
                 Join::Lead(leading) => {
                     self.shared.tiers.observe().lock(LockKind::Local, LockResult::Acquired);
                     let same = ask.ticket.key().hash() == hash;
@@ -252,18 +252,21 @@ impl<S, B> Job<S, B> {
                     // Somebody may have landed between the look and the join: look again.
                     lead = Some(leading);
                 }
-                Join::Wait(waiting) => match wait(&self.shared, waiting, &mut left).await {
-                    Some(Landing::Entry(entry)) => {
-                        if let Some(answer) = self.take(&ask, &entry) {
-                            return (answer, None);
+                Join::Wait(waiting) => {
+                    let begun = waiting.begun();
+                    match wait(&self.shared, waiting, &mut left).await {
+                        Some(Landing::Entry(entry)) => {
+                            if let Some(answer) = self.take(&ask, &entry, begun) {
+                                return (answer, None);
+                            }
+                        }
+                        Some(Landing::Abandoned) => {}
+                        Some(Landing::Uncacheable) | None => {
+                            ask.purpose = Purpose::Alone;
+                            return (self.look_further(ask, None).await, None);
                         }
                     }
-                    Some(Landing::Abandoned) => {}
-                    Some(Landing::Uncacheable) | None => {
-                        ask.purpose = Purpose::Alone;
-                        return (self.look_further(ask, None).await, None);
-                    }
-                },
+                }
             }
         }
     }
@@ -441,7 +444,7 @@ impl<S, B> Job<S, B> {
     /// The tags that the response will carry without being told.
     fn tags(&self) -> Vec<Tag> {
         let tags = self.shared.tiers.mirror().tags();
-        Target::of(&self.request, &self.rules).map_or_else(Vec::new, |target| target.tags(tags))
+        implicit_tags(self.key.bytes(), tags)
     }
 
     fn presented(&self, found: &Found<Cached>, collapsed: bool) -> Presented<'_> {
@@ -455,8 +458,9 @@ impl<S, B> Job<S, B> {
         }
     }
 
-    /// Takes what another request fetched, if it is for this one too and nothing has invalidated it meanwhile.
-    fn take(&self, ask: &Ask, entry: &Arc<Entry<Cached>>) -> Option<Look> {
+    /// Takes what another request, which came at `begun`, fetched, if it is for this one too and nothing has invalidated
+    /// it meanwhile.
+    fn take(&self, ask: &Ask, entry: &Arc<Entry<Cached>>, begun: Instant) -> Option<Look> {
         let tiers = &self.shared.tiers;
         let Cached::Response(cached) = entry.value() else {
             return None;
@@ -468,7 +472,7 @@ impl<S, B> Job<S, B> {
         if entry.key() != ask.ticket.key().bytes() && entry.key() != &*self.variant_key(cached)? {
             return None;
         }
-        let Some(found) = tiers.accept(Arc::clone(entry)) else {
+        let Some(found) = tiers.accept(Arc::clone(entry), begun, self.now) else {
             tiers.observe().flight_join(FlightJoin::Refused);
             return None;
         };

@@ -6,8 +6,9 @@ use super::call::Call;
 use super::drive::{Ask, Job, Leading, Purpose, response};
 use super::extension::{CacheTags, ResponseOverride};
 use super::fill::{self, Content, Fill, Listing};
-use super::key::{Seen, variant};
+use super::key::{implicit_tags, variant};
 use super::rules::Rules;
+use super::seen::Seen;
 use super::select;
 use super::service::{Shared, Unsafe};
 use super::stored::{Cached, CachedResponse};
@@ -18,7 +19,7 @@ use crate::observe::{OriginCall, PendingRequest};
 use crate::store::{Found, Key, Landing, Tag, Ticket};
 use bytes::Bytes;
 use http::header::{CACHE_STATUS, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
@@ -29,8 +30,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use terrace_policy::{
-    CacheStatus, Demands, Exchange, Forward, Policy, Presented, Storable, Stored, StoredResponse, Timing, Unstorable,
-    Validated, Vary, answer, freshen, storable, strip_preconditions,
+    CacheStatus, Exchange, Forward, Policy, Presented, Storable, Stored, StoredResponse, Timing, Unstorable, Validated,
+    Vary, answer, freshen, storable, strip_preconditions,
 };
 use tower_service::Service;
 
@@ -57,7 +58,6 @@ struct Trip {
     rules: Rules,
     primary: Key,
     seen: Seen,
-    demands: Demands,
     ask: Ask,
     lead: Option<Leading>,
     pending: Option<PendingRequest>,
@@ -75,26 +75,15 @@ where
     /// Asks the origin at once if it is ready.
     pub(super) fn new(job: Job<S, B>, ask: Ask, lead: Option<Leading>, pending: Option<PendingRequest>) -> Self {
         let Job { mut inner, request, shared, rules, key, demands, .. } = job;
-        let seen = Seen::of(&request);
+        let seen = Seen::of(&request, demands, &rules);
         let invalidates = (!seen.reads()).then(|| Unsafe::new(&shared, &request));
         let (mut parts, body) = request.into_parts();
         let tags = if ask.purpose == Purpose::Pass { Vec::new() } else { rules.tags(&parts) };
         let observe = shared.tiers.observe();
         observe.forward(forward_reason(ask.reason));
         let origin = observe.origin_call();
-        let mut trip = Trip {
-            shared,
-            rules,
-            primary: key,
-            seen,
-            demands,
-            ask,
-            lead,
-            pending,
-            tags,
-            validating: false,
-            invalidates,
-        };
+        let mut trip =
+            Trip { shared, rules, primary: key, seen, ask, lead, pending, tags, validating: false, invalidates };
         trip.prepare(&mut parts.headers);
         let call = Call::new(&mut inner, Request::from_parts(parts, body));
         Self { call, trip: Some((trip, origin)), answers: PhantomData }
@@ -165,7 +154,7 @@ fn is_unreachable(status: StatusCode) -> bool {
 impl Trip {
     /// Makes the request one whose response is of use to the store.
     fn prepare(&mut self, headers: &mut HeaderMap) {
-        if let Some(cached) = self.stored().filter(|_| self.can_answer())
+        if let Some(cached) = self.stored().filter(|cached| self.can_answer(cached, headers))
             && let Some(validators) = cached.response().validators()
         {
             validators.apply(headers);
@@ -182,15 +171,14 @@ impl Trip {
         self.ask.stored.as_ref().and_then(response)
     }
 
-    fn presented(&self, resident: Duration) -> Presented<'_> {
-        let (method, headers) = (self.seen.method(), self.seen.headers());
-        let partitioned = self.seen.is_partitioned();
+    fn presented<'a>(&'a self, headers: &'a HeaderMap, resident: Duration) -> Presented<'a> {
+        let (method, partitioned) = (self.seen.method(), self.seen.is_partitioned());
         Presented { method, headers, resident, expired: false, collapsed: true, partitioned }
     }
 
-    /// Whether the stored response would answer the request, if only it were valid.
-    fn can_answer(&self) -> bool {
-        self.stored().is_some_and(|cached| answer(cached, &self.presented(Duration::ZERO)).is_some())
+    /// Whether a stored response would answer the request with these fields, if only it were valid.
+    fn can_answer(&self, cached: &CachedResponse, headers: &HeaderMap) -> bool {
+        answer(cached, &self.presented(headers, Duration::ZERO)).is_some()
     }
 
     fn observe(&self) -> &crate::observe::Observe {
@@ -218,7 +206,7 @@ impl Trip {
         if !cached.facts().freshness().may_serve_on_error(resident, disconnected) {
             return None;
         }
-        let answer = answer(cached, &self.presented(resident))?;
+        let answer = answer(cached, &self.presented(&self.seen.headers(), resident))?;
         let freshness = cached.facts().freshness();
         let hit = CacheStatus::hit(freshness.remaining(resident), freshness.staleness(resident));
         let said = CacheStatus {
@@ -267,12 +255,12 @@ impl Trip {
         head: &'a response::Parts,
         said: &'a Said,
         timing: Timing,
-        target: &'a http::Uri,
+        (target, request): (&'a Uri, &'a HeaderMap),
     ) -> Exchange<'a> {
         Exchange {
             method: self.seen.method(),
             target,
-            request: self.seen.headers(),
+            request,
             status: head.status,
             response: &head.headers,
             timing,
@@ -302,8 +290,8 @@ impl Trip {
         if is_failed_call(&head.headers) {
             return Err(Unstorable::Status);
         }
-        let target = self.seen.uri(&self.rules);
-        storable(&self.exchange(head, said, timing, &target), &self.policy())
+        let (target, request) = (self.seen.target(), self.seen.deciding());
+        storable(&self.exchange(head, said, timing, (&target, &request)), &self.policy())
     }
 
     /// Sends a response on as it is.
@@ -341,7 +329,7 @@ impl Trip {
 
     /// Where it is remembered that what comes cannot be stored; `None` if others may ask for more than this request.
     fn mark(&self) -> Option<Ticket> {
-        let whole = self.seen.reads() && self.seen.method() != Method::HEAD && !self.demands.range();
+        let whole = self.seen.reads() && self.seen.method() != Method::HEAD && !self.seen.demands().range();
         whole.then(|| self.ask.ticket.for_key(self.ask.ticket.key().clone()))
     }
 
@@ -415,7 +403,8 @@ impl Trip {
         if storable.vary().is_empty() {
             return Some(ticket);
         }
-        let key = variant(self.primary.bytes(), storable.vary(), self.seen.headers());
+        let request = self.seen.selecting(storable.vary());
+        let key = variant(self.primary.bytes(), storable.vary(), &request);
         Some(ticket.for_key(Key::new(self.shared.tiers.hash(&key), &key)))
     }
 
@@ -426,8 +415,8 @@ impl Trip {
     }
 
     fn listing_of(&self, fields: Vec<HeaderName>, headers: &HeaderMap) -> Listing {
-        let (request, policy) = (self.seen.headers(), self.rules.policy());
-        let language = select::language(&self.shared.tiers, &self.primary, &fields, request, headers, policy);
+        let (request, policy) = (self.seen.selecting(&fields), self.rules.policy());
+        let language = select::language(&self.shared.tiers, &self.primary, &fields, &request, headers, policy);
         Listing { primary: self.primary.clone(), fields, language }
     }
 
@@ -438,7 +427,7 @@ impl Trip {
             return None;
         }
         let tags = self.shared.tiers.mirror().tags();
-        let mut all = self.seen.tags(&self.rules, tags);
+        let mut all = implicit_tags(self.primary.bytes(), tags);
         all.extend(named.map(|name| tags.name(name)));
         Some(all)
     }
@@ -454,13 +443,13 @@ impl Trip {
         let cached = super::drive::response(&found).expect("only responses have validators");
         let stored = cached.response();
         let keep_head = stored.validated_by(&head.headers) == Validated::KeepHead;
-        if keep_head && StoredResponse::is_bypassed_by(self.seen.headers(), &head.headers) {
+        if keep_head && StoredResponse::is_bypassed_by(&self.seen.headers(), &head.headers) {
             // The client has a newer response than the store.
             self.shared.tiers.remove(self.ask.ticket.key());
             return self.forward(head, body, false);
         }
-        let target = self.seen.uri(&self.rules);
-        let exchange = self.exchange(&head, &said, timing, &target);
+        let (target, request) = (self.seen.target(), self.seen.deciding());
+        let exchange = self.exchange(&head, &said, timing, (&target, &request));
         let freshened = freshen(&stored, &exchange, keep_head, &self.policy());
         let content = [cached.packed().content()];
         let trailers = cached.packed().trailers();
@@ -495,7 +484,8 @@ impl Trip {
         head: &response::Parts,
         stored: bool,
     ) -> Response<ResponseBody<R>> {
-        let answer = answer(served, &self.presented(Duration::ZERO)).expect("checked before its validators were sent");
+        let answer = answer(served, &self.presented(&self.seen.headers(), Duration::ZERO))
+            .expect("checked before its validators were sent");
         let said = CacheStatus {
             forward_status: Some(head.status),
             stored,
@@ -518,7 +508,7 @@ impl Trip {
             }
         }
         let always_validates = served.facts().freshness().always_validates();
-        let implicit = self.seen.tags(&self.rules, tiers.mirror().tags()).len();
+        let implicit = implicit_tags(self.primary.bytes(), tiers.mirror().tags()).len();
         let many = (tags.len() as u64).saturating_sub(implicit as u64) > tiers.settings().max_tags();
         let Some(ticket) = self.refiled(found, &served, &tags).filter(|_| !many) else {
             tiers.remove(self.ask.ticket.key());
@@ -531,7 +521,7 @@ impl Trip {
     /// The ticket for the key that a freshened response belongs under: another one if its `Vary` has changed, or requests
     /// would find it whose fields were not compared. `None` if there are too many variants.
     fn refiled(&self, found: &Found<Cached>, served: &CachedResponse, tags: &[Tag]) -> Option<Ticket> {
-        let (tiers, request) = (&self.shared.tiers, self.seen.headers());
+        let tiers = &self.shared.tiers;
         let ticket = self.ask.ticket.for_key(self.ask.ticket.key().clone());
         let (before, headers) = (response(found)?.headers(), served.headers());
         let Vary::Fields(fields) = Vary::of(&headers) else {
@@ -544,7 +534,7 @@ impl Trip {
         if fields.is_empty() {
             return Some(ticket.for_key(self.primary.clone()));
         }
-        let key = variant(self.primary.bytes(), &fields, request);
+        let key = variant(self.primary.bytes(), &fields, &self.seen.selecting(&fields));
         let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
         let listing = self.listing_of(fields, &headers);
         fill::list(tiers, &listing, &ticket, tags, self.shared.namespace).then_some(ticket)
@@ -559,8 +549,8 @@ impl Trip {
             return;
         };
         let stored = cached.response();
-        let target = self.seen.uri(&self.rules);
-        let exchange = self.exchange(head, said, timing, &target);
+        let (target, request) = (self.seen.target(), self.seen.deciding());
+        let exchange = self.exchange(head, said, timing, (&target, &request));
         let freshened = if stored.described_by(&head.headers) {
             freshen(&stored, &exchange, false, &self.policy()).ok()
         } else {

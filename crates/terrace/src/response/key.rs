@@ -91,7 +91,7 @@ impl<'a> Target<'a> {
     #[inline]
     pub(super) fn encode(&self, rules: &Rules, extra: Option<&str>) -> KeyBuf {
         let mut key = KeyBuf::new();
-        let parts = [
+        let parts: [_; PARTS] = [
             Some(self.scheme.as_bytes()),
             Some(self.host.as_bytes()),
             Some(self.path.as_bytes()),
@@ -120,11 +120,46 @@ impl<'a> Target<'a> {
         request.method() == Method::POST && request.extensions().get::<BodyDigest>().is_some()
     }
 
-    /// The tags that the entry carries without being told.
-    pub(super) fn tags(&self, tags: &Tags) -> Vec<Tag> {
-        let mut all = tags.implicit(&self.host, self.path, self.query.as_deref().unwrap_or_default());
-        all.extend(self.partition.map(|partition| tags.partition(partition.name())));
-        all
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+pub(super) fn is_read(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+/// The tags that an entry under this key of a [`Target`] carries without being told.
+pub(super) fn implicit_tags(key: &[u8], tags: &Tags) -> Vec<Tag> {
+    let Parts { host, path, query, partition } = Parts::of(key);
+    let mut all = tags.implicit(host, path, query);
+    all.extend(partition.map(|partition| tags.partition(partition)));
+    all
+}
+
+/// What an encoded key says about its [`Target`], as far as tags are made of it.
+struct Parts<'a> {
+    host: &'a [u8],
+    path: &'a [u8],
+    query: &'a [u8],
+    partition: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(key: &'a [u8]) -> Self {
+        let (lengths, mut rest) = Lengths::read(key);
+        let parts: [Option<&[u8]>; PARTS] = lengths.map(|len| {
+            let (part, after) = rest.split_at_checked(len?)?;
+            rest = after;
+            Some(part)
+        });
+        let [_, host, path, query, _, _, partition, ..] = parts;
+        Self {
+            host: host.unwrap_or_default(),
+            path: path.unwrap_or_default(),
+            query: query.unwrap_or_default(),
+            partition: partition.and_then(|name| std::str::from_utf8(name).ok()),
+        }
     }
 }
 
@@ -147,7 +182,27 @@ struct Lengths {
     len: usize,
 }
 
+/// How many parts a key has.
+const PARTS: usize = 9;
+
 impl Lengths {
+    /// Reads the lengths at the start of a key; what follows are the parts.
+    fn read(key: &[u8]) -> ([Option<usize>; PARTS], &[u8]) {
+        let mut rest = key.iter();
+        let lengths = std::array::from_fn(|_| {
+            let (mut len, mut shift) = (0, 0);
+            loop {
+                let byte = *rest.next()?;
+                len |= usize::from(byte & 0x7f) << shift;
+                shift += 7;
+                if byte < 0x80 {
+                    return len.checked_sub(1);
+                }
+            }
+        });
+        (lengths, rest.as_slice())
+    }
+
     fn new() -> Self {
         Self { bytes: [0; 48], len: 0 }
     }
@@ -277,59 +332,4 @@ fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
 /// `Accept`, `Accept-Encoding` and the like, which tell nothing about who asks.
 fn is_negotiation(field: &HeaderName) -> bool {
     field.as_str().starts_with("accept")
-}
-
-/// What a request was, after it has gone to the origin.
-#[derive(Debug)]
-pub(super) struct Seen(Request<()>);
-
-impl Seen {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
-        let mut seen = Request::new(());
-        *seen.method_mut() = request.method().clone();
-        *seen.uri_mut() = original_uri(request).clone();
-        *seen.headers_mut() = request.headers().clone();
-        if let Some(partition) = request.extensions().get::<Partition>() {
-            seen.extensions_mut().insert(partition.clone());
-        }
-        if let Some(digest) = request.extensions().get::<BodyDigest>() {
-            seen.extensions_mut().insert(digest.clone());
-        }
-        Self(seen)
-    }
-
-    pub(super) fn method(&self) -> &Method {
-        self.0.method()
-    }
-
-    pub(super) fn headers(&self) -> &HeaderMap {
-        self.0.headers()
-    }
-
-    /// Whether it only asks, whatever its method.
-    pub(super) fn reads(&self) -> bool {
-        [Method::GET, Method::HEAD].contains(self.0.method()) || Target::is_question(&self.0)
-    }
-
-    pub(super) fn is_partitioned(&self) -> bool {
-        self.0.extensions().get::<Partition>().is_some()
-    }
-
-    pub(super) fn is_keyed_by_body(&self) -> bool {
-        Target::is_question(&self.0)
-    }
-
-    /// The target URI: in absolute form if something will be compared with it.
-    pub(super) fn uri(&self, rules: &Rules) -> Uri {
-        if self.reads() {
-            return self.0.uri().clone();
-        }
-        let target = Target::of(&self.0, rules);
-        target.map_or_else(|| self.0.uri().clone(), |target| absolute(self.0.uri(), &target.host))
-    }
-
-    /// The tags that the entry carries without being told.
-    pub(super) fn tags(&self, rules: &Rules, tags: &Tags) -> Vec<Tag> {
-        Target::of(&self.0, rules).map_or_else(Vec::new, |target| target.tags(tags))
-    }
 }

@@ -23,8 +23,11 @@ mod key;
 mod layer;
 mod packed;
 mod rules;
+mod seen;
 mod select;
 mod service;
+#[cfg(feature = "redis")]
+mod session;
 mod stored;
 mod tee;
 
@@ -35,3 +38,5 @@ pub use future::ResponseFuture;
 pub use layer::CacheLayer;
 pub use rules::{Query, Rules};
 pub use service::Cache;
+#[cfg(feature = "redis")]
+pub use session::{SessionFuture, SessionLayer, SessionService};

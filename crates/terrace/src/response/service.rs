@@ -5,7 +5,7 @@ use super::drive::{Job, drive, post, refresh};
 use super::extension::{Bypass, Partition};
 use super::future::ResponseFuture;
 use super::hot::Hot;
-use super::key::{Target, absolute, extra_part, hosts, original_uri, significant};
+use super::key::{Target, absolute, extra_part, hosts, is_read, original_uri, significant};
 use super::rules::Rules;
 use super::select;
 use super::stored::{Cached, CachedResponse};
@@ -269,10 +269,6 @@ fn interest<B>(request: &Request<B>, demands: Demands, rules: &Rules) -> Interes
 #[inline]
 pub(super) fn is_ahead<B>(request: &Request<B>, tiers: &Tiers<Cached>) -> bool {
     request.extensions().get::<Receipt>().is_some_and(|receipt| !tiers.covers(receipt))
-}
-
-fn is_read(method: &Method) -> bool {
-    method == Method::GET || method == Method::HEAD
 }
 
 fn has_body(headers: &HeaderMap) -> bool {

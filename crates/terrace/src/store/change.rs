@@ -1,7 +1,7 @@
 use super::Store;
 use super::coherence::{Position, Receipt, Tag};
 use super::l2::L2;
-use super::remote::{self, Token};
+use super::remote::{self, Fault, Token};
 use crate::Error;
 use crate::observe::stats::{ChangeResult, L2Op};
 use std::sync::Arc;
@@ -117,7 +117,7 @@ impl Change {
         let tags = std::mem::take(&mut self.tags);
         match self.shared.take() {
             None => Ok(self.store.end_here(&tags)),
-            Some(held) => held.end(tags).await.ok_or_else(Error::unconfirmed),
+            Some(held) => held.end(tags).await.map_err(|fault| Error::unconfirmed(self.store.why(fault))),
         }
     }
 }
@@ -132,23 +132,26 @@ impl Store {
 
 impl Held {
     /// In a task of its own, so that it ends even if nobody waits for that.
-    async fn end(self, tags: Vec<Tag>) -> Option<Receipt> {
-        tokio::spawn(self.ended(tags, ChangeResult::Committed)).await.ok().flatten()
+    async fn end(self, tags: Vec<Tag>) -> Result<Receipt, Fault> {
+        tokio::spawn(self.ended(tags, ChangeResult::Committed)).await.unwrap_or(Err(Fault::Other))
     }
 
-    async fn ended(self, tags: Vec<Tag>, result: ChangeResult) -> Option<Receipt> {
+    async fn ended(self, tags: Vec<Tag>, result: ChangeResult) -> Result<Receipt, Fault> {
         self.renewal.abort();
         let names = names(&tags);
-        let Ok(receipt) = self.l2.counted(L2Op::Script, self.l2.remote.end(&self.token, &names)).await else {
-            // An invalidation is as good an end, once the hold has run out.
-            self.l2.owe(super::coherence::Owed { tags, soft: false, since: self.l2.clock.now() });
-            return None;
+        let receipt = match self.l2.counted(L2Op::Script, self.l2.remote.end(&self.token, &names)).await {
+            Ok(receipt) => receipt,
+            Err(fault) => {
+                // An invalidation is as good an end, once the hold has run out.
+                self.l2.owe(super::coherence::Owed { tags, soft: false, since: self.l2.clock.now() });
+                return Err(fault);
+            }
         };
         self.l2.observe.change(result);
         self.l2.mirror.release_at(receipt.clone(), &tags, self.l2.clock.now());
         self.l2.wake.notify_one();
         let position = Position::at(receipt.position);
-        Some(Receipt { epoch: Some(receipt.epoch), position, replicas: None })
+        Ok(Receipt { epoch: Some(receipt.epoch), position, replicas: None })
     }
 }
 

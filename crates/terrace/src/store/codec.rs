@@ -67,7 +67,8 @@ impl Reject {
     /// As it is counted.
     pub(crate) fn reason(self) -> RejectReason {
         match self {
-            Self::Corrupt | Self::Version | Self::Schema => RejectReason::Schema,
+            Self::Corrupt => RejectReason::Corrupt,
+            Self::Version | Self::Schema => RejectReason::Schema,
             Self::Key => RejectReason::Key,
             Self::Size => RejectReason::Size,
             Self::Seal | Self::Unopened => RejectReason::Seal,

@@ -8,6 +8,7 @@
 use super::sync::atomic::{AtomicU64, Ordering};
 use super::sync::{Mutex, MutexGuard};
 use super::unhashed::Unhashed;
+use crate::clock::Instant;
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::BuildHasherDefault;
@@ -57,6 +58,8 @@ pub(crate) trait Stream: Send + Sync {
 }
 
 struct Flight<T> {
+    /// When the request came that leads it.
+    begun: Instant,
     state: Mutex<State<T>>,
 }
 
@@ -111,15 +114,15 @@ impl<T> Flights<T> {
     }
 
     /// Starts the flight of `key`; `None` if it is under way.
-    pub(crate) fn lead(&self, key: u64) -> Option<Lead<T>> {
-        match self.join(key) {
+    pub(crate) fn lead(&self, key: u64, asked: Instant) -> Option<Lead<T>> {
+        match self.join(key, asked) {
             Join::Lead(lead) => Some(lead),
             Join::Wait(_) => None,
         }
     }
 
-    /// Joins the flight of `key`, or starts it.
-    pub(crate) fn join(&self, key: u64) -> Join<T> {
+    /// Joins the flight of `key`, or starts it, for a request that came at `asked`.
+    pub(crate) fn join(&self, key: u64, asked: Instant) -> Join<T> {
         let mut flights = lock(&self.shard(key).flights);
         if let Some(flight) = flights.get(&key) {
             let flight = Arc::clone(flight);
@@ -131,7 +134,7 @@ impl<T> Flights<T> {
             return Join::Wait(Wait { flight, waiter });
         }
         let state = State { landing: None, stream: None, waiters: HashMap::new(), next_waiter: 0 };
-        let flight = Arc::new(Flight { state: Mutex::new(state) });
+        let flight = Arc::new(Flight { begun: asked, state: Mutex::new(state) });
         flights.insert(key, Arc::clone(&flight));
         Join::Lead(Lead { flights: self.clone(), flight, key })
     }
@@ -233,6 +236,13 @@ pub(crate) struct Wait<T> {
     waiter: u64,
 }
 
+impl<T> Wait<T> {
+    /// When the request came that leads.
+    pub(crate) fn begun(&self) -> Instant {
+        self.flight.begun
+    }
+}
+
 impl<T: Clone> Future for Wait<T> {
     type Output = Landing<T>;
 
@@ -276,7 +286,7 @@ mod loom_tests {
 
     /// Leads and lands, or waits; says what came of it and counts who led.
     fn fetch(flights: &Flights<u8>, fetches: &AtomicUsize) -> Landing<u8> {
-        match flights.join(7) {
+        match flights.join(7, Instant::from_nanos(0)) {
             Join::Lead(lead) => {
                 fetches.fetch_add(1, Ordering::Relaxed);
                 lead.land(Landing::Entry(1));
@@ -298,7 +308,7 @@ mod loom_tests {
             assert_eq!(fetch(&flights, &fetches), Landing::Entry(1));
             assert_eq!(other.join().unwrap(), Landing::Entry(1));
             assert_eq!(flights.landings(7), fetches.load(Ordering::Relaxed) as u64);
-            assert!(matches!(flights.join(7), Join::Lead(_)), "nothing is left behind");
+            assert!(matches!(flights.join(7, Instant::from_nanos(0)), Join::Lead(_)), "nothing is left behind");
         });
     }
 
@@ -306,12 +316,12 @@ mod loom_tests {
     fn a_leader_that_gives_up_releases_who_waits() {
         loom::model(|| {
             let flights: Flights<u8> = Flights::new();
-            let Join::Lead(lead) = flights.join(7) else { unreachable!() };
-            let Join::Wait(wait) = flights.join(7) else { unreachable!() };
+            let Join::Lead(lead) = flights.join(7, Instant::from_nanos(0)) else { unreachable!() };
+            let Join::Wait(wait) = flights.join(7, Instant::from_nanos(0)) else { unreachable!() };
             let leader = thread::spawn(move || drop(lead));
             assert_eq!(block_on(wait), Landing::Abandoned);
             leader.join().unwrap();
-            assert!(matches!(flights.join(7), Join::Lead(_)));
+            assert!(matches!(flights.join(7, Instant::from_nanos(0)), Join::Lead(_)));
         });
     }
 
@@ -335,8 +345,8 @@ mod loom_tests {
     fn a_client_that_never_reads_does_not_stop_who_waits() {
         loom::model(|| {
             let flights: Flights<u8> = Flights::new();
-            let Join::Lead(lead) = flights.join(7) else { unreachable!() };
-            let Join::Wait(wait) = flights.join(7) else { unreachable!() };
+            let Join::Lead(lead) = flights.join(7, Instant::from_nanos(0)) else { unreachable!() };
+            let Join::Wait(wait) = flights.join(7, Instant::from_nanos(0)) else { unreachable!() };
             let leader = thread::spawn(move || {
                 let stream = Arc::new(OneRead(Mutex::new(None)));
                 // As a tee does: whoever pumps finds the fill.

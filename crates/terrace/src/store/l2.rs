@@ -110,6 +110,7 @@ impl L2 {
         (observe, clock): (Observe, Clock),
     ) -> Self {
         observe.shared(settings.max_lag(), FenceMode::Strict);
+        remote.set_limits(settings.read_budget(), settings.write_budget());
         let breaker = |name, seconds| Breaker::new(name, Duration::from_secs(seconds), observe.clone());
         Self {
             remote,

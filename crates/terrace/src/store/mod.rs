@@ -1,6 +1,8 @@
 //! Where entries are kept, and how they are kept from being served too long.
 
 mod breaker;
+#[cfg(feature = "redis")]
+mod bridge;
 mod change;
 #[cfg(feature = "redis")]
 mod codec;
@@ -16,12 +18,18 @@ mod purge;
 mod redis;
 mod refresh;
 pub(crate) mod remote;
+#[cfg(feature = "redis")]
+mod session;
 mod sync;
 mod tiers;
 mod unhashed;
 mod value;
 mod writes;
 
+#[cfg(all(fuzzing, feature = "redis"))]
+pub use bridge::fuzzing as messages;
+#[cfg(feature = "redis")]
+pub use bridge::{Listener, Prewarms};
 pub use change::Change;
 #[cfg(all(fuzzing, feature = "redis"))]
 pub use codec::fuzzing;
@@ -35,6 +43,8 @@ pub use purge::Purge;
 pub(crate) use tiers::{Before, Beyond, Fill, Found, Glance, Memory, Tiers};
 pub(crate) use value::{Decoded, Value};
 
+#[cfg(feature = "redis")]
+use self::redis::Redis;
 use crate::Error;
 use crate::clock::Clock;
 use crate::config::{Config, Flags, Settings};
@@ -49,6 +59,8 @@ use remote::Remote;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+#[cfg(feature = "redis")]
+use std::sync::OnceLock;
 use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(any(feature = "redis", feature = "test-util"))]
 use tokio::runtime::Handle;
@@ -69,6 +81,9 @@ struct Inner {
     observe: Observe,
     mirror: Arc<Mirror>,
     l2: Option<Arc<L2>>,
+    /// What is behind `l2`, for those who ask about the server itself.
+    #[cfg(feature = "redis")]
+    redis: OnceLock<Arc<Redis>>,
     refreshes: Refreshes,
     /// The tiers of each kind of value, made when a layer first asks.
     tiers: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -94,7 +109,8 @@ impl Store {
     }
 
     /// As [`from_env`](Self::from_env), from these variables instead of the environment. Within a tokio runtime, for
-    /// Redis is followed in the background.
+    /// Redis is followed in the background. A store that is made outside of one follows nothing: it can purge and be
+    /// asked, as a command does that ends at once, and serves nothing from Redis.
     ///
     /// # Errors
     ///
@@ -120,6 +136,7 @@ impl Store {
         if let Ok(runtime) = Handle::try_current() {
             self::redis::report::start(&remote, store.observe().clone(), &runtime);
         }
+        store.inner.redis.get_or_init(|| remote);
         Ok(store)
     }
 
@@ -169,7 +186,18 @@ impl Store {
         l2: Option<Arc<L2>>,
     ) -> Self {
         let (refreshes, tiers) = (Refreshes::default(), Mutex::default());
-        let inner = Inner { config, settings, clock, observe, mirror, l2, refreshes, tiers };
+        let inner = Inner {
+            config,
+            settings,
+            clock,
+            observe,
+            mirror,
+            l2,
+            #[cfg(feature = "redis")]
+            redis: OnceLock::new(),
+            refreshes,
+            tiers,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -181,6 +209,27 @@ impl Store {
     /// The settings that can be changed while running.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
+    }
+
+    /// Where the Redis server of the store is, as its settings say, without what it takes to log in; `None` where
+    /// everything is in the memory of this process.
+    pub fn shared_through(&self) -> Option<String> {
+        #[cfg(feature = "redis")]
+        return self.inner.redis.get().map(|redis| redis.place());
+        #[cfg(not(feature = "redis"))]
+        None
+    }
+
+    /// Why a call of the shared tier failed, for people.
+    #[cfg_attr(not(feature = "redis"), expect(clippy::unused_self, reason = "Redis knows"))]
+    fn why(&self, fault: remote::Fault) -> Option<String> {
+        #[cfg(feature = "redis")]
+        return self.inner.redis.get().map(|redis| redis.why(fault));
+        #[cfg(not(feature = "redis"))]
+        {
+            let _ = fault;
+            None
+        }
     }
 
     /// Everything counted so far.
@@ -221,13 +270,14 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Splits `https://host/path?query` or `/path?query`.
+/// Splits `https://host/path?query` or `/path?query`. Who asks is no part of what is asked for.
 fn split_url(url: &str) -> Result<(&str, &str, &str), Error> {
     let url = url.split('#').next().unwrap_or_default();
     let (host, rest) = match url.split_once("://") {
         Some((_, rest)) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),
         None => ("", url),
     };
+    let host = host.rsplit('@').next().unwrap_or_default();
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     match (host, path) {
         ("", path) if !path.starts_with('/') => Err(Error::purge(url)),

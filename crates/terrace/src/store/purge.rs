@@ -63,7 +63,7 @@ impl IntoFuture for Purge {
             let issued = l2.invalidate(vec![tag], soft, replicas).await;
             let result = if issued.is_ok() { InvalidationResult::Acked } else { InvalidationResult::Pending };
             observe.invalidation(scope, kind, result);
-            Ok(match issued.map_err(|_| Error::unconfirmed())? {
+            Ok(match issued.map_err(|fault| Error::unconfirmed(store.why(fault)))? {
                 Some(Confirmed { receipt, replicas }) => {
                     let position = Position::at(receipt.position);
                     Receipt { epoch: Some(receipt.epoch), position, replicas }

@@ -75,7 +75,23 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
 
     /// Waits until somebody has invalidated something, as far as messages arrive. They may be lost, repeated or late.
     fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Tells of what anybody publishes on these channels, from when that begins until the connection ends.
+    fn listen(&self, channels: &'static [&'static str], ear: Ear) -> Reply<'_, ()>;
 }
+
+/// What is told to those who listen.
+pub(crate) enum Heard<'a> {
+    /// From now on messages arrive.
+    Begun,
+    Message {
+        channel: &'a [u8],
+        text: &'a [u8],
+    },
+}
+
+/// Is told, and waits for nothing.
+pub(crate) type Ear = Arc<dyn Fn(Heard<'_>) + Send + Sync>;
 
 /// The name of an epoch, as the server holds it.
 #[derive(Clone, PartialEq, Eq)]
@@ -88,6 +104,11 @@ impl Epoch {
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// For people: without what marks it in the control record.
+    pub(crate) fn text(&self) -> String {
+        self.0.strip_prefix(b"\0e").unwrap_or(&self.0).escape_ascii().to_string()
     }
 }
 

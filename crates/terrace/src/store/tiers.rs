@@ -321,9 +321,12 @@ impl<V: Value> Tiers<V> {
         now.duration_since(last) <= self.settings.degraded_max()
     }
 
-    /// Checks a value that another request fetched, as if it had just been read.
-    #[expect(clippy::unused_self, reason = "an entry knows the mirror; the callers need not")]
-    pub(crate) fn accept(&self, entry: Arc<Entry<V>>) -> Option<Found<V>> {
+    /// Checks a value that another request, which came at `begun`, fetched, for one that came at `asked`. Without proof
+    /// that nothing invalidated it (the model's `joins_check`), it has to be fetched lately enough.
+    pub(crate) fn accept(&self, entry: Arc<Entry<V>>, begun: Instant, asked: Instant) -> Option<Found<V>> {
+        if !self.is_proven(asked) && asked.duration_since(begun) > self.settings.max_lag() {
+            return None;
+        }
         match entry.standing() {
             Standing::Held | Standing::Dead => None,
             standing => Some(Found { entry, expired: standing == Standing::Expired }),

@@ -135,8 +135,19 @@ fn use_shared(observe: &Observe) {
         observe.change(*result);
     }
     observe.bus(true);
+    observe.weaknesses(Weakness::ALL);
     observe.markers(9);
     observe.pool(1, 2, 16);
+    observe.bridge_listens(false);
+    observe.bridge_listens(true);
+    for channel in BridgeChannel::ALL {
+        for result in BridgeResult::ALL {
+            observe.bridge_heard(*channel, *result);
+        }
+    }
+    for result in PrewarmResult::ALL {
+        observe.bridge_prewarm(*result);
+    }
 }
 
 /// Every line is of a family, with the labels and the label values, that the catalogue allows.

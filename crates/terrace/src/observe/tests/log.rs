@@ -131,3 +131,16 @@ fn epochs_fences_and_pending_invalidations_are_said_once_for_each_change() {
     only(&owed(&[1, 2, 1]), &["WARN", "event=\"cache_invalidation_pending\"", "pending=1"]);
     only(&owed(&[0, 0]), &["INFO", "event=\"cache_invalidation_acked\""]);
 }
+
+#[test]
+fn listening_says_when_it_begins_when_it_is_lost_and_what_it_refuses() {
+    let observe = shared(&FakeClock::new());
+    let logged = |works: &[&dyn Fn()]| logged(LevelFilter::DEBUG, || works.iter().for_each(|work| work()));
+    let deaf = |first| move |observe: &Observe| observe.bridge_is_deaf(first);
+    only(&logged(&[&|| deaf(true)(&observe), &|| deaf(false)(&observe)]), &["WARN", "event=\"cache_bridge_lost\""]);
+    only(&logged(&[&|| observe.bridge_listens(false)]), &["INFO", "event=\"cache_bridge_connected\""]);
+    only(&logged(&[&|| deaf(false)(&observe), &|| deaf(false)(&observe)]), &["WARN", "event=\"cache_bridge_lost\""]);
+    only(&logged(&[&|| observe.bridge_listens(true)]), &["WARN", "event=\"cache_bridge_gap\""]);
+    let refused = || observe.bridge_refused(BridgeChannel::Update, BridgeResult::Syntax);
+    only(&logged(&[&refused]), &["WARN", "event=\"cache_bridge_refused\"", "channel=\"update\" reason=\"syntax\""]);
+}

@@ -1,7 +1,7 @@
 //! What things are called in Redis.
 //!
 //! Keys and URLs appear as digests only, as tags do. Namespaces have no braces; in braces (Redis Cluster's hash tag) they
-//! keep everything of a namespace in one slot, the slot of its control record.
+//! keep everything of a namespace in one slot, the slot of its control record. Only entries are spread over a cluster.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
@@ -9,6 +9,11 @@ use sha2::{Digest, Sha256};
 /// `{namespace}:e:schema:digest`: an entry. Two schemas live side by side.
 pub(crate) fn entry_name(namespace: &str, schema: u16, key: &[u8]) -> String {
     keyed('e', namespace, schema, key)
+}
+
+/// `namespace:e:schema:digest`: an entry in a cluster, in the slot of its own name.
+pub(crate) fn spread_entry_name(namespace: &str, schema: u16, key: &[u8]) -> String {
+    entry_name(namespace, schema, key).replace(['{', '}'], "")
 }
 
 /// `{namespace}:l:schema:digest`: who is fetching an entry.
@@ -54,6 +59,7 @@ mod tests {
         let key = b"GET https://example.com/users/jane.doe@example.com?token=secret";
         let digest = "N7mTrtoADIMShwj4A8UJeQ";
         assert_eq!(entry_name("shop-1", 7, key), format!("{{shop-1}}:e:7:{digest}"));
+        assert_eq!(spread_entry_name("shop-1", 7, key), format!("shop-1:e:7:{digest}"));
         assert_eq!(lease_name("shop-1", 7, key), format!("{{shop-1}}:l:7:{digest}"));
         assert_eq!(control_name("shop-1"), "{shop-1}:ctl");
         assert_eq!(bell_name("shop-1"), "{shop-1}:bell");

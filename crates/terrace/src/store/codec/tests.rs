@@ -160,7 +160,7 @@ fn another_key_is_not_answered() {
 #[test]
 fn every_reject_is_counted() {
     let reasons = [
-        (Reject::Corrupt, RejectReason::Schema),
+        (Reject::Corrupt, RejectReason::Corrupt),
         (Reject::Version, RejectReason::Schema),
         (Reject::Schema, RejectReason::Schema),
         (Reject::Key, RejectReason::Key),

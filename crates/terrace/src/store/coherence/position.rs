@@ -32,6 +32,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// The name of the epoch that the position belongs to; `None` where the store is in the memory of this process.
+    pub fn epoch(&self) -> Option<String> {
+        self.epoch.as_ref().map(Epoch::text)
+    }
+
     /// The position of the invalidation.
     pub fn position(&self) -> u64 {
         self.position.0

@@ -58,8 +58,28 @@ impl Hash for Short {
 /// Makes tags. What is tagged has a kind, so that a tag given by name never means a path or a partition.
 #[derive(Clone, Debug)]
 pub(crate) struct Tags {
-    key: RandomState,
+    /// One for each kind.
+    keys: [RandomState; 5],
     shared: bool,
+}
+
+/// What is tagged.
+#[derive(Clone, Copy)]
+enum Kind {
+    Name,
+    Partition,
+    Host,
+    /// A path with its query.
+    Resource,
+    /// The beginning of a path.
+    Prefix,
+}
+
+impl Kind {
+    /// What tells it from the others where processes share tags.
+    fn byte(self) -> u8 {
+        b"tphu/"[self as usize]
+    }
 }
 
 impl Tags {
@@ -68,12 +88,12 @@ impl Tags {
 
     /// For a store of this process alone.
     pub(super) fn alone() -> Self {
-        Self { key: RandomState::new(), shared: false }
+        Self { keys: Default::default(), shared: false }
     }
 
     /// For a store that processes share.
     pub(super) fn shared() -> Self {
-        Self { key: RandomState::new(), shared: true }
+        Self { keys: Default::default(), shared: true }
     }
 
     /// The bytes of a tag in an entry.
@@ -83,50 +103,42 @@ impl Tags {
 
     pub(super) fn short(&self, tag: Tag) -> Short {
         let keyed = self.shared && tag != Tag::EVERYTHING;
-        let digest: u128 = if keyed { self.key.hash_one(tag.0).into() } else { tag.0 };
+        let digest: u128 = if keyed { self.keys[Kind::Name as usize].hash_one(tag.0).into() } else { tag.0 };
         let [.., a, b, c, d] = digest.to_be_bytes();
         Short(u32::from_be_bytes([a, b, c, d]))
     }
 
     /// A tag given by name.
     pub(crate) fn name(&self, name: &str) -> Tag {
-        self.tag(self.digest(name, b't'))
+        self.tag(self.digest(name.as_bytes(), Kind::Name))
     }
 
     /// All entries of a partition.
     pub(crate) fn partition(&self, name: &str) -> Tag {
-        self.tag(self.digest(name, b'p'))
+        self.tag(self.digest(name.as_bytes(), Kind::Partition))
     }
 
     /// All entries of a URL. An empty host stands for every host.
     pub(crate) fn url(&self, host: &str, path: &str, query: &str) -> Tag {
-        let mut hash = self.begin();
-        hash.write(canonical(host).as_bytes());
-        hash.write(path.as_bytes());
-        if !query.is_empty() {
-            hash.write(b"?");
-            write_sorted(&mut hash, query);
-        }
-        self.tag(hash.finish(b'u'))
+        self.tag(self.host(host.as_bytes()) ^ self.resource(path.as_bytes(), query.as_bytes()))
     }
 
     /// All URLs whose path begins with these segments. An empty host stands for every host.
     pub(crate) fn prefix(&self, host: &str, prefix: &str) -> Tag {
-        self.tag(self.host(host) ^ self.prefixes(prefix).last().unwrap_or_default())
+        self.tag(self.host(host.as_bytes()) ^ self.prefixes(prefix.as_bytes()).last().unwrap_or_default())
     }
 
     /// The tags that an entry of this URL carries without being told, with and without its host.
-    pub(crate) fn implicit(&self, host: &str, path: &str, query: &str) -> Vec<Tag> {
+    pub(crate) fn implicit(&self, host: &[u8], path: &[u8], query: &[u8]) -> Vec<Tag> {
         let mut tags = Vec::with_capacity(16);
-        tags.push(self.url("", path, query));
-        let digest = self.host(host);
-        if digest != 0 {
-            tags.extend([self.url(host, path, query), self.tag(digest)]);
+        let host = self.host(host);
+        if host != 0 {
+            tags.push(self.tag(host));
         }
-        for prefix in self.prefixes(path) {
-            tags.push(self.tag(prefix));
-            if digest != 0 {
-                tags.push(self.tag(digest ^ prefix));
+        for digest in std::iter::once(self.resource(path, query)).chain(self.prefixes(path)) {
+            tags.push(self.tag(digest));
+            if host != 0 {
+                tags.push(self.tag(digest ^ host));
             }
         }
         tags
@@ -139,29 +151,43 @@ impl Tags {
         Tag(kept.max(u128::from(digest != 0)))
     }
 
-    fn begin(&self) -> Digest {
-        if self.shared { Digest::Shared(Box::default()) } else { Digest::Alone(self.key.build_hasher()) }
+    fn begin(&self, kind: Kind) -> Digest {
+        if self.shared {
+            Digest::Shared(Box::default(), kind)
+        } else {
+            Digest::Alone(self.keys[kind as usize].build_hasher())
+        }
     }
 
-    fn digest(&self, name: &str, kind: u8) -> u128 {
-        let mut hash = self.begin();
-        hash.write(name.as_bytes());
-        hash.finish(kind)
+    fn digest(&self, name: &[u8], kind: Kind) -> u128 {
+        let mut hash = self.begin(kind);
+        hash.write(name);
+        hash.finish()
     }
 
     /// Of a host; zero if it is empty.
-    fn host(&self, host: &str) -> u128 {
-        if host.is_empty() { 0 } else { self.digest(&canonical(host), b'h') }
+    fn host(&self, host: &[u8]) -> u128 {
+        if host.is_empty() { 0 } else { self.digest(&canonical(host), Kind::Host) }
+    }
+
+    fn resource(&self, path: &[u8], query: &[u8]) -> u128 {
+        let mut hash = self.begin(Kind::Resource);
+        hash.write(path);
+        if !query.is_empty() {
+            hash.write(b"?");
+            write_sorted(&mut hash, query);
+        }
+        hash.finish()
     }
 
     /// Of the beginnings of a path, shortest first, without that of no segment: its digest is zero.
-    fn prefixes(&self, path: &str) -> impl Iterator<Item = u128> {
-        let mut hash = self.begin();
-        let segments = path.split('/').filter(|segment| !segment.is_empty());
+    fn prefixes(&self, path: &[u8]) -> impl Iterator<Item = u128> {
+        let mut hash = self.begin(Kind::Prefix);
+        let segments = path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty());
         segments.take(Self::MAX_DEPTH).map(move |segment| {
-            hash.write(segment.as_bytes());
+            hash.write(segment);
             hash.write(b"/");
-            hash.finish(b'/')
+            hash.finish()
         })
     }
 }
@@ -169,27 +195,26 @@ impl Tags {
 /// A digest in the making.
 enum Digest {
     Alone(DefaultHasher),
-    Shared(Box<Sha256>),
+    Shared(Box<Sha256>, Kind),
 }
 
 impl Digest {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         match self {
             Self::Alone(hash) => hash.write(bytes),
-            Self::Shared(hash) => hash.update(bytes),
+            Self::Shared(hash, _) => hash.update(bytes),
         }
     }
 
-    /// Of what was written so far. Its kind comes last: no name of one kind can be written as one of another.
-    fn finish(&self, kind: u8) -> u128 {
+    /// Of what was written so far. Its kind is in the key or comes last: no name of one kind can be written as one of
+    /// another.
+    #[inline]
+    fn finish(&self) -> u128 {
         match self {
-            Self::Alone(hash) => {
-                let mut hash = hash.clone();
-                hash.write_u8(kind);
-                hash.finish().into()
-            }
-            Self::Shared(hash) => {
-                let digest = hash.as_ref().clone().chain_update([kind]).finalize();
+            Self::Alone(hash) => hash.finish().into(),
+            Self::Shared(hash, kind) => {
+                let digest = hash.as_ref().clone().chain_update([kind.byte()]).finalize();
                 let (front, _) = digest.split_at(16);
                 front.iter().fold(0, |digest, byte| digest << 8 | u128::from(*byte))
             }
@@ -198,26 +223,31 @@ impl Digest {
 }
 
 /// A host in lower case and without a default port.
-fn canonical(host: &str) -> Cow<'_, str> {
-    lower_case(host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host))
+fn canonical(host: &[u8]) -> Cow<'_, [u8]> {
+    let host = host.strip_suffix(b":80").or_else(|| host.strip_suffix(b":443")).unwrap_or(host);
+    if has_upper_case(host) { host.to_ascii_lowercase().into() } else { host.into() }
 }
 
 /// A host in lower case, which it mostly is.
 pub(crate) fn lower_case(host: &str) -> Cow<'_, str> {
+    if has_upper_case(host.as_bytes()) { host.to_ascii_lowercase().into() } else { host.into() }
+}
+
+fn has_upper_case(text: &[u8]) -> bool {
     // Not `any`: the compiler looks at many bytes at a time if it may look at all of them.
-    let upper = host.bytes().fold(false, |upper, byte| upper | byte.is_ascii_uppercase());
-    if upper { host.to_ascii_lowercase().into() } else { host.into() }
+    text.iter().fold(false, |upper, byte| upper | byte.is_ascii_uppercase())
 }
 
 /// Parameters in one order, whatever order they are in.
-fn write_sorted(hash: &mut Digest, query: &str) {
-    if !query.contains('&') {
-        hash.write(query.as_bytes());
+fn write_sorted(hash: &mut Digest, query: &[u8]) {
+    if !query.contains(&b'&') {
+        hash.write(query);
         return;
     }
-    let mut parameters: Vec<&str> = query.split('&').filter(|parameter| !parameter.is_empty()).collect();
+    let parameters = query.split(|byte| *byte == b'&').filter(|parameter| !parameter.is_empty());
+    let mut parameters: Vec<&[u8]> = parameters.collect();
     parameters.sort_unstable();
-    hash.write(parameters.join("&").as_bytes());
+    hash.write(&parameters.join(&b'&'));
 }
 
 #[cfg(test)]
@@ -231,7 +261,7 @@ mod tests {
     #[test]
     fn an_entry_carries_the_tags_by_which_it_is_purged() {
         for tags in both() {
-            let carried = tags.implicit("Example.com:443", "/a/b/c", "y=2&x=1");
+            let carried = tags.implicit(b"Example.com:443", b"/a/b/c", b"y=2&x=1");
             for tag in [
                 tags.url("example.com", "/a/b/c", "x=1&y=2"),
                 tags.url("", "/a/b/c", "y=2&x=1"),
@@ -263,7 +293,7 @@ mod tests {
     #[test]
     fn processes_that_share_a_store_agree_on_tags_and_others_do_not() {
         let [one, other] = [Tags::shared(), Tags::shared()];
-        assert_eq!(one.implicit("h", "/a/b", "c=d"), other.implicit("h", "/a/b", "c=d"));
+        assert_eq!(one.implicit(b"h", b"/a/b", b"c=d"), other.implicit(b"h", b"/a/b", b"c=d"));
         assert_ne!(one.short(one.name("a")), other.short(other.name("a")));
         assert_ne!(Tags::alone().name("a"), Tags::alone().name("a"));
     }
@@ -272,9 +302,9 @@ mod tests {
     fn paths_deeper_than_the_limit_are_found_by_their_beginning() {
         for tags in both() {
             let path = "/a".repeat(30);
-            assert!(tags.implicit("h", &path, "").len() <= 2 * (Tags::MAX_DEPTH + 1) + 1);
+            assert!(tags.implicit(b"h", path.as_bytes(), b"").len() <= 2 * (Tags::MAX_DEPTH + 1) + 1);
             assert_eq!(tags.prefix("", "/"), Tag::EVERYTHING);
-            assert!(tags.implicit("h", &path, "").contains(&tags.prefix("h", &path)));
+            assert!(tags.implicit(b"h", path.as_bytes(), b"").contains(&tags.prefix("h", &path)));
         }
     }
 }

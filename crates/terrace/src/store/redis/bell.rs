@@ -1,11 +1,14 @@
-//! A connection on which messages arrive. They say that there is something to poll for, not what: one that is lost costs
-//! time, never truth.
+//! Connections on which messages arrive.
+//!
+//! Those of our own processes say that there is something to poll for, not what: one that is lost costs time, never
+//! truth. Those of other programs are what they are, so a connection that has died must not go unnoticed for long.
 
-use super::connect::Connector;
+use super::connect::{Connector, Hearing};
 use super::fault::classify;
+use super::link::Line;
 use super::pool::Pool;
-use crate::store::remote::Fault;
-use redis::PushKind;
+use crate::store::remote::{Ear, Fault, Heard};
+use redis::{PushInfo, PushKind, RedisResult, Value};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -28,6 +31,8 @@ impl Drop for Bell {
 const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 /// How often the connection is looked at: one to a server that no longer is the primary stays open and silent.
 const CHECK: Duration = Duration::from_secs(1);
+/// How often the other side is asked whether it is there.
+const PING: Duration = Duration::from_secs(5);
 
 impl Bell {
     /// Finds the server through the connections of `pool`. Needs a runtime.
@@ -45,8 +50,19 @@ impl Bell {
 
 async fn listen(connector: Arc<Connector>, pool: Pool, rung: Arc<Notify>) {
     let [mut wait, longest] = WAITS;
+    let _deaf = Deaf(Arc::clone(&connector));
+    let hearing = Arc::clone(&connector);
+    let ear: Ear = Arc::new(move |said| {
+        if matches!(said, Heard::Begun) {
+            hearing.hears(Hearing::Messages);
+        }
+        // When it begins, too: something may have happened while nobody listened.
+        rung.notify_one();
+    });
     loop {
-        if listen_once(&connector, &pool, &rung).await.is_ok() {
+        let ended = attend(&connector, &pool, &[connector.bell()], Arc::clone(&ear)).await;
+        connector.hears(if ended == Err(Fault::Auth) { Hearing::Denied } else { Hearing::Nothing });
+        if ended.is_ok() {
             [wait, _] = WAITS;
         }
         // Not all processes at once, after a restart of the server.
@@ -55,24 +71,49 @@ async fn listen(connector: Arc<Connector>, pool: Pool, rung: Arc<Notify>) {
     }
 }
 
+/// No message arrives any more: the task that listened is gone.
+struct Deaf(Arc<Connector>);
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        self.0.hears(Hearing::Nothing);
+    }
+}
+
 /// Listens until the connection ends or leads to the wrong server.
-async fn listen_once(connector: &Connector, pool: &Pool, rung: &Arc<Notify>) -> Result<(), Fault> {
+pub(super) async fn attend(connector: &Connector, pool: &Pool, channels: &[&str], ear: Ear) -> Result<(), Fault> {
     let link = pool.link().await?;
     let ended = Arc::new(Notify::new());
-    let (on_message, on_end) = (Arc::clone(rung), Arc::clone(&ended));
-    let listener = move |message: redis::PushInfo| match message.kind {
-        PushKind::Message => on_message.notify_one(),
-        PushKind::Disconnection => on_end.notify_one(),
+    let (on_message, on_end) = (Arc::clone(&ear), Arc::clone(&ended));
+    let listener = move |push: PushInfo| match (push.kind, &*push.data) {
+        (PushKind::Message, [Value::BulkString(channel), Value::BulkString(text)]) => {
+            on_message(Heard::Message { channel, text });
+        }
+        (PushKind::Disconnection, _) => on_end.notify_one(),
         _ => {}
     };
-    let listening = connector.listen(&link.address, Box::new(listener)).await.map_err(|error| classify(&error))?;
-    // Something may have happened while nobody listened.
-    rung.notify_one();
+    let listening = connector.listen(&link.address, channels, Box::new(listener)).await;
+    let listening = listening.map_err(|error| classify(&error))?;
+    ear(Heard::Begun);
+    let mut quiet = Duration::ZERO;
     while connector.is_usable(&link) {
         if tokio::time::timeout(CHECK, ended.notified()).await.is_ok() {
             break;
         }
+        quiet += CHECK;
+        if quiet >= PING {
+            quiet = Duration::ZERO;
+            if !answers(&listening).await {
+                break;
+            }
+        }
     }
-    drop(listening);
     Ok(())
+}
+
+/// Whether the other side is still there: a connection that only listens would learn it minutes later.
+async fn answers(line: &Line) -> bool {
+    let pong: RedisResult<Value> = redis::cmd("PING").query_async(&mut line.connection()).await;
+    // That a user may not ask is an answer too.
+    !matches!(pong.map_err(|error| classify(&error)), Err(Fault::Timeout | Fault::Io))
 }

@@ -1,20 +1,23 @@
 //! The words of the protocol as commands.
 
+use super::bell::{Bell, attend};
 use super::call::{run, send};
 use super::connect::{fence, nonce, section};
 use super::link::Link;
 use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
-use super::{Redis, bell::Bell, scripts};
+use super::{Redis, scripts};
 use crate::observe::stats::RejectReason;
 use crate::store::codec::Reject;
 use crate::store::remote::{
-    Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
+    Ear, Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
 };
 use bytes::Bytes;
+use futures_util::future::join;
 use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd, pipe};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -32,26 +35,20 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 impl Remote for Redis {
     fn lookup<'a>(&'a self, epoch: &'a Epoch, key: &'a [u8], tags: &'a [TagName]) -> Reply<'a, Looked> {
         Box::pin(async move {
-            let entry = self.names.entry(key);
-            let mut all = Pipeline::with_capacity(3);
-            all.cmd("GET").arg(&entry).cmd("PTTL").arg(&entry).add_command(self.scores(epoch, tags));
-            let reads = &self.pools().reads;
-            reads.call(self.budgets.read.get(), |link| send(link, all.clone()), reply::looked).await
+            let (pools, budget) = (self.pools(), self.budgets.read.get());
+            if let Some(entries) = &pools.entries {
+                return self.look_apart(&pools.reads, entries, (epoch, key, tags)).await;
+            }
+            let mut all = get(&self.names.entry(key));
+            all.add_command(self.scores(epoch, tags));
+            pools.reads.call(budget, |link| send(link, all.clone()), reply::looked).await
         })
     }
 
     fn positions<'a>(&'a self, epoch: &'a Epoch, tags: &'a [TagName]) -> Reply<'a, Option<Positions>> {
         Box::pin(async move {
-            let mut all = Pipeline::with_capacity(1);
-            all.add_command(self.scores(epoch, tags));
-            let reads = &self.pools().reads;
-            reads
-                .call(
-                    self.budgets.read.get(),
-                    |link| send(link, all.clone()),
-                    |replies| only(replies, reply::positions),
-                )
-                .await
+            let pools = self.pools();
+            self.positions_on(&pools.reads, epoch, tags).await
         })
     }
 
@@ -72,8 +69,9 @@ impl Remote for Redis {
             if life == 0 {
                 return Ok(());
             }
+            let name = if self.nodes.is_some() { self.names.spread_entry(key) } else { self.names.entry(key) };
             let mut set = pipe();
-            set.cmd("SET").arg(self.names.entry(key)).arg(&*value).arg("PX").arg(life);
+            set.cmd("SET").arg(name).arg(&*value).arg("PX").arg(life);
             let fills = &self.pools().fills;
             fills.call(self.budgets.write.get(), |link| send(link, set.clone()), |replies| only(replies, done)).await
         })
@@ -130,7 +128,9 @@ impl Remote for Redis {
             };
             let read = |reply| reply::seen(reply, since, MAX_POLLED);
             let (pools, budget) = (self.pools(), self.budgets.poll.get());
-            match pools.control.call(budget, request, read).await? {
+            let (seen, markers) = pools.control.call(budget, request, read).await?;
+            self.markers.store(markers, Relaxed);
+            match seen {
                 Seen::Found { polled, has_changes } => {
                     if has_changes && self.is_time_to_sweep() {
                         // The next poll sees what came of it, and whoever polls next tries again.
@@ -224,6 +224,13 @@ impl Remote for Redis {
             rung.notified().await;
         })
     }
+
+    fn listen(&self, channels: &'static [&'static str], ear: Ear) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let control = self.pools().control.clone();
+            attend(&self.connector, &control, channels, ear).await
+        })
+    }
 }
 
 /// What a change does next.
@@ -234,6 +241,27 @@ enum Step {
 }
 
 impl Redis {
+    /// Looks for an entry that is on another node than the control record: on both at the same time. What counts is that
+    /// the markers are read after the look-up began, not whether before or after the entry.
+    async fn look_apart(
+        &self,
+        reads: &Pool,
+        entries: &Pool,
+        (epoch, key, tags): (&Epoch, &[u8], &[TagName]),
+    ) -> Result<Looked, Fault> {
+        let all = get(&self.names.spread_entry(key));
+        let entry = entries.call(self.budgets.read.get(), |link| send(link, all.clone()), reply::entry);
+        let (entry, positions) = join(entry, self.positions_on(reads, epoch, tags)).await;
+        Ok(Looked { entry: entry?, positions: positions? })
+    }
+
+    async fn positions_on(&self, pool: &Pool, epoch: &Epoch, tags: &[TagName]) -> Result<Option<Positions>, Fault> {
+        let mut all = Pipeline::with_capacity(1);
+        all.add_command(self.scores(epoch, tags));
+        let read = |replies| only(replies, reply::positions);
+        pool.call(self.budgets.read.get(), |link| send(link, all.clone()), read).await
+    }
+
     /// The scores of the epoch, the sequence, the floor, and both markers of each tag.
     fn scores(&self, epoch: &Epoch, tags: &[TagName]) -> Cmd {
         let mut scores = cmd("ZMSCORE");
@@ -299,6 +327,13 @@ impl Redis {
         }
         is_time
     }
+}
+
+/// Reads an entry and how long it is kept.
+fn get(name: &[u8]) -> Pipeline {
+    let mut all = Pipeline::with_capacity(3);
+    all.cmd("GET").arg(name).cmd("PTTL").arg(name);
+    all
 }
 
 /// The name that an epoch gets if the record turns out to be gone.

@@ -4,6 +4,7 @@ use super::Names;
 use super::facts::ServerFacts;
 use super::fault::classify;
 use super::link::{Line, Link, Listener, Opener};
+use super::nodes::Nodes;
 use super::scripts;
 use super::settings::{Address, Login, Place, RedisSettings};
 use crate::danger::{Protection, is_off};
@@ -25,6 +26,7 @@ pub(super) struct Connector {
     /// The server that the current generation leads to.
     known: Mutex<Option<String>>,
     status: watch::Sender<Status>,
+    hearing: watch::Sender<Hearing>,
     /// How many connections were begun.
     begun: AtomicU64,
     /// Which of them the status is of: what is asked earlier may be heard later.
@@ -43,6 +45,16 @@ pub(crate) enum Status {
     Down(Fault, Arc<str>),
 }
 
+/// Whether messages arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    #[default]
+    Nothing,
+    Messages,
+    /// The user may not subscribe, or not even log in.
+    Denied,
+}
+
 /// Why there is no connection.
 pub(super) struct Failure {
     fault: Fault,
@@ -52,8 +64,8 @@ pub(super) struct Failure {
 impl Connector {
     pub(super) fn new(settings: RedisSettings, names: Arc<Names>, opener: Opener) -> Self {
         let (generation, known, status) = (AtomicU64::new(0), Mutex::default(), watch::Sender::default());
-        let (begun, told) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { settings, names, opener, generation, known, status, begun, told }
+        let (hearing, begun, told) = (watch::Sender::default(), AtomicU64::new(0), AtomicU64::new(0));
+        Self { settings, names, opener, generation, known, status, hearing, begun, told }
     }
 
     pub(super) fn settings(&self) -> &RedisSettings {
@@ -62,6 +74,14 @@ impl Connector {
 
     pub(super) fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    pub(super) fn hearing(&self) -> watch::Receiver<Hearing> {
+        self.hearing.subscribe()
+    }
+
+    pub(super) fn hears(&self, hearing: Hearing) {
+        self.hearing.send_if_modified(|known| std::mem::replace(known, hearing) != hearing);
     }
 
     /// Keeps every connection of the generation of `link` from being used again.
@@ -78,23 +98,32 @@ impl Connector {
     /// Makes a connection that is ready for use.
     pub(super) async fn connect(&self) -> Result<Link, Fault> {
         let number = self.begun.fetch_add(1, SeqCst) + 1;
-        let late = || Failure { fault: Fault::Timeout, text: "connecting to Redis took too long".to_owned() };
+        let late =
+            || Failure { fault: Fault::Timeout, text: format!("connecting to {} took too long", self.settings.place) };
         let made = tokio::time::timeout(self.settings.socket_timeout, self.find()).await;
         let made = made.unwrap_or_else(|_| Err(late()));
         let status = match &made {
             Ok(link) => Status::Up(Arc::clone(&link.facts)),
             Err(failure) => Status::Down(failure.fault, failure.text.as_str().into()),
         };
-        self.tell(number, status);
+        self.tell(number, &status);
         made.map_err(|failure| failure.fault)
     }
 
-    pub(super) fn tell(&self, number: u64, status: Status) {
+    pub(super) fn tell(&self, number: u64, status: &Status) {
         // The channel runs one of these at a time.
         self.status.send_if_modified(|known| {
             let is_newer = self.told.fetch_max(number, SeqCst) < number;
-            is_newer && std::mem::replace(known, status.clone()) != status
+            is_newer && std::mem::replace(known, status.clone()) != *status
         });
+    }
+
+    /// Makes a connection to all nodes of a cluster, for entries.
+    pub(super) async fn connect_to_nodes(&self, nodes: &Nodes) -> Result<Link, Fault> {
+        let generation = self.generation.load(SeqCst);
+        let made = tokio::time::timeout(self.settings.socket_timeout, nodes.connect()).await;
+        let line = made.map_err(|_| Fault::Timeout)?.map_err(|error| not_connected(&error))?;
+        Ok(Link::new(line, nodes.seed().clone(), ServerFacts::default(), generation))
     }
 
     /// The primary, whoever that is now.
@@ -205,11 +234,14 @@ impl Connector {
         }
     }
 
-    /// Opens a connection on which the bell rings.
-    pub(super) async fn listen(&self, address: &Address, listener: Listener) -> RedisResult<Line> {
-        let line = self.opener.listen(address, &self.settings.login, listener).await?;
-        line.connection().subscribe(&self.names.bell).await?;
-        Ok(line)
+    /// Opens a connection on which messages of these channels arrive.
+    pub(super) async fn listen(&self, address: &Address, channels: &[&str], listener: Listener) -> RedisResult<Line> {
+        self.opener.listen(address, &self.settings.login, channels, listener).await
+    }
+
+    /// The channel on which invalidations ring.
+    pub(super) fn bell(&self) -> &str {
+        &self.names.bell
     }
 }
 
@@ -281,12 +313,15 @@ impl Failure {
     }
 
     fn new(doing: &str, address: &Address, error: &RedisError) -> Self {
-        let fault = match classify(error) {
-            // Before there is a connection, none can break.
-            Fault::Io => Fault::Connect,
-            fault => fault,
-        };
-        Self { fault, text: format!("{doing} {address}: {error}") }
+        Self { fault: not_connected(error), text: format!("{doing} {address}: {error}") }
+    }
+}
+
+/// Before there is a connection, none can break.
+fn not_connected(error: &RedisError) -> Fault {
+    match classify(error) {
+        Fault::Io => Fault::Connect,
+        fault => fault,
     }
 }
 

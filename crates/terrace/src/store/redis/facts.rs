@@ -1,5 +1,6 @@
 //! What a server says about itself, and what of it is unsafe.
 
+use crate::observe::stats::Weakness;
 use crate::store::remote::Fault;
 use std::fmt;
 
@@ -64,8 +65,8 @@ impl ServerFacts {
         }
     }
 
-    pub(super) fn deny(&mut self, commands: Vec<String>) {
-        self.denied = commands;
+    pub(super) fn deny(&mut self, commands: impl IntoIterator<Item = String>) {
+        self.denied.extend(commands);
     }
 
     /// Whether the server can be used at all; if not, why.
@@ -123,15 +124,14 @@ fn version(text: &str) -> Option<(u32, u32)> {
 }
 
 impl Warning {
-    /// The same in one word.
-    pub(crate) fn as_str(&self) -> &'static str {
+    pub(super) fn weakness(&self) -> Weakness {
         match self {
-            Self::EvictsAnything { .. } => "evicts_anything",
-            Self::FullRefusesInvalidations => "full_refuses_invalidations",
-            Self::WritesWithoutReplicas { .. } => "writes_without_replicas",
-            Self::HiddenIdentity => "hidden_identity",
-            Self::HiddenPolicy => "hidden_policy",
-            Self::Denied { .. } => "denied",
+            Self::EvictsAnything { .. } => Weakness::EvictsAnything,
+            Self::FullRefusesInvalidations => Weakness::FullRefusesInvalidations,
+            Self::WritesWithoutReplicas { .. } => Weakness::WritesWithoutReplicas,
+            Self::HiddenIdentity => Weakness::HiddenIdentity,
+            Self::HiddenPolicy => Weakness::HiddenPolicy,
+            Self::Denied { .. } => Weakness::Denied,
         }
     }
 
@@ -200,18 +200,18 @@ mod tests {
         let guarded = replicas.clone() + "min_slaves_good_slaves:2\r\n";
         let old = SERVER.replace("7.0.15", "6.2.1");
         for (server, replication, memory, expected) in [
-            (SERVER, PRIMARY, "maxmemory_policy:allkeys-lru", "evicts_anything"),
-            (&*old, PRIMARY, "maxmemory:1\nmaxmemory_policy:noeviction", "full_refuses_invalidations"),
-            (SERVER, &*replicas, MEMORY, "writes_without_replicas"),
-            ("redis_version:7.2.0", PRIMARY, MEMORY, "hidden_identity"),
-            (SERVER, "role:master", MEMORY, "hidden_identity"),
-            (SERVER, PRIMARY, "", "hidden_policy"),
+            (SERVER, PRIMARY, "maxmemory_policy:allkeys-lru", Weakness::EvictsAnything),
+            (&*old, PRIMARY, "maxmemory:1\nmaxmemory_policy:noeviction", Weakness::FullRefusesInvalidations),
+            (SERVER, &*replicas, MEMORY, Weakness::WritesWithoutReplicas),
+            ("redis_version:7.2.0", PRIMARY, MEMORY, Weakness::HiddenIdentity),
+            (SERVER, "role:master", MEMORY, Weakness::HiddenIdentity),
+            (SERVER, PRIMARY, "", Weakness::HiddenPolicy),
         ] {
             let warnings = ServerFacts::parse(server, replication, memory).warnings();
-            let [warning] = &*warnings else { panic!("{expected}: {warnings:?}") };
-            assert_eq!(warning.as_str(), expected);
+            let [warning] = &*warnings else { panic!("{expected:?}: {warnings:?}") };
+            assert_eq!(warning.weakness(), expected);
             let bound = if warning.unbounds_staleness() { "up to" } else { "lost" };
-            assert!(warning.to_string().contains(bound) || expected == "full_refuses_invalidations", "{warning}");
+            assert!(warning.to_string().contains(bound) || expected == Weakness::FullRefusesInvalidations, "{warning}");
         }
         assert_eq!(ServerFacts::parse(SERVER, &guarded, MEMORY).warnings(), []);
         let unlimited = "maxmemory:0\nmaxmemory_policy:noeviction";

@@ -5,8 +5,9 @@ use super::fault::{classify, ends_connection};
 use super::reply::Misread;
 use super::settings::{Address, Login};
 use crate::store::remote::Fault;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisResult};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, PushInfo, RedisConnectionInfo, RedisFuture, RedisResult, Value};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -44,7 +45,7 @@ impl Link {
     }
 
     /// What to send commands on.
-    pub(super) fn connection(&self) -> MultiplexedConnection {
+    pub(super) fn connection(&self) -> Connection {
         self.line.connection.clone()
     }
 
@@ -81,12 +82,59 @@ impl Link {
     }
 }
 
-/// A socket on which the login is done.
+/// What takes commands.
+#[derive(Clone)]
+pub(super) enum Connection {
+    Server(MultiplexedConnection),
+    /// To all nodes of a cluster: each command goes to the one that has its key.
+    Nodes(ClusterConnection),
+}
+
+impl Connection {
+    /// For a command that takes longer than others. All nodes together have one limit.
+    pub(super) fn set_response_timeout(&mut self, timeout: Duration) {
+        match self {
+            Self::Server(connection) => connection.set_response_timeout(timeout),
+            Self::Nodes(_) => {}
+        }
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Server(connection) => connection.req_packed_command(command),
+            Self::Nodes(connection) => connection.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Server(connection) => connection.req_packed_commands(commands, offset, count),
+            Self::Nodes(connection) => connection.req_packed_commands(commands, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Server(connection) => connection.get_db(),
+            Self::Nodes(connection) => connection.get_db(),
+        }
+    }
+}
+
+/// Sockets on which the login is done: one, or one to each node of a cluster.
 #[derive(Clone)]
 pub(super) struct Line {
-    connection: MultiplexedConnection,
+    connection: Connection,
     state: Arc<State>,
-    _driver: Arc<Driver>,
+    /// That of a cluster ends by itself.
+    _driver: Option<Arc<Driver>>,
 }
 
 impl fmt::Debug for Line {
@@ -134,14 +182,22 @@ impl Opener {
         self.start(address, login_of(login, db), self.config()).await
     }
 
-    /// The same, for messages.
-    pub(super) async fn listen(&self, address: &Address, login: &Login, listener: Listener) -> RedisResult<Line> {
+    /// The same, for the messages of these channels.
+    pub(super) async fn listen(
+        &self,
+        address: &Address,
+        login: &Login,
+        channels: &[&str],
+        listener: Listener,
+    ) -> RedisResult<Line> {
         let config = self.config().set_push_sender(move |message| {
             listener(message);
             Ok::<(), redis::aio::SendError>(())
         });
         let login = login_of(login, 0).set_protocol(redis::ProtocolVersion::RESP3);
-        self.start(address, login, config).await
+        let line = self.start(address, login, config).await?;
+        redis::cmd("SUBSCRIBE").arg(channels).exec_async(&mut line.connection()).await?;
+        Ok(line)
     }
 
     fn config(&self) -> AsyncConnectionConfig {
@@ -179,10 +235,15 @@ impl Line {
             driver.await;
             ended.broken.store(true, Relaxed);
         });
-        Self { connection, state, _driver: Arc::new(Driver(task.abort_handle())) }
+        let driver = Arc::new(Driver(task.abort_handle()));
+        Self { connection: Connection::Server(connection), state, _driver: Some(driver) }
     }
 
-    pub(super) fn connection(&self) -> MultiplexedConnection {
+    pub(super) fn to_nodes(connection: ClusterConnection) -> Self {
+        Self { connection: Connection::Nodes(connection), state: Arc::default(), _driver: None }
+    }
+
+    pub(super) fn connection(&self) -> Connection {
         self.connection.clone()
     }
 }

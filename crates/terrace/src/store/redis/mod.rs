@@ -16,6 +16,7 @@ mod facts;
 mod fault;
 mod link;
 mod names;
+mod nodes;
 mod pool;
 mod reply;
 pub(crate) mod report;
@@ -26,17 +27,17 @@ mod tests;
 #[cfg(feature = "redis-tls")]
 mod tls;
 
-use facts::ServerFacts;
-
 #[cfg(test)]
 use connect::Status;
 use names::Names;
-use settings::RedisSettings;
+use nodes::Nodes;
+use settings::{Place, RedisSettings};
 
 use crate::Error;
 use crate::clock::{Clock, Instant, nanoseconds};
 use crate::config::Config;
 use crate::store::codec::{Codec, KeyRing, SCHEMA};
+use crate::store::remote::Fault;
 use bell::Bell;
 use connect::Connector;
 use link::Opener;
@@ -100,18 +101,23 @@ const REPLICATED: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Redis {
     connector: Arc<Connector>,
+    /// Of a cluster: all of them have entries.
+    nodes: Option<Arc<Nodes>>,
     names: Arc<Names>,
     codec: Codec,
     budgets: Arc<Budgets>,
     clock: Clock,
     pools: Mutex<Option<Arc<Pools>>>,
     swept: Mutex<Option<Instant>>,
+    markers: AtomicU64,
 }
 
 /// All connections.
 #[derive(Debug)]
 struct Pools {
     reads: Pool,
+    /// In a cluster, for what is not with the control record.
+    entries: Option<Pool>,
     fills: Pool,
     control: Pool,
     replicated: Pool,
@@ -145,11 +151,25 @@ fn codec(config: &Config) -> Result<Codec, Error> {
     Ok(codec)
 }
 
+fn said(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Timeout | Fault::Pool => "did not answer in time",
+        Fault::Connect | Fault::Io => "closed the connection, or cannot be reached",
+        Fault::Auth => "did not accept the login, or does not permit a command",
+        Fault::ReadOnly => "takes no writes",
+        Fault::Oom => "has no memory left",
+        Fault::Loading => "is still reading its data",
+        Fault::Moved => "is no longer the server to ask",
+        Fault::Protocol => "answered with something else than Redis does",
+        Fault::Other => "answered with an error",
+    }
+}
+
 impl Redis {
     /// # Errors
     ///
-    /// If TLS is asked for and the system has no certificates to trust.
-    #[cfg_attr(not(feature = "redis-tls"), expect(clippy::unnecessary_wraps, reason = "only TLS can fail"))]
+    /// If TLS is asked for and the system has no certificates to trust, or if the address of a cluster's node cannot be
+    /// one.
     pub(crate) fn new(
         settings: RedisSettings,
         names: Names,
@@ -161,14 +181,25 @@ impl Redis {
             #[cfg(feature = "redis-tls")]
             tls: settings.tls.then(tls::Tls::with_system_roots).transpose()?,
         };
-        Ok(Self::with_opener(settings, names, budgets, clock, opener))
+        Self::with_opener(settings, names, budgets, clock, opener)
     }
 
-    fn with_opener(settings: RedisSettings, names: Names, budgets: Arc<Budgets>, clock: Clock, opener: Opener) -> Self {
+    fn with_opener(
+        settings: RedisSettings,
+        names: Names,
+        budgets: Arc<Budgets>,
+        clock: Clock,
+        opener: Opener,
+    ) -> Result<Self, Error> {
+        let nodes = match &settings.place {
+            Place::Cluster(seeds) => Some(Arc::new(Nodes::new(seeds, &settings)?)),
+            Place::Server(_) | Place::Sentinels { .. } => None,
+        };
         let codec = Codec::new(names.namespace(), SCHEMA, MAX_BYTES);
         let names = Arc::new(names);
         let connector = Arc::new(Connector::new(settings, Arc::clone(&names), opener));
-        Self { connector, names, codec, budgets, clock, pools: Mutex::default(), swept: Mutex::default() }
+        let (pools, swept, markers) = (Mutex::default(), Mutex::default(), AtomicU64::default());
+        Ok(Self { connector, nodes, names, codec, budgets, clock, pools, swept, markers })
     }
 
     /// Encodes entries in another way than plainly.
@@ -181,12 +212,36 @@ impl Redis {
         self.connector.status()
     }
 
+    /// Whether messages arrive.
+    pub(crate) fn hearing(&self) -> watch::Receiver<connect::Hearing> {
+        self.connector.hearing()
+    }
+
+    /// How many invalidations the server remembers, as the last poll found it.
+    pub(crate) fn markers(&self) -> u64 {
+        self.markers.load(Relaxed)
+    }
+
+    /// Where it is, as the settings say; never a password.
+    pub(crate) fn place(&self) -> String {
+        self.connector.settings().place.to_string()
+    }
+
+    /// Why a call failed, for people.
+    pub(crate) fn why(&self, fault: Fault) -> String {
+        let known = self.status().borrow().clone();
+        match known {
+            connect::Status::Down(_, why) => why.to_string(),
+            _ => format!("{} {}", self.place(), said(fault)),
+        }
+    }
+
     /// How many connections are open, besides that for messages.
     pub(crate) fn connections(&self) -> u32 {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
         pools.map_or(0, |pools| {
-            let Pools { reads, fills, control, replicated, bell: _ } = &*pools;
-            [reads, fills, control, replicated].into_iter().map(Pool::connections).sum()
+            let Pools { reads, entries, fills, control, replicated, bell: _ } = &*pools;
+            [reads, fills, control, replicated].into_iter().chain(entries).map(Pool::connections).sum()
         })
     }
 
@@ -208,13 +263,15 @@ impl Redis {
 
     fn new_pools(&self) -> Pools {
         let wait = self.budgets.pool_wait.get();
-        let pool = |size, ready, manners| Pool::new(&self.connector, size, ready, wait, manners);
-        let size = self.connector.settings().max_connections;
+        let pool = |nodes, sizes, manners| Pool::new((&self.connector, nodes), sizes, wait, manners);
+        let (size, nodes) = (self.connector.settings().max_connections, self.nodes.as_ref());
+        let looks = (size, READY.min(size));
         Pools {
-            reads: pool(size, READY.min(size), Manners::Patient),
-            fills: pool(FILLS.min(size), 0, Manners::Patient),
-            control: pool(CONTROL, 1, Manners::Strict),
-            replicated: pool(REPLICATED, 0, Manners::Alone),
+            reads: pool(None, looks, Manners::Patient),
+            entries: nodes.map(|nodes| pool(Some(nodes), looks, Manners::Patient)),
+            fills: pool(nodes, (FILLS.min(size), 0), Manners::Patient),
+            control: pool(None, (CONTROL, 1), Manners::Strict),
+            replicated: pool(None, (REPLICATED, 0), Manners::Alone),
             bell: OnceLock::new(),
         }
     }

@@ -1,9 +1,10 @@
 //! What keys are called.
 
 use crate::store::codec::SCHEMA;
-use crate::store::codec::names::{bell_name, control_name, entry_name, heartbeat_name, lease_name};
+use crate::store::codec::names::{bell_name, control_name, entry_name, heartbeat_name, lease_name, spread_entry_name};
 
-/// The names of everything that one namespace has in Redis. The braces keep all of it on one node of a cluster.
+/// The names of everything that one namespace has in Redis. The braces keep all of it, other than entries, on one node of
+/// a cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     namespace: String,
@@ -36,6 +37,11 @@ impl Names {
 
     pub(super) fn entry(&self, key: &[u8]) -> Vec<u8> {
         entry_name(&self.namespace, SCHEMA, key).into_bytes()
+    }
+
+    /// That of an entry in a cluster.
+    pub(super) fn spread_entry(&self, key: &[u8]) -> Vec<u8> {
+        spread_entry_name(&self.namespace, SCHEMA, key).into_bytes()
     }
 
     pub(super) fn lease(&self, key: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 use super::call::first;
 use super::connect::Connector;
 use super::link::Link;
+use super::nodes::Nodes;
 use crate::store::remote::Fault;
 use bb8_redis::bb8::{self, ManageConnection, RunError};
 use std::future::Future;
@@ -61,6 +62,8 @@ impl Failures {
 #[derive(Clone, Debug)]
 pub(super) struct Manager {
     connector: Arc<Connector>,
+    /// Whom to connect to, if not to the primary.
+    nodes: Option<Arc<Nodes>>,
     failures: Arc<Failures>,
 }
 
@@ -69,7 +72,11 @@ impl ManageConnection for Manager {
     type Error = Fault;
 
     async fn connect(&self) -> Result<Link, Fault> {
-        self.connector.connect().await.inspect_err(|fault| self.failures.ring(*fault))
+        let made = match &self.nodes {
+            None => self.connector.connect().await,
+            Some(nodes) => self.connector.connect_to_nodes(nodes).await,
+        };
+        made.inspect_err(|fault| self.failures.ring(*fault))
     }
 
     /// Nobody asks: a PING for every checkout would double the round trips.
@@ -84,12 +91,18 @@ impl ManageConnection for Manager {
 
 impl Pool {
     /// At most `size` connections, of which `ready` are made before somebody asks. Needs a runtime; waits for nothing.
-    pub(super) fn new(connector: &Arc<Connector>, size: u32, ready: u32, wait: Duration, manners: Manners) -> Self {
+    pub(super) fn new(
+        (connector, nodes): (&Arc<Connector>, Option<&Arc<Nodes>>),
+        (size, ready): (u32, u32),
+        wait: Duration,
+        manners: Manners,
+    ) -> Self {
         // Connections end when they break or are retired, not at an age.
         let pool = bb8::Pool::builder().max_size(size).min_idle(ready).max_lifetime(None).idle_timeout(None);
         let pool = pool.test_on_check_out(false).retry_connection(false).connection_timeout(wait);
         let (connector, failures) = (Arc::clone(connector), Arc::<Failures>::default());
-        let manager = Manager { connector: Arc::clone(&connector), failures: Arc::clone(&failures) };
+        let manager =
+            Manager { connector: Arc::clone(&connector), nodes: nodes.cloned(), failures: Arc::clone(&failures) };
         Self { links: pool.build_unchecked(manager), connector, failures, manners }
     }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 /// The members of the control record that are no marker.
 pub(super) const SEQUENCE: &[u8] = b"\0s";
 pub(super) const FLOOR: &[u8] = b"\0f";
+/// How many of them there always are: these two, and the epoch.
+const OTHERS: i64 = 3;
 const CHANGE: &[u8] = b"\0c";
 const EPOCH: &[u8] = b"\0e";
 
@@ -108,6 +110,12 @@ pub(super) fn looked(replies: Vec<Value>) -> Reading<Looked> {
     Ok(Looked { entry: entry_of(entry, life)?, positions: positions(scores)? })
 }
 
+/// The replies to GET and PTTL.
+pub(super) fn entry(replies: Vec<Value>) -> Reading<Option<(Bytes, Duration)>> {
+    let [entry, life] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    entry_of(entry, life)
+}
+
 fn entry_of(entry: Value, life: Value) -> Reading<Option<(Bytes, Duration)>> {
     let entry = match entry.extract_error() {
         Ok(Value::BulkString(bytes)) => bytes,
@@ -155,10 +163,16 @@ pub(super) enum Seen {
     WentBack,
 }
 
-/// The members after `since` with their scores, at most `limit`, and the scores of the epoch, the sequence and the
-/// floor.
-pub(super) fn seen(reply: Value, since: u64, limit: usize) -> Reading<Seen> {
-    let [range, scores] = <[Value; 2]>::try_from(array(reply)?).map_err(|_| Misread::Shape)?;
+/// The members after `since` with their scores, at most `limit`, the scores of the epoch, the sequence and the floor, and
+/// the number of members; also answers how many of these are markers.
+pub(super) fn seen(reply: Value, since: u64, limit: usize) -> Reading<(Seen, u64)> {
+    let [range, scores, members] = <[Value; 3]>::try_from(array(reply)?).map_err(|_| Misread::Shape)?;
+    let Value::Int(members) = members else { return Err(Misread::Shape) };
+    let markers = u64::try_from(members - OTHERS).unwrap_or(0);
+    Ok((seen_since(range, scores, since, limit)?, markers))
+}
+
+fn seen_since(range: Value, scores: Value, since: u64, limit: usize) -> Reading<Seen> {
     let found = |polled, has_changes| Ok(Seen::Found { polled, has_changes });
     let Some(now) = positions(scores)? else { return found(Polled::OtherEpoch, false) };
     if now.position < since {

@@ -1,45 +1,50 @@
 //! Tells what is found out about the server.
 
-use super::connect::Status;
-use super::facts::Warning;
-use super::{Redis, ServerFacts};
+use super::Redis;
+use super::call::first;
+use super::connect::{Hearing, Status};
+use super::facts::{ServerFacts, Warning};
 use crate::observe::Observe;
-use crate::observe::stats::{FenceMode, FenceResult};
+use crate::observe::stats::{FenceMode, FenceResult, Weakness};
 use crate::store::remote::Fault;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// How often the connections are counted.
+/// How often what changes without a sign is looked at.
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Tells until the tier is gone.
 pub(crate) fn start(redis: &Arc<Redis>, observe: Observe, runtime: &Handle) {
-    let (weak, mut status) = (Arc::downgrade(redis), redis.status());
+    let (weak, mut status, mut hearing) = (Arc::downgrade(redis), redis.status(), redis.hearing());
     drop(runtime.spawn(async move {
-        let mut said = HashSet::new();
+        let mut said = Vec::new();
         loop {
-            let changed = tokio::time::timeout(PERIOD, status.changed()).await;
+            let changed = first(status.changed(), hearing.changed());
+            let _ = tokio::time::timeout(PERIOD, changed).await;
             let Some(redis) = weak.upgrade() else {
                 return;
             };
             observe.pool(redis.connections().into(), 0, redis.max_connections().into());
-            if changed.is_ok() {
-                let now = status.borrow_and_update().clone();
-                tell(&now, &observe, &mut said);
+            observe.markers(redis.markers());
+            let heard = *hearing.borrow_and_update();
+            observe.bus(heard == Hearing::Messages);
+            let is_new = status.has_changed().unwrap_or(false);
+            let now = status.borrow_and_update().clone();
+            if is_new {
+                connected(&now, &observe);
+            }
+            if let Status::Up(facts) = &now {
+                warn(facts, heard, &observe, &mut said);
             }
         }
     }));
 }
 
-fn tell(status: &Status, observe: &Observe, said: &mut HashSet<&'static str>) {
+fn connected(status: &Status, observe: &Observe) {
     match status {
         Status::Unknown => {}
-        Status::Up(facts) => {
-            observe.fence(FenceResult::Ok);
-            warn(facts, observe, said);
-        }
+        Status::Up(_) => observe.fence(FenceResult::Ok),
         Status::Down(fault, _) => observe.fence(match fault {
             Fault::Auth => FenceResult::Denied,
             Fault::ReadOnly => FenceResult::NotPrimary,
@@ -48,15 +53,19 @@ fn tell(status: &Status, observe: &Observe, said: &mut HashSet<&'static str>) {
     }
 }
 
-/// Each weakness once.
-fn warn(facts: &ServerFacts, observe: &Observe, said: &mut HashSet<&'static str>) {
-    let warnings = facts.warnings();
-    let hidden = warnings.iter().any(|warning| matches!(warning, Warning::HiddenIdentity));
-    observe.fence_mode(if hidden { FenceMode::Off } else { FenceMode::Strict });
-    for warning in &warnings {
-        if said.insert(warning.as_str()) {
-            observe.server_unsafe(warning.as_str(), &warning.to_string(), warning.unbounds_staleness());
-        }
+/// Each weakness once, until it is gone.
+fn warn(facts: &ServerFacts, heard: Hearing, observe: &Observe, said: &mut Vec<Weakness>) {
+    let mut facts = facts.clone();
+    if heard == Hearing::Denied {
+        facts.deny(["SUBSCRIBE".to_owned()]);
     }
-    said.retain(|word| warnings.iter().any(|warning| warning.as_str() == *word));
+    let warnings = facts.warnings();
+    let found: Vec<Weakness> = warnings.iter().map(Warning::weakness).collect();
+    let is_hidden = found.contains(&Weakness::HiddenIdentity);
+    observe.fence_mode(if is_hidden { FenceMode::Off } else { FenceMode::Strict });
+    observe.weaknesses(&found);
+    for warning in warnings.iter().filter(|warning| !said.contains(&warning.weakness())) {
+        observe.server_unsafe(warning.weakness(), &warning.to_string(), warning.unbounds_staleness());
+    }
+    *said = found;
 }

@@ -46,6 +46,20 @@ pub(super) enum Place {
     Cluster(Vec<Address>),
 }
 
+/// For people, without what it takes to log in.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |all: &[Address]| all.iter().map(Address::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Server(address) => write!(f, "Redis at {address}"),
+            Self::Sentinels { sentinels, primary, .. } => {
+                write!(f, "Redis `{primary}`, watched by Sentinels at {}", list(sentinels))
+            }
+            Self::Cluster(nodes) => write!(f, "the Redis cluster of {}", list(nodes)),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Address {
     pub(super) host: String,

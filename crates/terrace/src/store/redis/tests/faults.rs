@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::redis::connect::Hearing;
 use terrace_redis_server::Proxy;
 use tokio::time::Instant;
 
@@ -397,9 +398,41 @@ async fn what_is_heard_late_does_not_replace_what_was_asked_later() {
     connector.connect().await.unwrap();
     let mut status = connector.status();
     status.mark_unchanged();
-    connector.tell(0, Status::Down(Fault::Timeout, "asked before".into()));
+    connector.tell(0, &Status::Down(Fault::Timeout, "asked before".into()));
     assert!(!status.has_changed().unwrap());
     assert!(matches!(*status.borrow(), Status::Up(_)));
-    connector.tell(u64::MAX, Status::Down(Fault::Timeout, "asked after".into()));
+    connector.tell(u64::MAX, &Status::Down(Fault::Timeout, "asked after".into()));
     assert!(status.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn whether_messages_arrive_is_known() {
+    let server = Server::start();
+    let heard = async |tier: &Redis, expected| {
+        let mut hearing = tier.hearing();
+        let known = hearing.wait_for(|now| *now == expected);
+        tokio::time::timeout(PATIENCE, known).await.expect("it is known at last").unwrap();
+    };
+    let tier = as_user(&server, RIGHTS).await;
+    tier.bell().await;
+    heard(&tier, Hearing::Messages).await;
+    tier.disconnect();
+    heard(&tier, Hearing::Nothing).await;
+    server.command(&["ACL", "DELUSER", "app"]);
+    let deaf = as_user(&server, &RIGHTS.replace("+subscribe", "")).await;
+    let listening = tokio::spawn(async move {
+        let bell = deaf.bell();
+        crate::store::redis::call::first(bell, heard(&deaf, Hearing::Denied)).await
+    });
+    assert_eq!(listening.await.unwrap(), Err(()));
+}
+
+#[tokio::test]
+async fn a_poll_counts_the_markers() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let receipt = tier.invalidate(&[hard(A), soft(B)]).await.unwrap();
+    assert_eq!(tier.markers(), 0);
+    tier.poll(&receipt.epoch, 0).await.unwrap();
+    assert_eq!(tier.markers(), 2);
 }

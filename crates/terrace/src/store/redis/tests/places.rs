@@ -19,7 +19,7 @@ mod tls {
         let settings = plain.connector.settings().clone();
         let tls = Some(crate::store::redis::tls::Tls::with_roots(roots).unwrap());
         let opener = Opener { socket_timeout: settings.socket_timeout, tls };
-        Redis::with_opener(settings, Names::new("test", "node"), plain.budgets, Clock::default(), opener)
+        Redis::with_opener(settings, Names::new("test", "node"), plain.budgets, Clock::default(), opener).unwrap()
     }
 
     #[tokio::test]
@@ -112,6 +112,56 @@ async fn any_node_of_a_cluster_leads_to_the_one_that_has_the_record() {
         epochs.push(receipt.epoch);
     }
     assert!(epochs.iter().all(|epoch| *epoch == epochs[0]));
+}
+
+#[tokio::test]
+async fn entries_are_spread_over_the_nodes_of_a_cluster() {
+    let mut nodes = [(); 3].map(|()| Server::cluster_node());
+    form_cluster(&mut nodes);
+    let tier = tier_with(&[("REDIS_CLUSTER_NODES", &addresses(&nodes)), ("REDIS_SOCKET_TIMEOUT", "30s")]);
+    let epoch = tier.current().await.unwrap().epoch;
+    for number in 0..60_u8 {
+        tier.store(&[number], Bytes::from(vec![number; 3]), PATIENCE).await.unwrap();
+    }
+    for number in 0..60_u8 {
+        let looked = tier.lookup(&epoch, &[number], &[A]).await.unwrap();
+        assert_eq!(looked.entry.map(|(bytes, _)| bytes), Some(vec![number; 3].into()));
+        assert_eq!(looked.positions.map(|positions| positions.position), Some(0));
+    }
+    let size = |node: &Server| match node.command(&["DBSIZE"]) {
+        redis::Value::Int(keys) => keys,
+        other => panic!("{other:?}"),
+    };
+    let sizes: Vec<i64> = nodes.iter().map(size).collect();
+    assert!(sizes.iter().all(|keys| *keys >= 10), "{sizes:?}");
+    // Whatever somebody else has put there.
+    let name = tier.names.spread_entry(b"other");
+    let name = std::str::from_utf8(&name).unwrap();
+    assert!(nodes.iter().any(|node| node.try_command(&["RPUSH", name, "x"]).is_ok()));
+    assert_eq!(tier.lookup(&epoch, b"other", &[A]).await.unwrap().entry, None);
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_that_comes_back_is_used_again() {
+    let mut nodes = [(); 3].map(|()| Server::cluster_node());
+    form_cluster(&mut nodes);
+    let tier = tier_with(&[("REDIS_CLUSTER_NODES", &addresses(&nodes)), ("REDIS_SOCKET_TIMEOUT", "2s")]);
+    let epoch = tier.current().await.unwrap().epoch;
+    let owner = nodes.iter().position(|node| node.try_command(&["ZCARD", "{test}:ctl"]).is_ok()).unwrap();
+    let other = (owner + 1) % nodes.len();
+    let mut keys = (0..=u8::MAX).map(|number| [number]);
+    let has = |node: &Server, key: &[u8]| {
+        node.try_command(&["EXISTS", std::str::from_utf8(&tier.names.spread_entry(key)).unwrap()]).is_ok()
+    };
+    let key = keys.find(|key| has(&nodes[other], key)).unwrap();
+    tier.store(&key, Bytes::from_static(b"old"), PATIENCE).await.unwrap();
+    assert!(tier.lookup(&epoch, &key, &[A]).await.unwrap().entry.is_some());
+    nodes[other].restart();
+    // It has forgotten the entry, and the cluster what it was, for a moment.
+    let looked = until_ok(|| tier.lookup(&epoch, &key, &[A])).await;
+    assert_eq!((looked.entry, looked.positions.is_some()), (None, true));
+    until_ok(|| tier.store(&key, Bytes::from_static(b"new"), PATIENCE)).await;
+    assert!(until_ok(|| tier.lookup(&epoch, &key, &[A])).await.entry.is_some());
 }
 
 #[tokio::test]

@@ -1,0 +1,145 @@
+//! `terrace purge`: tells a running fleet, through its Redis, that something has changed.
+//!
+//! What it reports was acknowledged. What was not it does not owe: it tries again until its time is over, and then says
+//! that it failed.
+
+mod confirm;
+mod options;
+mod report;
+
+pub(crate) use options::Options;
+
+use crate::failure::Failure;
+use crate::fleet::Fleet;
+use report::Report;
+use std::error::Error as _;
+use std::time::Duration;
+use terrace::{Purge, Receipt, Store};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Something to be purged.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Url(String),
+    Tag(String),
+    Prefix(String),
+    Partition(String),
+    Everything,
+}
+
+impl Target {
+    /// The scope, and the name within it.
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Url(url) => ("url", url),
+            Self::Tag(tag) => ("tag", tag),
+            Self::Prefix(prefix) => ("prefix", prefix),
+            Self::Partition(name) => ("partition", name),
+            Self::Everything => ("everything", ""),
+        }
+    }
+
+    fn purge(&self, store: &Store) -> Purge {
+        match self {
+            Self::Url(url) => store.purge_url(url),
+            Self::Tag(tag) => store.purge_tag(tag),
+            Self::Prefix(prefix) => store.purge_prefix(prefix),
+            Self::Partition(name) => store.purge_partition(name),
+            Self::Everything => store.purge_all(),
+        }
+    }
+}
+
+/// Purges what the command line names.
+///
+/// # Errors
+///
+/// When not all of it was acknowledged, after what was is printed.
+pub(crate) fn main(options: &Options) -> Result<(), Failure> {
+    let fleet = Fleet::open(options.timeout)?;
+    if options.everything && !options.yes {
+        confirm::everything(&fleet)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
+    let report = runtime.block_on(run(&fleet, options));
+    report.print(options.output);
+    report.outcome()
+}
+
+fn targets(options: &Options) -> Vec<Target> {
+    fn all(names: &[String], target: fn(String) -> Target) -> impl Iterator<Item = Target> {
+        names.iter().cloned().map(target)
+    }
+    let urls = all(&options.urls, Target::Url).chain(all(&options.tag, Target::Tag));
+    let others = all(&options.prefix, Target::Prefix).chain(all(&options.partition, Target::Partition));
+    urls.chain(others).chain(options.everything.then_some(Target::Everything)).collect()
+}
+
+/// One after the other; the first that fails ends it, for the others would fail as well.
+async fn run(fleet: &Fleet, options: &Options) -> Report {
+    let (how, targets) = (How::of(options), targets(options));
+    let mut report = Report::new(fleet, &how);
+    for (done, target) in targets.iter().enumerate() {
+        match how.acknowledged(&fleet.store, target).await {
+            Ok(receipt) => report.add(target.clone(), receipt),
+            Err(why) => {
+                report.failed(target, &why, targets.len() - done - 1);
+                break;
+            }
+        }
+    }
+    report
+}
+
+/// How to purge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    pub(crate) soft: bool,
+    pub(crate) replicas: Option<u32>,
+    wait: Duration,
+    timeout: Duration,
+}
+
+impl How {
+    fn of(options: &Options) -> Self {
+        let Options { soft, replicas, wait, timeout, .. } = *options;
+        Self { soft, replicas, wait, timeout }
+    }
+
+    /// Purges until that is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not in the time that there is.
+    async fn acknowledged(&self, store: &Store, target: &Target) -> Result<Receipt, String> {
+        let waits = self.replicas.map_or(Duration::ZERO, |_| self.wait);
+        let end = Instant::now() + self.timeout + waits;
+        let mut why = "Redis did not answer in time".to_owned();
+        loop {
+            match timeout_at(end, self.purge(store, target)).await {
+                Ok(Ok(receipt)) => return Ok(receipt),
+                Ok(Err(error)) if error.is_unconfirmed() => {
+                    why = error.source().map_or(why, ToString::to_string);
+                }
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => return Err(why),
+            }
+            // What is left of the time is waited for in the next turn.
+            let _ = timeout_at(end, sleep(PAUSE)).await;
+        }
+    }
+
+    fn purge(&self, store: &Store, target: &Target) -> impl Future<Output = Result<Receipt, terrace::Error>> {
+        let mut purge = target.purge(store);
+        if self.soft {
+            purge = purge.soft();
+        }
+        if let Some(count) = self.replicas {
+            purge = purge.replicated(count, self.wait);
+        }
+        purge.into_future()
+    }
+}

@@ -1,0 +1,240 @@
+//! `terrace purge` against a fleet that runs.
+
+use crate::fleet::{Fleet, run};
+use crate::harness::{Origin, PATIENCE, full, terrace, within};
+use http::{Request, Response};
+use std::convert::Infallible;
+use std::fs::{File, OpenOptions};
+use std::future::{Ready, poll_fn, ready};
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use terrace::stats::CoherenceState;
+use terrace::{CacheLayer, Partition, Store};
+use terrace_redis_server::Server;
+use tokio::sync::Semaphore;
+use tower_layer::Layer;
+use tower_service::Service;
+
+const A: &str = "a.example";
+const B: &str = "b.example";
+
+#[tokio::test]
+async fn each_scope_takes_effect_in_all_processes_and_nowhere_else() {
+    let head = [("cache-control", "max-age=3600"), ("cache-tag", "shop, all")];
+    let fleet = Fleet::start_with(Server::start(), &[], &head).await;
+    for (arguments, spares) in [
+        (&["http://A.example:80/shop/1?b=2&a=1"][..], &[(B, "/shop/1?a=1&b=2"), (A, "/shop/1"), (A, "/news")][..]),
+        (&["https://a.example/shop/1?a=1&b=2"], &[(B, "/shop/1?a=1&b=2")]),
+        (&["/shop/1?a=1&b=2"], &[(A, "/shop/1")]),
+        (&["--prefix", "http://a.example/shop"], &[(A, "/shopping"), (B, "/shop/1?a=1&b=2")]),
+        (&["--prefix", "/shop/"], &[(A, "/shopping"), (A, "/news")]),
+        (&["--tag", "none", "--tag", "shop"], &[]),
+        (&["--everything", "--yes"], &[]),
+    ] {
+        let before = fleet.warm(A, "/shop/1?a=1&b=2").await;
+        let mut others = Vec::new();
+        for (host, path) in spares {
+            others.push((host, path, fleet.warm(host, path).await));
+        }
+        let ended = fleet.run(&[&["purge", "-o", "json"], arguments].concat()).ok();
+        fleet.forget(Instant::now(), A, "/shop/1?a=1&b=2", before).await;
+        for (host, path, before) in others {
+            fleet.keep(host, path, before).await;
+        }
+        let said = ended.json();
+        assert_eq!((&said["acknowledged"], &said["error"]), (&true.into(), &().into()), "{said}");
+        let last = said["purges"].as_array().unwrap().last().unwrap();
+        assert!(last["position"].as_u64() > Some(0) && last["epoch"].as_str().unwrap().len() == 56, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_purged_softly_is_served_stale_while_it_is_fetched() {
+    let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(100)));
+    let (count, passes) = (Arc::clone(&asked), Arc::clone(&gate));
+    let origin = Origin::start(move |_| {
+        let (number, passes) = (count.fetch_add(1, Ordering::SeqCst), Arc::clone(&passes));
+        async move {
+            passes.acquire().await.unwrap().forget();
+            let response = Response::builder().header("cache-control", "max-age=3600, stale-while-revalidate=600");
+            response.body(full(number.to_string())).unwrap()
+        }
+    });
+    let fleet = Fleet::over(&origin.await, Server::start(), &[]);
+    let before = fleet.warm(A, "/x").await;
+    gate.forget_permits(100);
+    let fetched = asked.load(Ordering::SeqCst);
+    let ended = fleet.run(&["purge", "--soft", "/x"]).ok();
+    let said = format!("soft, acknowledged in namespace `default` by Redis at 127.0.0.1:{}", fleet.redis.port());
+    assert!(ended.out.contains(&said), "{ended:?}");
+    // The origin is asked, does not answer, and nobody waits for it.
+    let refreshing = async {
+        while asked.load(Ordering::SeqCst) == fetched {
+            fleet.keep(A, "/x", before).await;
+        }
+    };
+    within("a refresh", refreshing).await;
+    fleet.keep(A, "/x", before).await;
+    gate.add_permits(100);
+    fleet.forget(Instant::now() + PATIENCE, A, "/x", before).await;
+}
+
+/// Answers with how often it was asked.
+#[derive(Clone)]
+struct Counting(Arc<AtomicUsize>);
+
+impl Service<Request<()>> for Counting {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        let body = self.0.fetch_add(1, Ordering::SeqCst).to_string();
+        ready(Ok(Response::builder().header("cache-control", "max-age=3600").body(body).unwrap()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_partition_is_purged_and_the_others_are_not() {
+    let redis = Server::start();
+    let url = redis.url();
+    let store = Store::from_vars([("REDIS_URL", url.as_str())]).unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut cache = CacheLayer::new(store.clone()).layer(Counting(Arc::clone(&count)));
+    let mut asked = async |partition: &str| {
+        let mut request = Request::get("http://a.example/").body(()).unwrap();
+        request.extensions_mut().insert(Partition::new(partition));
+        poll_fn(|cx| cache.poll_ready(cx)).await.unwrap();
+        cache.call(request).await.unwrap().headers().get("age").is_some()
+    };
+    within("the store to join", async {
+        while store.stats().coherence() != Some(CoherenceState::Coherent) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for partition in ["jane", "joe"] {
+        within("a hit", async { while !asked(partition).await {} }).await;
+    }
+    run(terrace().env("REDIS_URL", &url).args(["purge", "--partition", "jane"])).ok();
+    let before = count.load(Ordering::SeqCst);
+    within("the purge", async { while asked("jane").await {} }).await;
+    assert!(asked("joe").await);
+    assert_eq!(count.load(Ordering::SeqCst), before + 1);
+}
+
+#[test]
+fn without_redis_it_fails_in_time_and_says_which_without_a_password() {
+    let mut server = Server::with_password("hunter2");
+    let port = server.port();
+    let url = format!("redis://:hunter2@127.0.0.1:{port}");
+    let purge = |timeout| {
+        let mut command = terrace();
+        command.env("REDIS_URL", &url).args(["purge", "-o", "json", "--timeout", timeout, "/x", "/y"]);
+        run(&mut command)
+    };
+    assert_eq!(purge("5s").ok().json()["purges"].as_array().unwrap().len(), 2);
+    let address = format!("Redis at 127.0.0.1:{port}");
+    let words = ["the purge of url `/x` was not acknowledged", address.as_str(), "1 more were not tried"];
+    let failed = |timeout| {
+        let ended = purge(timeout).failed(1, &words);
+        assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
+        let said = ended.json();
+        assert_eq!((&said["acknowledged"], said["purges"].as_array().unwrap().len()), (&false.into(), 0), "{said}");
+        ended
+    };
+    server.pause();
+    assert!(failed("1s").took < Duration::from_secs(4), "it hangs for little longer than it may");
+    server.resume();
+    server.kill();
+    let ended = failed("1s");
+    assert!(ended.took < Duration::from_secs(4) && ended.err.contains("refused"), "{ended:?}");
+}
+
+#[test]
+fn it_goes_on_trying_until_redis_is_back() {
+    let mut server = Server::start();
+    server.kill();
+    let mut command = terrace();
+    command.env("REDIS_URL", server.url()).args(["purge", "--timeout", "30s", "/x"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    server.restart();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn fewer_replicas_than_asked_for_are_a_failure() {
+    let primary = Server::start();
+    let purge = |replicas, wait| {
+        let mut command = terrace();
+        let arguments = ["purge", "-o", "json", "--replicas", replicas, "--wait", wait, "/x"];
+        run(command.env("REDIS_URL", primary.url()).args(arguments))
+    };
+    let ended = purge("1", "50ms").failed(1, &["url `/x` was purged, but 0 of 1 replicas had it in time"]);
+    let said = ended.json();
+    assert_eq!((&said["acknowledged"], &said["purges"][0]["replicas"]), (&false.into(), &0.into()), "{said}");
+    assert!(said["purges"][0]["position"].as_u64() > Some(0), "it was purged: {said}");
+    let replica = Server::replica_of(&primary);
+    let said = purge("1", "30s").ok().json();
+    assert_eq!((&said["acknowledged"], &said["purges"][0]["replicas"]), (&true.into(), &1.into()), "{said}");
+    drop(replica);
+    purge("2", "50ms").failed(1, &["of 2 replicas"]);
+}
+
+#[test]
+fn mistakes_are_told_from_failures() {
+    let server = Server::start();
+    let with = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = terrace();
+        run(command.envs(variables.iter().copied()).arg("purge").args(arguments))
+    };
+    let url = server.url();
+    let redis = [("REDIS_URL", url.as_str())];
+    with(&redis, &[]).failed(2, &["--tag <TAG>"]);
+    with(&redis, &["shop/1"]).failed(2, &["shop/1", "a path that begins with a slash"]);
+    with(&redis, &["--prefix", "ftp://h/"]).failed(2, &["https://HOST/PATH"]);
+    with(&redis, &["--everything", "--tag", "a"]).failed(2, &["--everything"]);
+    with(&redis, &["/x", "--wait", "1s"]).failed(2, &["--replicas"]);
+    with(&redis, &["--everything"]).failed(2, &["namespace `default`", "--yes"]);
+    with(&[], &["/x"]).failed(2, &["REDIS_URL", "REDIS_HOST"]);
+    with(&[("REDIS_HOST", "a b")], &["/x"]).failed(2, &["REDIS_HOST", "a b"]);
+    with(&[redis[0], ("CACHE_L2_ENABLED", "false")], &["/x"]).failed(2, &["CACHE_L2_ENABLED"]);
+    with(&[redis[0], ("CACHE_LEVELS", "3")], &["/x"]).failed(2, &["CACHE_LEVELS"]);
+}
+
+/// The two ends of a terminal: the person's, and the program's.
+fn terminal() -> (File, File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&person).unwrap();
+    unlockpt(&person).unwrap();
+    let name = ptsname(&person, Vec::new()).unwrap();
+    let program = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    (person.into(), program)
+}
+
+#[test]
+fn before_everything_is_purged_somebody_at_a_terminal_is_asked() {
+    let server = Server::start();
+    for (answer, code) in [("n\n", 2), ("\n", 2), ("yes\n", 0)] {
+        let (mut person, program) = terminal();
+        let mut command = terrace();
+        command.env("REDIS_URL", server.url()).env("CACHE_NAMESPACE", "shop").args(["purge", "--everything"]);
+        let mut child = command.stdin(program).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut asked = [0; 53];
+        let stderr = child.stderr.as_mut().unwrap();
+        stderr.read_exact(&mut asked).unwrap();
+        let asked = String::from_utf8_lossy(&asked).into_owned();
+        assert!(asked.starts_with("Purge everything in namespace `shop` (Redis at"), "{asked}");
+        person.write_all(answer.as_bytes()).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{answer:?}");
+    }
+}
