@@ -359,12 +359,12 @@ impl<S, B> Job<S, B> {
         if !self.shared.tiers.is_shared() {
             return Look::Ask(ask);
         }
-        let until = self.shared.tiers.patience();
         // Boxed, so that a miss in a store of this process alone has no room for it.
-        match turn {
-            Some(left) => Box::pin(self.take_turn(ask, left)).await,
-            None => Box::pin(self.look_beyond(ask, Accept::Stale, until)).await,
+        if let Some(left) = turn {
+            return Box::pin(self.take_turn(ask, left)).await;
         }
+        let until = self.shared.tiers.patience();
+        Box::pin(self.look_beyond(ask, Accept::Stale, until)).await
     }
 
     /// Asks the tier that processes share, until then, before the origin is asked.
