@@ -7,7 +7,7 @@ mod confirm;
 mod options;
 mod report;
 
-pub(crate) use options::Options;
+pub(crate) use options::{Options, duration, url};
 
 use crate::failure::Failure;
 use crate::fleet::Fleet;

@@ -55,6 +55,9 @@ impl Deref for KeyBuf {
     }
 }
 
+/// How many parts a key has, other than what tells variants apart.
+pub(super) const PARTS: usize = 9;
+
 /// The parts of a request that make its key.
 #[derive(Clone, Debug)]
 pub(super) struct Target<'a> {
@@ -91,7 +94,7 @@ impl<'a> Target<'a> {
     #[inline]
     pub(super) fn encode(&self, rules: &Rules, extra: Option<&str>) -> KeyBuf {
         let mut key = KeyBuf::new();
-        let parts = [
+        let parts: [_; PARTS] = [
             Some(self.scheme.as_bytes()),
             Some(self.host.as_bytes()),
             Some(self.path.as_bytes()),
@@ -275,7 +278,7 @@ fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
 }
 
 /// `Accept`, `Accept-Encoding` and the like, which tell nothing about who asks.
-fn is_negotiation(field: &HeaderName) -> bool {
+pub(super) fn is_negotiation(field: &HeaderName) -> bool {
     field.as_str().starts_with("accept")
 }
 

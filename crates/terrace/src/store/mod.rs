@@ -7,6 +7,8 @@ mod codec;
 mod coherence;
 mod entry;
 mod flight;
+#[cfg(feature = "redis")]
+pub(crate) mod inspect;
 mod key;
 mod l1;
 mod l2;
@@ -261,8 +263,14 @@ impl fmt::Debug for Store {
     }
 }
 
+/// What names tags in every store that processes share.
+#[cfg(feature = "redis")]
+pub(crate) fn shared_tags() -> Tags {
+    Tags::shared()
+}
+
 /// Splits `https://host/path?query` or `/path?query`. Who asks is no part of what is asked for.
-fn split_url(url: &str) -> Result<(&str, &str, &str), Error> {
+pub(crate) fn split_url(url: &str) -> Result<(&str, &str, &str), Error> {
     let url = url.split('#').next().unwrap_or_default();
     let (host, rest) = match url.split_once("://") {
         Some((_, rest)) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),

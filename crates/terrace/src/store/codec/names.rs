@@ -11,6 +11,11 @@ pub(crate) fn entry_name(namespace: &str, schema: u16, key: &[u8]) -> String {
     keyed('e', namespace, schema, key)
 }
 
+/// What all names of entries match, and no other name.
+pub(crate) fn entries_pattern(namespace: &str, schema: u16) -> String {
+    format!("{{{namespace}}}:e:{schema}:*")
+}
+
 /// `{namespace}:l:schema:digest`: who is fetching an entry.
 pub(crate) fn lease_name(namespace: &str, schema: u16, key: &[u8]) -> String {
     keyed('l', namespace, schema, key)

@@ -72,7 +72,7 @@ impl Tags {
     }
 
     /// For a store that processes share.
-    pub(super) fn shared() -> Self {
+    pub(in crate::store) fn shared() -> Self {
         Self { key: RandomState::new(), shared: true }
     }
 

@@ -14,6 +14,7 @@ mod commands;
 mod connect;
 mod facts;
 mod fault;
+pub(crate) mod inspect;
 mod link;
 mod names;
 mod pool;

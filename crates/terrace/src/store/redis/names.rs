@@ -1,7 +1,7 @@
 //! What keys are called.
 
 use crate::store::codec::SCHEMA;
-use crate::store::codec::names::{bell_name, control_name, entry_name, heartbeat_name, lease_name};
+use crate::store::codec::names::{bell_name, control_name, entries_pattern, entry_name, heartbeat_name, lease_name};
 
 /// The names of everything that one namespace has in Redis. The braces keep all of it on one node of a cluster.
 #[derive(Clone, Debug)]
@@ -32,6 +32,11 @@ impl Names {
 
     pub(super) fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// A pattern that the names of all entries match. A namespace has nothing in it that means something in a pattern.
+    pub(super) fn all_entries(&self) -> String {
+        entries_pattern(&self.namespace, SCHEMA)
     }
 
     pub(super) fn entry(&self, key: &[u8]) -> Vec<u8> {
