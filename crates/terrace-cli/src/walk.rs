@@ -26,6 +26,8 @@ pub(crate) struct Walk {
     progress: Progress,
     /// About how many keys of the database it has seen, those of others included.
     pub(crate) examined: u64,
+    /// What else counts for its pace.
+    charged: u64,
     /// Entries of which nothing is known.
     pub(crate) unreadable: u64,
     /// Whether it has seen everything.
@@ -42,6 +44,7 @@ impl Walk {
             seen: HashSet::new(),
             progress: Progress { total, shown: io::stderr().is_terminal() },
             examined: 0,
+            charged: 0,
             unreadable: 0,
             complete: false,
         }
@@ -57,7 +60,8 @@ impl Walk {
             self.progress.end();
             return Ok(None);
         }
-        sleep_until(self.started + Duration::from_secs_f64(as_f64(self.examined) / f64::from(self.pace.rate))).await;
+        let spent = as_f64(self.examined + self.charged) / f64::from(self.pace.rate);
+        sleep_until(self.started + Duration::from_secs_f64(spent)).await;
         let Some(page) = self.scan.next().await.map_err(Failure::runtime)? else {
             self.complete = true;
             self.examined = self.progress.total.map_or(self.examined, |total| self.examined.min(total));
@@ -68,6 +72,11 @@ impl Walk {
         self.unreadable += page.unreadable;
         self.progress.at(self.examined);
         Ok(Some(page.keys.into_iter().filter(|key| self.seen.insert(key.clone())).collect()))
+    }
+
+    /// Slows it down as so many more keys would.
+    pub(crate) fn charge(&mut self, keys: u64) {
+        self.charged += keys;
     }
 
     /// How many entries it has met.

@@ -27,6 +27,8 @@ pub use change::Change;
 #[cfg(all(fuzzing, feature = "redis"))]
 pub use codec::fuzzing;
 pub use coherence::Receipt;
+#[cfg(feature = "redis")]
+pub(crate) use coherence::canonical;
 pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
 pub(crate) use flight::{Join, Landing, Lead, Stream, Wait, Waiters};

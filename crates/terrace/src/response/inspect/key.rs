@@ -1,7 +1,7 @@
 //! What an entry is stored under, taken apart again.
 
 use super::super::key::PARTS;
-use crate::store::{Tag, Tags, shared_tags};
+use crate::store::{Tag, Tags, canonical, shared_tags};
 use http::HeaderName;
 use std::sync::Arc;
 
@@ -57,9 +57,20 @@ pub enum SelectingValue {
 impl EntryKey {
     /// The URL in absolute form; a path if the request named no host.
     pub fn url(&self) -> String {
-        let Self { scheme, host, path, query, .. } = self;
-        let query = query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
-        if host.is_empty() { format!("{path}{query}") } else { format!("{scheme}://{host}{path}{query}") }
+        let Self { scheme, host, .. } = self;
+        let path = self.path_and_query();
+        if host.is_empty() { path } else { format!("{scheme}://{host}{path}") }
+    }
+
+    /// The path, and what counts of the query.
+    pub fn path_and_query(&self) -> String {
+        let query = self.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
+        self.path.clone() + &query
+    }
+
+    /// Host, path and query, as [purges](crate::Store::purge_url) tell URLs apart: without the scheme or a default port.
+    pub fn name(&self) -> String {
+        canonical(&self.host).into_owned() + &self.path_and_query()
     }
 
     /// Whether this is the tag of its URL, on its host or on every host.

@@ -198,7 +198,7 @@ impl Digest {
 }
 
 /// A host in lower case and without a default port.
-fn canonical(host: &str) -> Cow<'_, str> {
+pub(crate) fn canonical(host: &str) -> Cow<'_, str> {
     lower_case(host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host))
 }
 
