@@ -1,6 +1,6 @@
 //! Why a command ended without doing its work.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 /// A message for the person at the terminal, and the exit status that goes with it.
@@ -25,5 +25,11 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         eprintln!("error: {}", self.message);
         ExitCode::from(self.status)
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }

@@ -1,15 +1,17 @@
 //! The `terrace` command.
 //!
 //! `terrace proxy` puts Terrace's HTTP cache in front of a server that is not written in Rust. `terrace purge` tells a
-//! running fleet what has changed.
+//! running fleet what has changed, and `terrace inspect` shows what it has stored.
 //!
 //! Exit status: 0 success, 1 a failure while running, 2 a mistake in the arguments or the environment.
 
 mod failure;
 mod fleet;
+mod inspect;
 mod proxy;
 mod purge;
 mod text;
+mod walk;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -26,14 +28,15 @@ struct Cli {
 enum Command {
     /// Run a caching reverse proxy in front of an origin server.
     Proxy(Box<proxy::Options>),
-    /// Tell a running fleet that something has changed.
     Purge(Box<purge::Options>),
+    Inspect(Box<inspect::Options>),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Proxy(options) => proxy::main(*options),
         Command::Purge(options) => purge::main(&options),
+        Command::Inspect(options) => inspect::main(&options),
     };
     result.err().map_or(ExitCode::SUCCESS, Failure::report)
 }

@@ -15,6 +15,8 @@ enum Kind {
     Config(String),
     Target(String),
     Unannounced,
+    #[cfg(feature = "redis")]
+    Unseen(Why),
     Unconfirmed(Option<Why>),
     #[cfg(feature = "metrics")]
     Metrics {
@@ -45,6 +47,12 @@ impl Error {
     pub(crate) fn purge(url: &str) -> Self {
         let expected = "expected an absolute URL like https://example.com/path, or a path that begins with a slash";
         Self(Box::new(Kind::Target(format!("cannot purge `{url}`: {expected}"))))
+    }
+
+    #[cfg(feature = "redis")]
+    #[cold]
+    pub(crate) fn unseen(why: String) -> Self {
+        Self(Box::new(Kind::Unseen(Why(why))))
     }
 
     #[cold]
@@ -81,6 +89,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Config(text) | Kind::Target(text) => f.write_str(text),
+            #[cfg(feature = "redis")]
+            Kind::Unseen(why) => write!(f, "cannot look into Redis: {why}"),
             Kind::Unannounced => {
                 f.write_str("Redis did not take the announcement of a change; change nothing, and try again")
             }
@@ -95,6 +105,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
             Kind::Config(_) | Kind::Target(_) | Kind::Unannounced => None,
+            #[cfg(feature = "redis")]
+            Kind::Unseen(_) => None,
             Kind::Unconfirmed(why) => why.as_ref().map(|why| why as _),
             #[cfg(feature = "metrics")]
             Kind::Metrics { source, .. } => Some(&**source),

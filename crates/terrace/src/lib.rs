@@ -63,6 +63,8 @@ pub use error::Error;
 pub use observe::stats;
 #[cfg(feature = "metrics")]
 pub use observe::{prometheus, publish_metrics};
+#[cfg(feature = "redis")]
+pub use response::inspect;
 pub use response::{
     BodyDigestLayer, BodyDigestService, Bypass, Cache, CacheLayer, CacheTags, Partition, Query, Replay, ResponseBody,
     ResponseFuture, ResponseOverride, Rules,

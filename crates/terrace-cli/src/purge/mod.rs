@@ -4,10 +4,11 @@
 //! that it failed.
 
 mod confirm;
+mod glob;
 mod options;
 mod report;
 
-pub(crate) use options::Options;
+pub(crate) use options::{Options, duration, url};
 
 use crate::failure::Failure;
 use crate::fleet::Fleet;
@@ -64,7 +65,12 @@ pub(crate) fn main(options: &Options) -> Result<(), Failure> {
         confirm::everything(&fleet)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
-    let report = runtime.block_on(run(&fleet, options));
+    let how = How::of(options);
+    let report = if options.glob.is_empty() {
+        runtime.block_on(run(&fleet, options, &how))
+    } else {
+        runtime.block_on(glob::run(&fleet, options, &how))
+    };
     report.print(options.output);
     report.outcome()
 }
@@ -79,9 +85,9 @@ fn targets(options: &Options) -> Vec<Target> {
 }
 
 /// One after the other; the first that fails ends it, for the others would fail as well.
-async fn run(fleet: &Fleet, options: &Options) -> Report {
-    let (how, targets) = (How::of(options), targets(options));
-    let mut report = Report::new(fleet, &how);
+async fn run(fleet: &Fleet, options: &Options, how: &How) -> Report {
+    let targets = targets(options);
+    let mut report = Report::new(fleet, how);
     for (done, target) in targets.iter().enumerate() {
         match how.acknowledged(&fleet.store, target).await {
             Ok(receipt) => report.add(target.clone(), receipt),
@@ -99,14 +105,15 @@ async fn run(fleet: &Fleet, options: &Options) -> Report {
 pub(crate) struct How {
     pub(crate) soft: bool,
     pub(crate) replicas: Option<u32>,
+    pub(crate) dry_run: bool,
     wait: Duration,
     timeout: Duration,
 }
 
 impl How {
     fn of(options: &Options) -> Self {
-        let Options { soft, replicas, wait, timeout, .. } = *options;
-        Self { soft, replicas, wait, timeout }
+        let Options { soft, replicas, dry_run, wait, timeout, .. } = *options;
+        Self { soft, replicas, dry_run, wait, timeout }
     }
 
     /// Purges until that is acknowledged.

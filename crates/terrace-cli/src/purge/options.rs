@@ -1,8 +1,14 @@
 //! The command line of `terrace purge`.
 
+use super::glob::Glob;
 use crate::text::Format;
 use clap::{ArgGroup, Args};
 use std::time::Duration;
+
+/// What is purged by its name, and all that is not a pattern. An argument that goes with another one does not require it
+/// from somebody who has given what that conflicts with; so it conflicts with that, too.
+const NAMED: [&str; 4] = ["urls", "tag", "prefix", "partition"];
+const OTHERS: [&str; 5] = ["urls", "tag", "prefix", "partition", "everything"];
 
 /// Purge in every process of a fleet: what was fetched before is not served again.
 ///
@@ -13,6 +19,7 @@ use std::time::Duration;
 /// memory once `CACHE_L1_MAX_LAG` has passed. 1 it has not, or fewer replicas than asked for have it; what was not
 /// acknowledged may or may not have taken effect. 2 a mistake in the arguments or the environment.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[command(verbatim_doc_comment, group(ArgGroup::new("what").required(true).multiple(true)))]
 pub(crate) struct Options {
     /// All that is stored for a URL: every variant, partition and body, over http and https. As clients ask for it:
@@ -34,11 +41,30 @@ pub(crate) struct Options {
     pub(crate) partition: Vec<String>,
 
     /// All that is stored in the namespace. Asks first; without a terminal it needs --yes.
-    #[arg(long, group = "what", conflicts_with_all = ["urls", "tag", "prefix", "partition"])]
+    #[arg(long, group = "what", conflicts_with_all = NAMED)]
     pub(crate) everything: bool,
 
+    /// Each URL that matches, of those that Redis has entries of: `/img/*.jpg`, or `https://HOST/*` on one host. `*` is any
+    /// text, slashes included; everything else is itself, and the scheme does not matter.
+    ///
+    /// Redis knows digests only, so all keys of its database are looked at, --rate of them a second: prefer --prefix and
+    /// --tag, which take one round trip. It is not done at once: what is stored meanwhile may stay, and so may what only
+    /// the memory of a process has. Beyond 100,000 matches everything is purged.
+    #[arg(long, value_name = "PATTERN", group = "what",
+          conflicts_with_all = OTHERS)]
+    pub(crate) glob: Vec<Glob>,
+
+    /// List what matches, and purge nothing.
+    #[arg(long, requires = "glob", conflicts_with_all = OTHERS)]
+    pub(crate) dry_run: bool,
+
+    /// Look at so many keys a second; a purge counts as ten.
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "glob", conflicts_with_all = OTHERS,
+          value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) rate: u32,
+
     /// Do not ask before everything is purged.
-    #[arg(long, requires = "everything")]
+    #[arg(long, requires = "everything", conflicts_with_all = NAMED)]
     pub(crate) yes: bool,
 
     /// Mark it as stale instead: it is still served where stale responses are, while it is revalidated or when the

@@ -4,6 +4,7 @@ use super::{How, Target};
 use crate::failure::Failure;
 use crate::fleet::Fleet;
 use crate::text::{Format, plain, print, print_json, table};
+use crate::walk::Walk;
 use serde_json::{Value, json};
 use terrace::Receipt;
 
@@ -14,7 +15,17 @@ pub(crate) struct Report {
     soft: bool,
     replicas: Option<u32>,
     done: Vec<(Target, Receipt)>,
+    /// What a walk that purges nothing has found.
+    found: Option<Vec<String>>,
+    walked: Option<Walked>,
     failure: Option<String>,
+}
+
+/// How far a walk through the entries went, which was to the end.
+struct Walked {
+    keys: u64,
+    entries: u64,
+    unreadable: u64,
 }
 
 impl Report {
@@ -25,6 +36,8 @@ impl Report {
             soft: how.soft,
             replicas: how.replicas,
             done: Vec::new(),
+            found: how.dry_run.then(Vec::new),
+            walked: None,
             failure: None,
         }
     }
@@ -50,6 +63,31 @@ impl Report {
         self.failure = Some(format!("the purge of {name} was not acknowledged: {why}{others}"));
     }
 
+    /// One that would be purged.
+    pub(crate) fn found(&mut self, url: String) {
+        self.found.get_or_insert_default().push(url);
+    }
+
+    /// The walk through the entries went to its end.
+    pub(crate) fn walked(&mut self, walk: &Walk) {
+        let Walk { examined, unreadable, .. } = *walk;
+        self.walked = Some(Walked { keys: examined, entries: walk.entries(), unreadable });
+        if unreadable > 0 {
+            self.failure.get_or_insert_with(|| {
+                format!(
+                    "{unreadable} entries cannot be read, sealed (expected their keys in CACHE_KEYS) or of another \
+                     version: whether they match is not known"
+                )
+            });
+        }
+    }
+
+    /// The walk ended before it was at its end.
+    pub(crate) fn broke_off(&mut self, failure: &Failure) {
+        let done = self.done.len();
+        self.failure = Some(format!("{failure}; {done} URLs were purged before, and others may match"));
+    }
+
     /// # Errors
     ///
     /// When not all of it was acknowledged by all who were asked.
@@ -60,8 +98,7 @@ impl Report {
     pub(crate) fn print(&self, format: Format) {
         match format {
             Format::Json => print_json(&self.json()),
-            Format::Table if self.done.is_empty() => {}
-            Format::Table => print(&self.table()),
+            Format::Table => print(&self.text()),
         }
     }
 
@@ -83,24 +120,46 @@ impl Report {
             "soft": self.soft,
             "replicas_wanted": self.replicas,
             "purges": purges.collect::<Vec<_>>(),
+            "dry_run": self.found.is_some(),
+            "matches": self.found,
+            "scan": self.walked.as_ref().map(|Walked { keys, entries, unreadable }| {
+                json!({ "keys": keys, "entries": entries, "unreadable": unreadable })
+            }),
             "error": self.failure,
         })
     }
 
+    fn text(&self) -> String {
+        if let Some(found) = &self.found {
+            return found.iter().map(|url| plain(url) + "\n").collect();
+        }
+        match &self.walked {
+            Some(Walked { entries, .. }) => {
+                format!("{} URLs among {entries} entries match\n{}", self.done.len(), self.acknowledged())
+            }
+            None => self.table(),
+        }
+    }
+
+    /// By whom, if there was anything.
+    fn acknowledged(&self) -> String {
+        let Some((_, receipt)) = self.done.last() else { return String::new() };
+        let (kind, epoch) = (if self.soft { "soft" } else { "hard" }, receipt.epoch().unwrap_or_default());
+        let Self { namespace, place, .. } = self;
+        format!("{kind}, acknowledged in namespace `{namespace}` by {place}, epoch {epoch}\n")
+    }
+
     fn table(&self) -> String {
+        if self.done.is_empty() {
+            return String::new();
+        }
         let row = |(target, receipt): &(Target, Receipt)| {
             let (scope, name) = target.parts();
             let replicas = receipt.replicas().map_or_else(|| "-".to_owned(), |count| count.to_string());
             vec![scope.to_owned(), plain(name), receipt.position().to_string(), replicas]
         };
         let rows: Vec<_> = self.done.iter().map(row).collect();
-        let epoch = self.done.last().and_then(|(_, receipt)| receipt.epoch()).unwrap_or_default();
-        let kind = if self.soft { "soft" } else { "hard" };
-        let Self { namespace, place, .. } = self;
-        format!(
-            "{}{kind}, acknowledged in namespace `{namespace}` by {place}, epoch {epoch}\n",
-            table(&["SCOPE", "TARGET", "POSITION", "REPLICAS"], &rows)
-        )
+        table(&["SCOPE", "TARGET", "POSITION", "REPLICAS"], &rows) + &self.acknowledged()
     }
 }
 

@@ -8,6 +8,7 @@ mod failures;
 mod fleet;
 mod harness;
 mod headers;
+mod inspect;
 mod purge;
 mod shutdown;
 mod startup;

@@ -3,6 +3,8 @@
 use crate::fleet::{Fleet, run};
 use crate::harness::{Origin, PATIENCE, full, terrace, within};
 use http::{Request, Response};
+use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::future::{Ready, poll_fn, ready};
@@ -131,6 +133,98 @@ async fn one_partition_is_purged_and_the_others_are_not() {
     assert_eq!(count.load(Ordering::SeqCst), before + 1);
 }
 
+const KEY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// What a list of URLs holds, in some order.
+fn sorted(list: &Value) -> Vec<&str> {
+    let mut all: Vec<&str> = list.as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect();
+    all.sort_unstable();
+    all
+}
+
+#[tokio::test]
+async fn urls_that_match_a_pattern_are_listed_and_then_purged() {
+    let head = [("cache-control", "max-age=3600")];
+    for variables in [&[][..], &[("CACHE_KEYS", KEY)]] {
+        let fleet = Fleet::start_with(Server::start(), variables, &head).await;
+        let wanted = [(A, "/img/a.jpg"), (A, "/img/b/c.jpg"), (B, "/img/a.jpg")];
+        let others = [(A, "/img/a.jpg?w=1"), (A, "/img/a.png"), (A, "/axb")];
+        let mut before = Vec::new();
+        for (host, path) in wanted.into_iter().chain(others) {
+            before.push((host, path, fleet.warm(host, path).await));
+        }
+        fleet.has_stored(6).await;
+        let listed = fleet.run(&["purge", "--glob", "/img/*.jpg", "--dry-run", "-o", "json"]).ok().json();
+        let expected = ["http://a.example/img/a.jpg", "http://a.example/img/b/c.jpg", "http://b.example/img/a.jpg"];
+        assert_eq!(sorted(&listed["matches"]), expected, "{listed}");
+        assert_eq!(listed["scan"], json!({ "keys": listed["scan"]["keys"], "entries": 6, "unreadable": 0 }));
+        assert_eq!((&listed["dry_run"], &listed["purges"]), (&json!(true), &json!([])), "{listed}");
+        for (host, path, before) in &before {
+            fleet.keep(host, path, *before).await;
+        }
+        let said = fleet.run(&["purge", "--glob", "https://A.example/img/*.jpg", "-o", "json"]).ok().json();
+        let acknowledged = Instant::now();
+        let targets: Value = said["purges"].as_array().unwrap().iter().map(|purge| purge["target"].clone()).collect();
+        assert_eq!(sorted(&targets), expected[..2], "{said}");
+        for (host, path, before) in &before[..2] {
+            fleet.forget(acknowledged, host, path, *before).await;
+        }
+        for (host, path, before) in &before[2..] {
+            fleet.keep(host, path, *before).await;
+        }
+        let none = fleet.run(&["purge", "--soft", "--glob", "/a?b", "--glob", "/none*"]).ok();
+        assert_eq!(none.out, "0 URLs among 6 entries match\n");
+        assert_eq!(fleet.run(&["purge", "--glob", "/*.png", "--dry-run"]).ok().out, "http://a.example/img/a.png\n");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_may_match_so_it_is_a_failure() {
+    let head = [("cache-control", "max-age=3600")];
+    let fleet = Fleet::start_with(Server::start(), &[("CACHE_KEYS", KEY)], &head).await;
+    fleet.warm(A, "/x").await;
+    fleet.has_stored(1).await;
+    for more in [&[][..], &["--dry-run"]] {
+        let mut command = fleet.command(&["purge", "--glob", "/*"]);
+        run(command.args(more).env("CACHE_KEYS", "none")).failed(1, &["1 entries cannot be read", "CACHE_KEYS"]);
+    }
+    let mut command = fleet.command(&["purge", "--glob", "/*", "--timeout", "1s"]);
+    let url = format!("redis://127.0.0.1:{}", {
+        let mut gone = Server::start();
+        gone.kill();
+        gone.port()
+    });
+    run(command.env("REDIS_URL", url)).failed(1, &["cannot look into Redis", "refused", "0 URLs were purged before"]);
+}
+
+#[tokio::test]
+async fn many_entries_are_gone_through_at_the_pace_that_is_asked_for() {
+    let fleet = Fleet::start_with(Server::start(), &[], &[("cache-control", "max-age=3600")]).await;
+    let mut client = fleet.proxies[0].connect().await;
+    for number in 0..1200 {
+        client.send(format!("GET /many/{number} HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
+        client.answer("GET").await;
+    }
+    within("most of them", async {
+        while fleet.entries().len() < 1100 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let entries = fleet.entries().len();
+    fleet.redis.command(&["EVAL", "for i = 1, 1000 do redis.call('SET', 'other:' .. i, i) end", "0"]);
+    let purge = |rate| fleet.run(&["purge", "-o", "json", "--glob", "/many/*", "--dry-run", "--rate", rate]).ok();
+    let fast = purge("1000000");
+    let said = fast.json();
+    let matches: HashSet<&str> = sorted(&said["matches"]).into_iter().collect();
+    assert_eq!((matches.len(), said["scan"]["entries"].as_u64().unwrap()), (entries, entries as u64), "each once");
+    // Two thousand keys, of which the first five hundred are looked at without waiting.
+    let slow = purge("2000");
+    assert!(slow.took > Duration::from_millis(500) && slow.took > fast.took, "{:?} {:?}", slow.took, fast.took);
+    let said = fleet.run(&["purge", "-o", "json", "--glob", "/many/1*", "--rate", "1000000"]).ok().json();
+    assert_eq!(said["purges"].as_array().unwrap().len(), matches.iter().filter(|url| url.contains("/many/1")).count());
+}
+
 #[test]
 fn without_redis_it_fails_in_time_and_says_which_without_a_password() {
     let mut server = Server::with_password("hunter2");
@@ -202,6 +296,12 @@ fn mistakes_are_told_from_failures() {
     with(&redis, &["shop/1"]).failed(2, &["shop/1", "a path that begins with a slash"]);
     with(&redis, &["--prefix", "ftp://h/"]).failed(2, &["https://HOST/PATH"]);
     with(&redis, &["--everything", "--tag", "a"]).failed(2, &["--everything"]);
+    with(&redis, &["--glob", "/*", "--tag", "a"]).failed(2, &["--glob"]);
+    with(&redis, &["--glob", "a.example/*"]).failed(2, &["a.example/*", "a pattern that begins with"]);
+    for arguments in [&["/x", "--dry-run"][..], &["--everything", "--yes", "--dry-run"], &["/x", "--rate", "1"]] {
+        with(&redis, arguments).failed(2, &["cannot be used with"]);
+    }
+    with(&redis, &["/x", "--yes"]).failed(2, &["--yes"]);
     with(&redis, &["/x", "--wait", "1s"]).failed(2, &["--replicas"]);
     with(&redis, &["--everything"]).failed(2, &["namespace `default`", "--yes"]);
     with(&[], &["/x"]).failed(2, &["REDIS_URL", "REDIS_HOST"]);

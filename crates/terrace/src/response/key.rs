@@ -55,6 +55,9 @@ impl Deref for KeyBuf {
     }
 }
 
+/// How many parts a key has, other than what tells variants apart.
+pub(super) const PARTS: usize = 9;
+
 /// The parts of a request that make its key.
 #[derive(Clone, Debug)]
 pub(super) struct Target<'a> {
@@ -137,6 +140,38 @@ pub(super) fn implicit_tags(key: &[u8], tags: &Tags) -> Vec<Tag> {
     all
 }
 
+/// The parts of a key and what follows them, which tells variants apart; `None` if that is no key.
+#[inline]
+pub(super) fn parts(key: &[u8]) -> Option<([Option<&[u8]>; PARTS], &[u8])> {
+    let (mut rest, mut lengths) = (key, [0; PARTS]);
+    for len in &mut lengths {
+        *len = read_len(&mut rest)?;
+    }
+    let mut parts = [None; PARTS];
+    for (part, len) in parts.iter_mut().zip(lengths) {
+        if len > 0 {
+            let (front, after) = rest.split_at_checked(len - 1)?;
+            (*part, rest) = (Some(front), after);
+        }
+    }
+    Some((parts, rest))
+}
+
+/// A length as [`Lengths`] writes it.
+#[inline]
+pub(super) fn read_len(from: &mut &[u8]) -> Option<usize> {
+    let mut len = 0;
+    for shift in [0, 7, 14, 21, 28] {
+        let (byte, rest) = from.split_first()?;
+        *from = rest;
+        len |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(len);
+        }
+    }
+    None
+}
+
 /// What an encoded key says about its [`Target`], as far as tags are made of it.
 struct Parts<'a> {
     host: &'a [u8],
@@ -147,12 +182,7 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(key: &'a [u8]) -> Self {
-        let (lengths, mut rest) = Lengths::read(key);
-        let parts: [Option<&[u8]>; PARTS] = lengths.map(|len| {
-            let (part, after) = rest.split_at_checked(len?)?;
-            rest = after;
-            Some(part)
-        });
+        let (parts, _) = parts(key).unwrap_or_default();
         let [_, host, path, query, _, _, partition, ..] = parts;
         Self {
             host: host.unwrap_or_default(),
@@ -182,27 +212,7 @@ struct Lengths {
     len: usize,
 }
 
-/// How many parts a key has.
-const PARTS: usize = 9;
-
 impl Lengths {
-    /// Reads the lengths at the start of a key; what follows are the parts.
-    fn read(key: &[u8]) -> ([Option<usize>; PARTS], &[u8]) {
-        let mut rest = key.iter();
-        let lengths = std::array::from_fn(|_| {
-            let (mut len, mut shift) = (0, 0);
-            loop {
-                let byte = *rest.next()?;
-                len |= usize::from(byte & 0x7f) << shift;
-                shift += 7;
-                if byte < 0x80 {
-                    return len.checked_sub(1);
-                }
-            }
-        });
-        (lengths, rest.as_slice())
-    }
-
     fn new() -> Self {
         Self { bytes: [0; 48], len: 0 }
     }
@@ -330,6 +340,6 @@ fn with_values(primary: &[u8], fields: &[HeaderName], values: &[u8]) -> KeyBuf {
 }
 
 /// `Accept`, `Accept-Encoding` and the like, which tell nothing about who asks.
-fn is_negotiation(field: &HeaderName) -> bool {
+pub(super) fn is_negotiation(field: &HeaderName) -> bool {
     field.as_str().starts_with("accept")
 }

@@ -19,6 +19,8 @@ mod fetch;
 mod fill;
 mod future;
 mod hot;
+#[cfg(feature = "redis")]
+pub mod inspect;
 mod key;
 mod layer;
 mod packed;

@@ -7,6 +7,7 @@
 //! of that content: a store of secrets compresses nothing.
 
 mod frame;
+mod front;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(super) mod names;
@@ -14,6 +15,7 @@ mod seal;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use front::{Front, Outline};
 pub(crate) use seal::KeyRing;
 
 use super::remote::Envelope;

@@ -448,7 +448,7 @@ fn names(tags: &[Tag]) -> Vec<TagName> {
 }
 
 /// Whether an entry is of the same epoch, remembered, and not invalidated hard; if so, whether softly.
-fn survives(envelope: &Envelope, now: &Receipt, positions: &Positions) -> Verdict<bool> {
+pub(super) fn survives(envelope: &Envelope, now: &Receipt, positions: &Positions) -> Verdict<bool> {
     if envelope.epoch != now.epoch && !is_off(Protection::EpochCompared) {
         return Err(RejectReason::Epoch);
     }

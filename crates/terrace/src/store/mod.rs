@@ -9,6 +9,8 @@ mod codec;
 mod coherence;
 mod entry;
 mod flight;
+#[cfg(feature = "redis")]
+pub(crate) mod inspect;
 mod key;
 mod l1;
 mod l2;
@@ -34,6 +36,8 @@ pub use change::Change;
 #[cfg(all(fuzzing, feature = "redis"))]
 pub use codec::fuzzing;
 pub use coherence::Receipt;
+#[cfg(feature = "redis")]
+pub(crate) use coherence::canonical;
 pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
 pub(crate) use flight::{Join, Landing, Lead, Stream, Wait, Waiters};
@@ -270,8 +274,14 @@ impl fmt::Debug for Store {
     }
 }
 
+/// What names tags in every store that processes share.
+#[cfg(feature = "redis")]
+pub(crate) fn shared_tags() -> Tags {
+    Tags::shared()
+}
+
 /// Splits `https://host/path?query` or `/path?query`. Who asks is no part of what is asked for.
-fn split_url(url: &str) -> Result<(&str, &str, &str), Error> {
+pub(crate) fn split_url(url: &str) -> Result<(&str, &str, &str), Error> {
     let url = url.split('#').next().unwrap_or_default();
     let (host, rest) = match url.split_once("://") {
         Some((_, rest)) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),

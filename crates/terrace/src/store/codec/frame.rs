@@ -16,10 +16,11 @@
 use super::{Envelope, Reject};
 use crate::store::remote::{Epoch, TagName};
 use bytes::{Buf, BufMut, Bytes};
+use std::ops::Range;
 
 /// First of all, so that what other programs put there is told from an envelope. No text begins with it.
 const MAGIC: u8 = 0xC7;
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// The payload is a zstd frame that tells its length.
 pub(super) const COMPRESSED: u8 = 1;
@@ -129,16 +130,28 @@ impl<'a> Body<'a> {
     }
 }
 
+impl Lengths {
+    fn read(mut bytes: &[u8]) -> Self {
+        Self { epoch: bytes.get_u8(), tags: bytes.get_u16(), key: bytes.get_u32(), payload: bytes.get_u32() }
+    }
+}
+
+/// Where the key is in a body, of which the beginning is enough.
+pub(super) fn key_range(body: &[u8]) -> Result<Range<usize>, Reject> {
+    let lengths = Lengths::read(body.first_chunk::<LENGTHS>().ok_or(Reject::Corrupt)?);
+    if !lengths.are_allowed() {
+        return Err(Reject::Size);
+    }
+    let tags = usize::from(lengths.tags) * size_of::<TagName>();
+    let start = LENGTHS + NUMBERS + usize::from(lengths.epoch) + tags;
+    Ok(start..start + lengths.key as usize)
+}
+
 /// Reads a body, which must be that of `key`. The payload is a slice of it.
 pub(super) fn envelope(body: &Bytes, key: &[u8]) -> Result<Envelope, Reject> {
-    let (mut lengths, rest) = body.split_first_chunk::<LENGTHS>().map(front).ok_or(Reject::Corrupt)?;
+    let (lengths, rest) = body.split_first_chunk::<LENGTHS>().map(front).ok_or(Reject::Corrupt)?;
     let (mut numbers, rest) = rest.split_first_chunk::<NUMBERS>().map(front).ok_or(Reject::Corrupt)?;
-    let lengths = Lengths {
-        epoch: lengths.get_u8(),
-        tags: lengths.get_u16(),
-        key: lengths.get_u32(),
-        payload: lengths.get_u32(),
-    };
+    let lengths = Lengths::read(lengths);
     if lengths.total() != body.len() as u64 {
         return Err(Reject::Corrupt);
     }

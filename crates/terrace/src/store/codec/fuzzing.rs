@@ -1,7 +1,7 @@
 //! What the fuzz target `envelope` drives: the codec is private to this crate, and the target is a crate of its own.
 
 use super::frame::{self, COMPRESSED, Head, SEALED};
-use super::{Codec, Envelope, KeyRing, Reject, Unstorable};
+use super::{Codec, Envelope, Front, KeyRing, Outline, Reject, Unstorable};
 use crate::store::remote::{Epoch, TagName};
 use bytes::Bytes;
 use std::sync::LazyLock;
@@ -41,7 +41,9 @@ pub struct Input<'a> {
 ///
 /// If something is wrong with the codec.
 pub fn decode(key: &[u8], bytes: &[u8]) {
+    let _ = Outline::of(bytes);
     for codec in &*CODECS {
+        let _ = codec.key_in(bytes);
         judge(codec, key, bytes.to_vec().into());
         for flags in [0, COMPRESSED] {
             judge(codec, key, around(codec, flags, key, bytes));
@@ -70,6 +72,7 @@ pub fn round_trip(input: &Input<'_>) {
             Ok(bytes) => {
                 assert!(bytes.len() <= MAX);
                 assert_eq!(codec.decode(input.key, bytes.clone()), Ok(envelope.clone()));
+                assert_eq!(codec.key_in(&bytes), Ok(Front::Key(input.key.to_vec())));
                 damage(codec, input, &bytes);
             }
             Err(refused) => assert!(refused == Unstorable::Size && is_large(input), "{refused:?}"),

@@ -11,9 +11,15 @@ pub(crate) fn entry_name(namespace: &str, schema: u16, key: &[u8]) -> String {
     keyed('e', namespace, schema, key)
 }
 
-/// `namespace:e:schema:digest`: an entry in a cluster, in the slot of its own name.
-pub(crate) fn spread_entry_name(namespace: &str, schema: u16, key: &[u8]) -> String {
-    entry_name(namespace, schema, key).replace(['{', '}'], "")
+/// The name of an entry, or a pattern of such names, in a cluster, where each is in the slot of its own:
+/// `namespace:e:schema:digest`.
+pub(crate) fn spread(name: &str) -> String {
+    name.replace(['{', '}'], "")
+}
+
+/// What all names of entries match, and no other name.
+pub(crate) fn entries_pattern(namespace: &str, schema: u16) -> String {
+    format!("{{{namespace}}}:e:{schema}:*")
 }
 
 /// `{namespace}:l:schema:digest`: who is fetching an entry.
@@ -59,7 +65,7 @@ mod tests {
         let key = b"GET https://example.com/users/jane.doe@example.com?token=secret";
         let digest = "N7mTrtoADIMShwj4A8UJeQ";
         assert_eq!(entry_name("shop-1", 7, key), format!("{{shop-1}}:e:7:{digest}"));
-        assert_eq!(spread_entry_name("shop-1", 7, key), format!("shop-1:e:7:{digest}"));
+        assert_eq!(spread(&entry_name("shop-1", 7, key)), format!("shop-1:e:7:{digest}"));
         assert_eq!(lease_name("shop-1", 7, key), format!("{{shop-1}}:l:7:{digest}"));
         assert_eq!(control_name("shop-1"), "{shop-1}:ctl");
         assert_eq!(bell_name("shop-1"), "{shop-1}:bell");

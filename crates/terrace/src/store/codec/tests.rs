@@ -467,3 +467,60 @@ proptest! {
         prop_assert!(decode(&codec, frame).is_err());
     }
 }
+
+/// What is found out without knowing the key.
+mod front {
+    use super::*;
+
+    #[test]
+    fn the_key_is_found_as_soon_as_its_bytes_are_there() {
+        for codec in [codec(), codec().compress_above(16), sealed(&[OLD]), sealed(&[NEW, OLD])] {
+            let frame = encode(&codec, &page());
+            let whole = codec.key_in(&frame);
+            assert_eq!(whole, Ok(Front::Key(KEY.to_vec())));
+            let mut found = false;
+            for end in 0..frame.len() {
+                match codec.key_in(&frame[..end]) {
+                    Ok(Front::Key(key)) => {
+                        assert_eq!(key, KEY);
+                        found = true;
+                    }
+                    Ok(Front::Longer(len)) => {
+                        assert!(end < len && !found, "{end} of {len}");
+                        assert_eq!(codec.key_in(&frame[..len]), whole);
+                    }
+                    Err(_) => assert!(end < 120 && !found, "{end} are enough to know more"),
+                }
+            }
+            assert!(found, "long before the end");
+        }
+    }
+
+    #[test]
+    fn who_has_not_the_key_of_a_seal_learns_its_id_and_nothing_else() {
+        let frame = encode(&sealed(&[OLD]), &page());
+        assert_eq!(codec().key_in(&frame), Err(Reject::Unopened));
+        assert_eq!(sealed(&[NEW]).key_in(&frame), Err(Reject::Unopened));
+        let same_id = NEW.replace("new:", "old:");
+        assert_ne!(sealed(&[&same_id]).key_in(&frame), Ok(Front::Key(KEY.to_vec())));
+        let expected = Outline { version: 1, schema: SCHEMA, compressed: false, sealed_by: Some("old".into()) };
+        assert_eq!(Outline::of(&frame), Ok(expected));
+        let plain = Outline { version: 1, schema: SCHEMA, compressed: true, sealed_by: None };
+        assert_eq!(Outline::of(&encode(&codec().compress_above(16), &page())), Ok(plain));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_found_is_trusted(bytes in proptest::collection::vec(any::<u8>(), 0..300), flags in 0..4_u8) {
+            let mut frame = Vec::new();
+            Head { flags, schema: SCHEMA }.put(&mut frame);
+            frame.extend(bytes);
+            for codec in [codec(), sealed(&[OLD])] {
+                if let Ok(Front::Longer(len)) = codec.key_in(&frame) {
+                    prop_assert!(len < 128 << 10, "{} bytes would be asked for", len);
+                }
+            }
+            let _ = Outline::of(&frame);
+        }
+    }
+}

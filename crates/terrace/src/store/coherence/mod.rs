@@ -19,5 +19,7 @@ pub(crate) use mirror::{Mirror, Standing};
 pub(crate) use outbox::{Outbox, Owed};
 pub(crate) use position::Position;
 pub use position::Receipt;
+#[cfg(feature = "redis")]
+pub(crate) use tag::canonical;
 pub(crate) use tag::{Tag, Tags, lower_case};
 pub(crate) use ticket::Ticket;

@@ -92,7 +92,7 @@ impl Tags {
     }
 
     /// For a store that processes share.
-    pub(super) fn shared() -> Self {
+    pub(in crate::store) fn shared() -> Self {
         Self { keys: Default::default(), shared: true }
     }
 
@@ -223,7 +223,7 @@ impl Digest {
 }
 
 /// A host in lower case and without a default port.
-fn canonical(host: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn canonical(host: &[u8]) -> Cow<'_, [u8]> {
     let host = host.strip_suffix(b":80").or_else(|| host.strip_suffix(b":443")).unwrap_or(host);
     if has_upper_case(host) { host.to_ascii_lowercase().into() } else { host.into() }
 }

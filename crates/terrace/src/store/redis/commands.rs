@@ -69,9 +69,8 @@ impl Remote for Redis {
             if life == 0 {
                 return Ok(());
             }
-            let name = if self.nodes.is_some() { self.names.spread_entry(key) } else { self.names.entry(key) };
             let mut set = pipe();
-            set.cmd("SET").arg(name).arg(&*value).arg("PX").arg(life);
+            set.cmd("SET").arg(self.names.entry(key)).arg(&*value).arg("PX").arg(life);
             let fills = &self.pools().fills;
             fills.call(self.budgets.write.get(), |link| send(link, set.clone()), |replies| only(replies, done)).await
         })
@@ -249,7 +248,7 @@ impl Redis {
         entries: &Pool,
         (epoch, key, tags): (&Epoch, &[u8], &[TagName]),
     ) -> Result<Looked, Fault> {
-        let all = get(&self.names.spread_entry(key));
+        let all = get(&self.names.entry(key));
         let entry = entries.call(self.budgets.read.get(), |link| send(link, all.clone()), reply::entry);
         let (entry, positions) = join(entry, self.positions_on(reads, epoch, tags)).await;
         Ok(Looked { entry: entry?, positions: positions? })

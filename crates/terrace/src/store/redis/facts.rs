@@ -13,11 +13,11 @@ pub(crate) struct ServerFacts {
     /// The name of the history alone.
     history: Option<String>,
     is_primary: Option<bool>,
-    replicas: u32,
+    pub(super) replicas: u32,
     /// Whether the server stops taking writes when its replicas are gone.
     asks_for_replicas: bool,
-    max_memory: u64,
-    policy: Option<String>,
+    pub(super) max_memory: u64,
+    pub(super) policy: Option<String>,
     /// The commands that this user may not run.
     denied: Vec<String>,
 }

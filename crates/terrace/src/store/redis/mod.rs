@@ -14,6 +14,7 @@ mod commands;
 mod connect;
 mod facts;
 mod fault;
+pub(crate) mod inspect;
 mod link;
 mod names;
 mod nodes;
@@ -191,9 +192,9 @@ impl Redis {
         clock: Clock,
         opener: Opener,
     ) -> Result<Self, Error> {
-        let nodes = match &settings.place {
-            Place::Cluster(seeds) => Some(Arc::new(Nodes::new(seeds, &settings)?)),
-            Place::Server(_) | Place::Sentinels { .. } => None,
+        let (nodes, names) = match &settings.place {
+            Place::Cluster(seeds) => (Some(Arc::new(Nodes::new(seeds, &settings)?)), names.spread()),
+            Place::Server(_) | Place::Sentinels { .. } => (None, names),
         };
         let codec = Codec::new(names.namespace(), SCHEMA, MAX_BYTES);
         let names = Arc::new(names);

@@ -1,13 +1,17 @@
 //! What keys are called.
 
 use crate::store::codec::SCHEMA;
-use crate::store::codec::names::{bell_name, control_name, entry_name, heartbeat_name, lease_name, spread_entry_name};
+use crate::store::codec::names::{
+    bell_name, control_name, entries_pattern, entry_name, heartbeat_name, lease_name, spread,
+};
 
 /// The names of everything that one namespace has in Redis. The braces keep all of it, other than entries, on one node of
 /// a cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     namespace: String,
+    /// Whether entries are in slots of their own.
+    spread: bool,
     /// The control record, a sorted set.
     pub(super) control: String,
     /// The channel on which invalidations ring.
@@ -24,6 +28,7 @@ impl Names {
         let heartbeat = heartbeat_name(namespace, node);
         Self {
             namespace: namespace.to_owned(),
+            spread: false,
             control: control_name(namespace),
             bell: bell_name(namespace),
             scratch: format!("{heartbeat}:scratch"),
@@ -31,17 +36,26 @@ impl Names {
         }
     }
 
+    /// Those for a cluster.
+    pub(super) fn spread(self) -> Self {
+        Self { spread: true, ..self }
+    }
+
     pub(super) fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    pub(super) fn entry(&self, key: &[u8]) -> Vec<u8> {
-        entry_name(&self.namespace, SCHEMA, key).into_bytes()
+    /// A pattern that the names of all entries match. A namespace has nothing in it that means something in a pattern.
+    pub(super) fn all_entries(&self) -> String {
+        self.maybe_spread(entries_pattern(&self.namespace, SCHEMA))
     }
 
-    /// That of an entry in a cluster.
-    pub(super) fn spread_entry(&self, key: &[u8]) -> Vec<u8> {
-        spread_entry_name(&self.namespace, SCHEMA, key).into_bytes()
+    pub(super) fn entry(&self, key: &[u8]) -> Vec<u8> {
+        self.maybe_spread(entry_name(&self.namespace, SCHEMA, key)).into_bytes()
+    }
+
+    fn maybe_spread(&self, name: String) -> String {
+        if self.spread { spread(&name) } else { name }
     }
 
     pub(super) fn lease(&self, key: &[u8]) -> Vec<u8> {

@@ -14,7 +14,7 @@ const CHANGE: &[u8] = b"\0c";
 const EPOCH: &[u8] = b"\0e";
 
 /// Where holds begin: later than every position, and exact as a double.
-const HOLDS: f64 = 4_503_599_627_370_496.0;
+pub(super) const HOLDS: f64 = 4_503_599_627_370_496.0;
 
 /// A reply that is no error, or what it means; an error that ends the connection is told.
 pub(super) type Reading<T> = Result<T, Misread>;
@@ -75,6 +75,11 @@ fn score(value: &Value) -> Reading<Option<f64>> {
 )]
 fn position(score: f64) -> Reading<u64> {
     if (0.0..HOLDS).contains(&score) && score.fract() == 0.0 { Ok(score as u64) } else { Err(Misread::Shape) }
+}
+
+/// The score of the floor.
+pub(super) fn floor(value: &Value) -> Reading<u64> {
+    score(value)?.map_or(Ok(0), position)
 }
 
 fn mark(value: &Value) -> Reading<Mark> {

@@ -135,7 +135,7 @@ async fn entries_are_spread_over_the_nodes_of_a_cluster() {
     let sizes: Vec<i64> = nodes.iter().map(size).collect();
     assert!(sizes.iter().all(|keys| *keys >= 10), "{sizes:?}");
     // Whatever somebody else has put there.
-    let name = tier.names.spread_entry(b"other");
+    let name = tier.names.entry(b"other");
     let name = std::str::from_utf8(&name).unwrap();
     assert!(nodes.iter().any(|node| node.try_command(&["RPUSH", name, "x"]).is_ok()));
     assert_eq!(tier.lookup(&epoch, b"other", &[A]).await.unwrap().entry, None);
@@ -151,7 +151,7 @@ async fn a_node_of_a_cluster_that_comes_back_is_used_again() {
     let other = (owner + 1) % nodes.len();
     let mut keys = (0..=u8::MAX).map(|number| [number]);
     let has = |node: &Server, key: &[u8]| {
-        node.try_command(&["EXISTS", std::str::from_utf8(&tier.names.spread_entry(key)).unwrap()]).is_ok()
+        node.try_command(&["EXISTS", std::str::from_utf8(&tier.names.entry(key)).unwrap()]).is_ok()
     };
     let key = keys.find(|key| has(&nodes[other], key)).unwrap();
     tier.store(&key, Bytes::from_static(b"old"), PATIENCE).await.unwrap();

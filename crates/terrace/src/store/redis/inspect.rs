@@ -1,0 +1,201 @@
+//! Looking at what is in Redis, for people. Nothing here is on a request's way.
+
+use super::Redis;
+use super::call::send;
+use super::connect::{Status, section};
+use super::facts::{ServerFacts, Warning};
+use super::reply::{self, FLOOR, Misread, Reading};
+use crate::store::codec::{Front, Reject};
+use crate::store::remote::{Envelope, Fault};
+use bytes::Bytes;
+use redis::{Pipeline, Value};
+use std::sync::Arc;
+
+/// How many names a step looks at.
+const STEP: u64 = 500;
+/// So much of an entry has its key, unless that is uncommonly long.
+const FRONT: usize = 1024;
+
+/// A step through all entries.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Where the next step begins; zero after the last.
+    pub(crate) next: u64,
+    /// About how many names of the database were looked at.
+    pub(crate) examined: u64,
+    pub(crate) keys: Vec<Vec<u8>>,
+    /// Entries whose keys cannot be read here, but perhaps by another process.
+    pub(crate) unreadable: u64,
+}
+
+/// The control record of the namespace, and what is around it. What the user may not ask is `None`.
+#[derive(Debug)]
+pub(crate) struct Outlook {
+    pub(crate) floor: u64,
+    pub(crate) markers: u64,
+    /// Open changes, counted once for each tag.
+    pub(crate) changes: u64,
+    pub(crate) listeners: Option<u64>,
+    /// Of the whole database.
+    pub(crate) keys: Option<u64>,
+    pub(crate) used_memory: Option<u64>,
+}
+
+/// What the server says about itself.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) version: Option<String>,
+    pub(crate) replicas: u32,
+    /// Zero is no limit.
+    pub(crate) max_memory: u64,
+    pub(crate) policy: Option<String>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Redis {
+    /// Reads what was found under a key, and says exactly why if it cannot.
+    pub(crate) fn open(&self, key: &[u8], value: Bytes) -> Result<Envelope, Reject> {
+        self.codec.decode(key, value)
+    }
+
+    /// The server that the last connection was made to.
+    pub(crate) fn server(&self) -> Option<Server> {
+        let status = self.status();
+        match &*status.borrow() {
+            Status::Up(facts) => Some(Server::of(facts)),
+            _ => None,
+        }
+    }
+
+    /// The entries at `cursor`. All that are there from the first step to the last are found, some of them twice.
+    pub(crate) async fn scan(&self, cursor: u64) -> Result<Page, Fault> {
+        let (next, names) = self.scan_names(cursor).await?;
+        let mut page = Page { next, examined: STEP, keys: Vec::with_capacity(names.len()), unreadable: 0 };
+        let mut longer = Vec::new();
+        for (name, front) in names.iter().zip(self.fronts(names.iter().map(|name| (name, FRONT))).await?) {
+            if let Some(len) = self.take(&mut page, name, front.as_deref()) {
+                longer.push((name, len));
+            }
+        }
+        if !longer.is_empty() {
+            for ((name, _), front) in longer.iter().zip(self.fronts(longer.iter().copied()).await?) {
+                self.take(&mut page, name, front.as_deref());
+            }
+        }
+        Ok(page)
+    }
+
+    async fn scan_names(&self, cursor: u64) -> Result<(u64, Vec<Vec<u8>>), Fault> {
+        let mut scan = Pipeline::with_capacity(1);
+        scan.cmd("SCAN").arg(cursor).arg("MATCH").arg(self.names.all_entries()).arg("COUNT").arg(STEP);
+        self.ask(scan, scanned).await
+    }
+
+    /// The first bytes of entries, as many as are asked for.
+    async fn fronts(&self, names: impl Iterator<Item = (&Vec<u8>, usize)>) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        let mut all = Pipeline::new();
+        for (name, len) in names {
+            all.cmd("GETRANGE").arg(name).arg(0).arg(len - 1);
+        }
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(all, |replies| replies.into_iter().map(front).collect()).await
+    }
+
+    /// Takes the key of an entry. How many bytes that needs, if more than these.
+    fn take(&self, page: &mut Page, name: &[u8], front: Option<&[u8]>) -> Option<usize> {
+        // Nothing is left of what expired meanwhile, and what is no text was not stored by a cache.
+        let front = front.filter(|front| !front.is_empty())?;
+        match self.codec.key_in(front) {
+            // One that is under the wrong name is of no use to anybody.
+            Ok(Front::Key(key)) if self.names.entry(&key) == name => page.keys.push(key),
+            Ok(Front::Longer(len)) if len > front.len() && front.len() == FRONT => return Some(len),
+            Err(Reject::Version | Reject::Unopened) => page.unreadable += 1,
+            // What its own lock or key does not fit is sealed by a key of the same id elsewhere, or broken.
+            Ok(_) | Err(_) if is_sealed(front) => page.unreadable += 1,
+            Ok(_) | Err(_) => {}
+        }
+        None
+    }
+
+    pub(crate) async fn outlook(&self) -> Result<Outlook, Fault> {
+        let control = &self.names.control;
+        let mut all = Pipeline::with_capacity(6);
+        all.cmd("ZSCORE").arg(control).arg(FLOOR).cmd("ZCARD").arg(control);
+        all.cmd("ZCOUNT").arg(control).arg(reply::HOLDS).arg("(inf");
+        all.cmd("PUBSUB").arg("NUMSUB").arg(&self.names.bell).cmd("DBSIZE").cmd("INFO").arg("memory");
+        self.ask(all, outlook).await
+    }
+
+    async fn ask<T>(&self, all: Pipeline, read: impl Fn(Vec<Value>) -> Reading<T>) -> Result<T, Fault> {
+        let reads = &self.pools().reads;
+        reads.call(self.budgets.read.get(), |link| send(link, all.clone()), read).await
+    }
+}
+
+impl Server {
+    fn of(facts: &Arc<ServerFacts>) -> Self {
+        Self {
+            version: facts.version.map(|(major, minor)| format!("{major}.{minor}")),
+            replicas: facts.replicas,
+            max_memory: facts.max_memory,
+            policy: facts.policy.clone(),
+            warnings: facts.warnings(),
+        }
+    }
+}
+
+fn is_sealed(front: &[u8]) -> bool {
+    crate::store::codec::Outline::of(front).is_ok_and(|outline| outline.sealed_by.is_some())
+}
+
+fn scanned(mut replies: Vec<Value>) -> Reading<(u64, Vec<Vec<u8>>)> {
+    let reply = replies.pop().ok_or(Misread::Shape)?.extract_error()?;
+    let Value::Array(parts) = reply else { return Err(Misread::Shape) };
+    let [next, Value::Array(names)] = <[Value; 2]>::try_from(parts).map_err(|_| Misread::Shape)? else {
+        return Err(Misread::Shape);
+    };
+    let name = |name| if let Value::BulkString(name) = name { Ok(name) } else { Err(Misread::Shape) };
+    Ok((
+        redis::from_redis_value(next).map_err(|_| Misread::Shape)?,
+        names.into_iter().map(name).collect::<Reading<_>>()?,
+    ))
+}
+
+fn front(reply: Value) -> Reading<Option<Vec<u8>>> {
+    match reply.extract_error() {
+        Ok(Value::BulkString(front)) => Ok(Some(front)),
+        Ok(_) => Ok(None),
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn outlook(replies: Vec<Value>) -> Reading<Outlook> {
+    let [floor, members, changes, listeners, keys, memory] =
+        <[Value; 6]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    let number = |reply: Value| match reply.extract_error()? {
+        Value::Int(number) => u64::try_from(number).map_err(|_| Misread::Shape),
+        _ => Err(Misread::Shape),
+    };
+    let (members, changes) = (number(members)?, number(changes)?);
+    let memory = section(memory).unwrap_or_default();
+    let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    Ok(Outlook {
+        floor: reply::floor(&floor.extract_error()?)?,
+        // The epoch, the floor and the sequence are none.
+        markers: members.saturating_sub(3 + changes),
+        changes,
+        listeners: listening(listeners),
+        keys: number(keys).ok(),
+        used_memory: used.and_then(|bytes| bytes.trim().parse().ok()),
+    })
+}
+
+/// The channel, and how many listen on it.
+fn listening(reply: Value) -> Option<u64> {
+    let Ok(Value::Array(parts)) = reply.extract_error() else { return None };
+    let Some(Value::Int(count)) = parts.get(1) else { return None };
+    u64::try_from(*count).ok()
+}
