@@ -4,15 +4,21 @@ use super::Redis;
 use super::call::send;
 use super::connect::{Status, section};
 use super::facts::{ServerFacts, Warning};
+use super::link::Link;
+use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading};
+use super::settings::Address;
 use crate::store::codec::{Front, Reject};
 use crate::store::remote::{Envelope, Fault};
 use bytes::Bytes;
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value, cmd};
 use std::sync::Arc;
 
 /// How many names a step looks at.
 const STEP: u64 = 500;
+/// Where the number of a cluster's node is in a cursor, above the node's own.
+const NODE: u32 = 48;
+const OWN: u64 = (1 << NODE) - 1;
 /// So much of an entry has its key, unless that is uncommonly long.
 const FRONT: usize = 1024;
 
@@ -36,7 +42,7 @@ pub(crate) struct Outlook {
     /// Open changes, counted once for each tag.
     pub(crate) changes: u64,
     pub(crate) listeners: Option<u64>,
-    /// Of the whole database.
+    /// Of the whole database; of a cluster, of the node that has the control record.
     pub(crate) keys: Option<u64>,
     pub(crate) used_memory: Option<u64>,
 }
@@ -85,22 +91,68 @@ impl Redis {
         Ok(page)
     }
 
-    async fn scan_names(&self, cursor: u64) -> Result<(u64, Vec<Vec<u8>>), Fault> {
-        let mut scan = Pipeline::with_capacity(1);
-        scan.cmd("SCAN").arg(cursor).arg("MATCH").arg(self.names.all_entries()).arg("COUNT").arg(STEP);
-        self.ask(scan, scanned).await
+    pub(super) async fn scan_names(&self, cursor: u64) -> Result<(u64, Vec<Vec<u8>>), Fault> {
+        let pools = self.pools();
+        let Some(entries) = &pools.entries else {
+            let mut scan = Pipeline::with_capacity(1);
+            scan.add_command(self.scan_from(cursor));
+            return self.ask(&pools.reads, scan, |replies| scanned(only(replies)?)).await;
+        };
+        // One node of a cluster after the other.
+        let (node, own) = (cursor >> NODE, cursor & OWN);
+        let primaries = self.primaries(&pools.reads).await?;
+        let at = usize::try_from(node).ok().and_then(|node| primaries.get(node)).ok_or(Fault::Moved)?;
+        let request = |link: Link| {
+            let (at, scan) = (at.clone(), self.scan_from(own));
+            async move { link.connection().send_to(&at, scan).await }
+        };
+        let (next, names) = entries.call(self.budgets.read.get(), request, scanned).await?;
+        let is_last = node + 1 == primaries.len() as u64;
+        match next {
+            0 if is_last => Ok((0, names)),
+            0 => Ok(((node + 1) << NODE, names)),
+            next if next > OWN => Err(Fault::Protocol),
+            next => Ok((node << NODE | next, names)),
+        }
+    }
+
+    fn scan_from(&self, cursor: u64) -> Cmd {
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(self.names.all_entries()).arg("COUNT").arg(STEP);
+        scan
+    }
+
+    /// The nodes of a cluster that have slots, always in the same order.
+    async fn primaries(&self, reads: &Pool) -> Result<Vec<Address>, Fault> {
+        let mut slots = Pipeline::with_capacity(1);
+        slots.cmd("CLUSTER").arg("SLOTS");
+        let mut all = self.ask(reads, slots, |replies| owners(only(replies)?)).await?;
+        all.sort();
+        all.dedup();
+        Ok(all)
     }
 
     /// The first bytes of entries, as many as are asked for.
     async fn fronts(&self, names: impl Iterator<Item = (&Vec<u8>, usize)>) -> Result<Vec<Option<Vec<u8>>>, Fault> {
-        let mut all = Pipeline::new();
+        let (pools, mut all) = (self.pools(), Vec::new());
         for (name, len) in names {
-            all.cmd("GETRANGE").arg(name).arg(0).arg(len - 1);
+            let mut range = cmd("GETRANGE");
+            range.arg(name).arg(0).arg(len - 1);
+            all.push(range);
         }
-        if all.is_empty() {
-            return Ok(Vec::new());
+        // In a cluster each may be on another node, and nodes have no pipeline in common.
+        let (pool, at_once) = pools.entries.as_ref().map_or((&pools.reads, all.len()), |entries| (entries, 1));
+        let mut found = Vec::with_capacity(all.len());
+        for some in all.chunks(at_once.max(1)) {
+            let mut pipe = Pipeline::with_capacity(some.len());
+            for range in some {
+                pipe.add_command(range.clone());
+            }
+            found.extend(
+                self.ask(pool, pipe, |replies| replies.into_iter().map(front).collect::<Reading<Vec<_>>>()).await?,
+            );
         }
-        self.ask(all, |replies| replies.into_iter().map(front).collect()).await
+        Ok(found)
     }
 
     /// Takes the key of an entry. How many bytes that needs, if more than these.
@@ -125,12 +177,11 @@ impl Redis {
         all.cmd("ZSCORE").arg(control).arg(FLOOR).cmd("ZCARD").arg(control);
         all.cmd("ZCOUNT").arg(control).arg(reply::HOLDS).arg("(inf");
         all.cmd("PUBSUB").arg("NUMSUB").arg(&self.names.bell).cmd("DBSIZE").cmd("INFO").arg("memory");
-        self.ask(all, outlook).await
+        self.ask(&self.pools().reads, all, outlook).await
     }
 
-    async fn ask<T>(&self, all: Pipeline, read: impl Fn(Vec<Value>) -> Reading<T>) -> Result<T, Fault> {
-        let reads = &self.pools().reads;
-        reads.call(self.budgets.read.get(), |link| send(link, all.clone()), read).await
+    async fn ask<T>(&self, pool: &Pool, all: Pipeline, read: impl Fn(Vec<Value>) -> Reading<T>) -> Result<T, Fault> {
+        pool.call(self.budgets.read.get(), |link| send(link, all.clone()), read).await
     }
 }
 
@@ -150,9 +201,25 @@ fn is_sealed(front: &[u8]) -> bool {
     crate::store::codec::Outline::of(front).is_ok_and(|outline| outline.sealed_by.is_some())
 }
 
-fn scanned(mut replies: Vec<Value>) -> Reading<(u64, Vec<Vec<u8>>)> {
-    let reply = replies.pop().ok_or(Misread::Shape)?.extract_error()?;
-    let Value::Array(parts) = reply else { return Err(Misread::Shape) };
+fn only(mut replies: Vec<Value>) -> Reading<Value> {
+    replies.pop().ok_or(Misread::Shape)
+}
+
+/// What `CLUSTER SLOTS` says: of each range of slots its ends, the node that has it, and that node's replicas.
+fn owners(reply: Value) -> Reading<Vec<Address>> {
+    let Value::Array(ranges) = reply.extract_error()? else { return Err(Misread::Shape) };
+    let owner = |range: Value| {
+        let Value::Array(range) = range else { return Err(Misread::Shape) };
+        let Some(Value::Array(node)) = range.get(2) else { return Err(Misread::Shape) };
+        let [Value::BulkString(host), Value::Int(port), ..] = node.as_slice() else { return Err(Misread::Shape) };
+        let host = String::from_utf8(host.clone()).map_err(|_| Misread::Shape)?;
+        Ok(Address { host, port: u16::try_from(*port).map_err(|_| Misread::Shape)? })
+    };
+    ranges.into_iter().map(owner).collect()
+}
+
+fn scanned(reply: Value) -> Reading<(u64, Vec<Vec<u8>>)> {
+    let Value::Array(parts) = reply.extract_error()? else { return Err(Misread::Shape) };
     let [next, Value::Array(names)] = <[Value; 2]>::try_from(parts).map_err(|_| Misread::Shape)? else {
         return Err(Misread::Shape);
     };

@@ -7,6 +7,7 @@ use super::settings::{Address, Login};
 use crate::store::remote::Fault;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, PushInfo, RedisConnectionInfo, RedisFuture, RedisResult, Value};
 use std::fmt;
 use std::future::Future;
@@ -96,6 +97,18 @@ impl Connection {
         match self {
             Self::Server(connection) => connection.set_response_timeout(timeout),
             Self::Nodes(_) => {}
+        }
+    }
+
+    /// Sends a command that has no key: to the node at this address, if there are several.
+    pub(super) async fn send_to(&mut self, address: &Address, command: Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Server(connection) => connection.req_packed_command(&command).await,
+            Self::Nodes(connection) => {
+                let Address { host, port } = address.clone();
+                let node = SingleNodeRoutingInfo::ByAddress { host, port };
+                connection.route_command(command, RoutingInfo::SingleNode(node)).await
+            }
         }
     }
 }

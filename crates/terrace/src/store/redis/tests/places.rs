@@ -128,6 +128,18 @@ async fn entries_are_spread_over_the_nodes_of_a_cluster() {
         assert_eq!(looked.entry.map(|(bytes, _)| bytes), Some(vec![number; 3].into()));
         assert_eq!(looked.positions.map(|positions| positions.position), Some(0));
     }
+    let (mut cursor, mut found) = (0, std::collections::BTreeSet::new());
+    loop {
+        let page = tier.scan(cursor).await.unwrap();
+        assert_eq!((page.keys.len(), page.unreadable), (0, 0), "these are no envelopes");
+        let (next, names) = tier.scan_names(cursor).await.unwrap();
+        found.extend(names);
+        if next == 0 {
+            break;
+        }
+        cursor = next;
+    }
+    assert_eq!(found.len(), 60);
     let size = |node: &Server| match node.command(&["DBSIZE"]) {
         redis::Value::Int(keys) => keys,
         other => panic!("{other:?}"),
