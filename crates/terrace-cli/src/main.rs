@@ -1,11 +1,15 @@
 //! The `terrace` command.
 //!
-//! `terrace proxy` puts Terrace's HTTP cache in front of a server that is not written in Rust.
+//! `terrace proxy` puts Terrace's HTTP cache in front of a server that is not written in Rust. `terrace watch` listens to
+//! programs in other languages, `terrace warm` requests what is to be in the cache.
 //!
 //! Exit status: 0 success, 1 a failure while running, 2 a mistake in the arguments or the environment.
 
+mod ask;
 mod failure;
 mod proxy;
+mod warm;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -22,11 +26,17 @@ struct Cli {
 enum Command {
     /// Run a caching reverse proxy in front of an origin server.
     Proxy(Box<proxy::Options>),
+    /// Request URLs of a fleet, so that its cache has them.
+    Warm(Box<warm::Options>),
+    /// Listen to programs in other languages.
+    Watch(Box<watch::Options>),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Proxy(options) => proxy::main(*options),
+        Command::Warm(options) => warm::main(&options),
+        Command::Watch(options) => watch::main(*options),
     };
     result.err().map_or(ExitCode::SUCCESS, Failure::report)
 }

@@ -10,3 +10,5 @@ mod headers;
 mod shutdown;
 mod startup;
 mod upgrade;
+mod warm;
+mod watch;
