@@ -1,10 +1,12 @@
 //! The `terrace` command.
 //!
 //! `terrace proxy` puts Terrace's HTTP cache in front of a server that is not written in Rust. `terrace purge` tells a
-//! running fleet what has changed, and `terrace inspect` shows what it has stored.
+//! running fleet what has changed, and `terrace inspect` shows what it has stored. `terrace watch` listens to programs in
+//! other languages, `terrace warm` requests what is to be in the cache.
 //!
 //! Exit status: 0 success, 1 a failure while running, 2 a mistake in the arguments or the environment.
 
+mod ask;
 mod failure;
 mod fleet;
 mod inspect;
@@ -12,6 +14,8 @@ mod proxy;
 mod purge;
 mod text;
 mod walk;
+mod warm;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -30,6 +34,10 @@ enum Command {
     Proxy(Box<proxy::Options>),
     Purge(Box<purge::Options>),
     Inspect(Box<inspect::Options>),
+    /// Request URLs of a fleet, so that its cache has them.
+    Warm(Box<warm::Options>),
+    /// Listen to programs in other languages.
+    Watch(Box<watch::Options>),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +45,8 @@ fn main() -> ExitCode {
         Command::Proxy(options) => proxy::main(*options),
         Command::Purge(options) => purge::main(&options),
         Command::Inspect(options) => inspect::main(&options),
+        Command::Warm(options) => warm::main(&options),
+        Command::Watch(options) => watch::main(*options),
     };
     result.err().map_or(ExitCode::SUCCESS, Failure::report)
 }

@@ -1,4 +1,4 @@
-//! Where lines go: access lines to standard output, everything else as JSON to standard error.
+//! Where lines go: access lines to standard output, everything else to standard error.
 //!
 //! Both through a bounded queue and a thread, so that a reader that stopped reading costs lines, not requests.
 
@@ -17,7 +17,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The form of access lines.
+/// The form of lines.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(crate) enum AccessLog {
     Off,
@@ -31,18 +31,18 @@ pub(crate) enum AccessLog {
 #[derive(Debug)]
 pub(crate) struct Guards(#[allow(dead_code, reason = "held, not read")] [WorkerGuard; 2]);
 
-/// Starts logging, with `LOG_LEVEL` from the environment.
+/// Starts logging access lines in one form and everything else in another, with `LOG_LEVEL` from the environment.
 ///
 /// # Errors
 /// When `LOG_LEVEL` is not a level.
-pub(crate) fn start(access: AccessLog) -> Result<Guards, String> {
+pub(crate) fn start(access: AccessLog, events: AccessLog) -> Result<Guards, String> {
     let level = level(std::env::var("LOG_LEVEL").ok().as_deref())?;
     let (out, out_guard) = tracing_appender::non_blocking(std::io::stdout());
     let (err, err_guard) = tracing_appender::non_blocking(std::io::stderr());
     let is_access = |meta: &Metadata<'_>| meta.target() == TARGET;
     let lines = (access != AccessLog::Off).then(|| layer(access, out).with_filter(filter_fn(is_access)));
     let others = filter_fn(move |meta| !is_access(meta) && *meta.level() <= level);
-    tracing_subscriber::registry().with(lines).with(layer(AccessLog::Json, err).with_filter(others)).init();
+    tracing_subscriber::registry().with(lines).with(layer(events, err).with_filter(others)).init();
     Ok(Guards([out_guard, err_guard]))
 }
 

@@ -12,20 +12,20 @@
 //! `metrics` the only one that knows how numbers become text.
 
 mod access;
-mod admin;
+pub(crate) mod admin;
 mod body;
-mod cache;
-mod connect;
+pub(crate) mod cache;
+pub(crate) mod connect;
 mod front;
 mod headers;
 mod idle;
-mod log;
+pub(crate) mod log;
 mod metrics;
 mod networks;
-mod options;
-mod origin;
+pub(crate) mod options;
+pub(crate) mod origin;
 mod reply;
-mod server;
+pub(crate) mod server;
 mod target;
 mod trace;
 mod upgrade;
@@ -55,7 +55,7 @@ use tokio::sync::watch;
 /// # Errors
 /// When it cannot start.
 pub(crate) fn main(options: Options) -> Result<(), Failure> {
-    let _guards = log::start(options.access_log).map_err(Failure::usage)?;
+    let _guards = log::start(options.access_log, AccessLog::Json).map_err(Failure::usage)?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::runtime)?;
     let result = runtime.block_on(run(options));
     // What is still running was given its time.
@@ -129,7 +129,7 @@ fn limits(options: &Options) -> Limits {
 }
 
 /// Serves for as long as the process lives, so that draining can be watched.
-async fn serve_admin(listener: TcpListener, limits: Limits, admin: Admin) {
+pub(crate) async fn serve_admin(listener: TcpListener, limits: Limits, admin: Admin) {
     let (_never, forever) = watch::channel(false);
     server::run(listener, limits, Duration::ZERO, forever, |_| {
         let admin = admin.clone();
@@ -141,7 +141,12 @@ async fn serve_admin(listener: TcpListener, limits: Limits, admin: Admin) {
     .await;
 }
 
-async fn bind(flag: &str, address: &str) -> Result<(TcpListener, SocketAddr), Failure> {
+/// Takes the address that a flag names.
+///
+/// # Errors
+///
+/// When it cannot be taken.
+pub(crate) async fn bind(flag: &str, address: &str) -> Result<(TcpListener, SocketAddr), Failure> {
     let bound = async {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -162,12 +167,17 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
-/// Nobody reading is no reason not to serve.
-fn say(line: std::fmt::Arguments<'_>) {
+/// Prints a line. Nobody reading is no reason not to serve.
+pub(crate) fn say(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn shutdown() -> io::Result<Shutdown> {
+/// Turns true at SIGTERM and SIGINT, which from now on do nothing else.
+///
+/// # Errors
+///
+/// When the operating system does not allow it.
+pub(crate) fn shutdown() -> io::Result<Shutdown> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let (told, shutdown) = watch::channel(false);

@@ -103,7 +103,8 @@ pub(crate) enum Admin {
     At(String),
 }
 
-fn admin_address(text: &str) -> Result<Admin, String> {
+/// An address, or `off`.
+pub(crate) fn admin_address(text: &str) -> Result<Admin, String> {
     if text == "off" {
         return Ok(Admin::Off);
     }
@@ -117,7 +118,8 @@ fn address(text: &str) -> Result<String, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time above zero.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if !time.is_zero() => Ok(time),
         Ok(_) => Err("expected a time above zero".into()),

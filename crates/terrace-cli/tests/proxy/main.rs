@@ -13,3 +13,5 @@ mod purge;
 mod shutdown;
 mod startup;
 mod upgrade;
+mod warm;
+mod watch;

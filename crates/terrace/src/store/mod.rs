@@ -284,8 +284,9 @@ pub(crate) fn shared_tags() -> Tags {
 pub(crate) fn split_url(url: &str) -> Result<(&str, &str, &str), Error> {
     let url = url.split('#').next().unwrap_or_default();
     let (host, rest) = match url.split_once("://") {
-        Some((_, rest)) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),
-        None => ("", url),
+        // Not the URL that a query may hold.
+        Some((_, rest)) if !url.starts_with('/') => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),
+        _ => ("", url),
     };
     let host = host.rsplit('@').next().unwrap_or_default();
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));

@@ -5,6 +5,7 @@ use crate::proxy::target::is_host_and_port;
 use http::Uri;
 use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery, Scheme};
+use std::fmt;
 use std::str::FromStr;
 
 /// An origin: scheme, authority and a path that is put before every request's.
@@ -17,6 +18,10 @@ pub(crate) struct OriginUrl {
 }
 
 impl OriginUrl {
+    pub(crate) fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
     /// The authority, for requests that name none.
     pub(crate) fn authority(&self) -> &Authority {
         &self.authority
@@ -31,7 +36,7 @@ impl OriginUrl {
     ///
     /// # Errors
     /// When the prefix makes the path longer than a URI may be.
-    pub(super) fn locate(&self, uri: &Uri) -> Result<Uri, OriginError> {
+    pub(crate) fn locate(&self, uri: &Uri) -> Result<Uri, OriginError> {
         let path = uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let path = if self.prefix.is_empty() || path == "*" {
@@ -45,6 +50,12 @@ impl OriginUrl {
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path);
         Uri::from_parts(parts).map_err(OriginError::uri)
+    }
+}
+
+impl fmt::Display for OriginUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.prefix)
     }
 }
 

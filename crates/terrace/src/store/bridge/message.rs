@@ -184,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn a_url_within_a_query_is_not_the_one_that_is_meant() {
+        let text = r#""/login?next=https://shop.example/a""#;
+        let found = read(Invalidate, text).unwrap();
+        assert_eq!(split_url(&found.urls[0]).unwrap(), ("", "/login", "next=https://shop.example/a"));
+        let (host, path, query) = split_url("https://h/login?next=http://shop.example/a").unwrap();
+        assert_eq!((host, path, query), ("h", "/login", "next=http://shop.example/a"));
+    }
+
+    #[test]
     fn what_cannot_be_used_is_left_out_and_counted() {
         let text = json!({
             "keys": ["/a", "product:1", 7, "//h/a", "http:///a", "http://me@h/a", "/a b", ""],

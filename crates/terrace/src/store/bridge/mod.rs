@@ -16,15 +16,16 @@ use super::l2::L2;
 use super::remote::{Ear, Fault, Heard};
 use super::{Store, split_url};
 use crate::Error;
+use crate::observe::Observe;
 use crate::observe::stats::{BridgeChannel, BridgeResult, InvalidationResult, Kind, L2Op, Scope};
 use message::{MAX_MESSAGE, Message};
 use prewarm::Asked;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// The channels, by what is to be done. Those without prewarming come first.
 const CHANNELS: [&str; 3] = ["cache:invalidate", "cache:update", "cache:prewarm"];
@@ -44,12 +45,27 @@ const AT_ONCE: usize = 512;
 #[derive(Debug)]
 #[must_use = "dropped, it no longer listens"]
 pub struct Listener {
-    tasks: [AbortHandle; 2],
+    listening: AbortHandle,
+    carrying_out: JoinHandle<()>,
+}
+
+impl Listener {
+    /// Stops listening, and waits until what was heard is carried out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its end, the rest is not carried out.
+    pub async fn close(mut self) {
+        self.listening.abort();
+        // The queue ends with those who fill it.
+        let _ = (&mut self.carrying_out).await;
+    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        self.listening.abort();
+        self.carrying_out.abort();
     }
 }
 
@@ -92,11 +108,11 @@ impl Store {
 
     fn listen_to(&self, channels: &'static [&'static str], asked: Option<Sender<Asked>>) -> Result<Listener, Error> {
         let l2 = self.inner.l2.clone().ok_or_else(no_redis)?;
-        let (ear, queue) = ear(&l2);
-        let bridge =
-            Bridge { l2: Arc::clone(&l2), namespace: self.namespace().to_owned(), asked, said: HashSet::new() };
-        let tasks = [tokio::spawn(listen(l2, channels, ear)), tokio::spawn(bridge.run(queue))];
-        Ok(Listener { tasks: tasks.map(|task| task.abort_handle()) })
+        let counter = Arc::new(Counter { observe: l2.observe.clone(), said: Mutex::default() });
+        let (ear, queue) = ear(Arc::clone(&counter));
+        let bridge = Bridge { l2: Arc::clone(&l2), namespace: self.namespace().to_owned(), asked, counter };
+        let listening = tokio::spawn(listen(l2, channels, ear)).abort_handle();
+        Ok(Listener { listening, carrying_out: tokio::spawn(bridge.run(queue)) })
     }
 }
 
@@ -114,20 +130,20 @@ struct Published {
 
 /// What is told of messages, and where they then wait. It is called by those who read the connection, who wait for
 /// nobody.
-fn ear(l2: &L2) -> (Ear, Receiver<Published>) {
+fn ear(counter: Arc<Counter>) -> (Ear, Receiver<Published>) {
     let (heard, queue) = channel(QUEUED);
-    let (observe, begun) = (l2.observe.clone(), AtomicBool::new(false));
+    let begun = AtomicBool::new(false);
     let ear = move |said: Heard<'_>| {
         let Heard::Message { channel, text } = said else {
-            return observe.bridge_listens(begun.swap(true, Relaxed));
+            return counter.observe.bridge_listens(begun.swap(true, Relaxed));
         };
         let known = CHANNELS.iter().zip(BridgeChannel::ALL).find(|(name, _)| name.as_bytes() == channel);
         let Some((_, channel)) = known else { return };
         if text.len() > MAX_MESSAGE {
-            return observe.bridge_heard(*channel, BridgeResult::TooLarge);
+            return counter.tell(*channel, BridgeResult::TooLarge);
         }
         if heard.try_send(Published { channel: *channel, text: text.to_vec() }).is_err() {
-            observe.bridge_heard(*channel, BridgeResult::Dropped);
+            counter.tell(*channel, BridgeResult::Dropped);
         }
     };
     (Arc::new(ear), queue)
@@ -170,8 +186,25 @@ struct Bridge {
     l2: Arc<L2>,
     namespace: String,
     asked: Option<Sender<Asked>>,
-    /// Which refusals are in the log already.
-    said: HashSet<(BridgeChannel, BridgeResult)>,
+    counter: Arc<Counter>,
+}
+
+/// Counts messages. Each way of being refused is said once.
+struct Counter {
+    observe: Observe,
+    said: Mutex<HashSet<(BridgeChannel, BridgeResult)>>,
+}
+
+impl Counter {
+    fn tell(&self, channel: BridgeChannel, result: BridgeResult) {
+        self.observe.bridge_heard(channel, result);
+        if matches!(result, BridgeResult::Ok | BridgeResult::Foreign) {
+            return;
+        }
+        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert((channel, result)) {
+            self.observe.bridge_refused(channel, result);
+        }
+    }
 }
 
 /// What several messages ask for.
@@ -184,7 +217,7 @@ struct Work {
 
 impl Bridge {
     /// What came together is invalidated together, and before it is warmed.
-    async fn run(mut self, mut queue: Receiver<Published>) {
+    async fn run(self, mut queue: Receiver<Published>) {
         let mut heard = Vec::new();
         while queue.recv_many(&mut heard, QUEUED).await > 0 {
             let mut work = Work::default();
@@ -199,24 +232,16 @@ impl Bridge {
         }
     }
 
-    fn add(&mut self, work: &mut Work, Published { channel, text }: &Published) {
+    fn add(&self, work: &mut Work, Published { channel, text }: &Published) {
         let message = match Message::read(*channel, text, &self.namespace) {
             Ok(message) => message,
-            Err(reason) => return self.tell(*channel, reason),
+            Err(reason) => return self.counter.tell(*channel, reason),
         };
-        self.tell(*channel, if message.refused == 0 { BridgeResult::Ok } else { BridgeResult::Partial });
+        self.counter.tell(*channel, if message.refused == 0 { BridgeResult::Ok } else { BridgeResult::Partial });
         match channel {
             BridgeChannel::Invalidate => work.hard.extend(self.tags(&message)),
             BridgeChannel::Update => work.soft.extend(self.tags(&message)),
             BridgeChannel::Prewarm => work.asked.push(Asked::new(message.urls, text, self.l2.clock.now())),
-        }
-    }
-
-    /// Counts a message. Each way of being refused is said once.
-    fn tell(&mut self, channel: BridgeChannel, result: BridgeResult) {
-        self.l2.observe.bridge_heard(channel, result);
-        if !matches!(result, BridgeResult::Ok | BridgeResult::Foreign) && self.said.insert((channel, result)) {
-            self.l2.observe.bridge_refused(channel, result);
         }
     }
 
@@ -248,10 +273,10 @@ impl Bridge {
         }
     }
 
-    fn ask(&mut self, asked: Asked) {
+    fn ask(&self, asked: Asked) {
         let queue = self.asked.as_ref();
         if queue.is_some_and(|queue| queue.try_send(asked).is_err()) {
-            self.tell(BridgeChannel::Prewarm, BridgeResult::Dropped);
+            self.counter.tell(BridgeChannel::Prewarm, BridgeResult::Dropped);
         }
     }
 }
