@@ -159,7 +159,9 @@ impl Mirror {
     fn put(&self, record: &mut Record, tag: Tag, soft: bool, position: u64) {
         let short = self.tags.short(tag);
         record.put(short, Position(position), soft);
-        self.slots[slot(short, soft)].fetch_max(position, Ordering::Relaxed);
+        // Whoever writes has the record.
+        let slot = &self.slots[slot(short, soft)];
+        slot.store(position.max(slot.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
     /// Checks an entry that was known to be valid at `since`.

@@ -69,7 +69,7 @@ enum Kind {
     Name,
     Partition,
     Host,
-    /// A path with its query.
+    /// A host, a path and a query.
     Resource,
     /// The beginning of a path.
     Prefix,
@@ -120,25 +120,27 @@ impl Tags {
 
     /// All entries of a URL. An empty host stands for every host.
     pub(crate) fn url(&self, host: &str, path: &str, query: &str) -> Tag {
-        self.tag(self.host(host.as_bytes()) ^ self.resource(path.as_bytes(), query.as_bytes()))
+        self.tag(self.resource(&canonical(host.as_bytes()), path.as_bytes(), query.as_bytes()))
     }
 
     /// All URLs whose path begins with these segments. An empty host stands for every host.
     pub(crate) fn prefix(&self, host: &str, prefix: &str) -> Tag {
-        self.tag(self.host(host.as_bytes()) ^ self.prefixes(prefix.as_bytes()).last().unwrap_or_default())
+        self.tag(self.host(&canonical(host.as_bytes())) ^ self.prefixes(prefix.as_bytes()).last().unwrap_or_default())
     }
 
     /// The tags that an entry of this URL carries without being told, with and without its host.
     pub(crate) fn implicit(&self, host: &[u8], path: &[u8], query: &[u8]) -> Vec<Tag> {
         let mut tags = Vec::with_capacity(16);
-        let host = self.host(host);
-        if host != 0 {
-            tags.push(self.tag(host));
+        tags.push(self.tag(self.resource(b"", path, query)));
+        let host = canonical(host);
+        let digest = self.host(&host);
+        if digest != 0 {
+            tags.extend([self.tag(self.resource(&host, path, query)), self.tag(digest)]);
         }
-        for digest in std::iter::once(self.resource(path, query)).chain(self.prefixes(path)) {
-            tags.push(self.tag(digest));
-            if host != 0 {
-                tags.push(self.tag(digest ^ host));
+        for prefix in self.prefixes(path) {
+            tags.push(self.tag(prefix));
+            if digest != 0 {
+                tags.push(self.tag(digest ^ prefix));
             }
         }
         tags
@@ -165,13 +167,14 @@ impl Tags {
         hash.finish()
     }
 
-    /// Of a host; zero if it is empty.
+    /// Of a canonical host; zero if it is empty.
     fn host(&self, host: &[u8]) -> u128 {
-        if host.is_empty() { 0 } else { self.digest(&canonical(host), Kind::Host) }
+        if host.is_empty() { 0 } else { self.digest(host, Kind::Host) }
     }
 
-    fn resource(&self, path: &[u8], query: &[u8]) -> u128 {
+    fn resource(&self, host: &[u8], path: &[u8], query: &[u8]) -> u128 {
         let mut hash = self.begin(Kind::Resource);
+        hash.write(host);
         hash.write(path);
         if !query.is_empty() {
             hash.write(b"?");
