@@ -235,7 +235,9 @@ mod tests {
 
     fn violations(lines: &[&str]) -> u64 {
         let mut ledger = Ledger::default();
-        lines.iter().for_each(|line| ledger.take(line));
+        for line in lines {
+            ledger.take(line);
+        }
         ledger.sort();
         ledger.verdict(Bounds::DEFAULT).violations()
     }

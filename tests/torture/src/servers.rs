@@ -8,14 +8,14 @@ use terrace_redis_server::Server;
 /// The servers of a run.
 pub(crate) enum Servers {
     /// Behind a door, so that a failover is seen as it is behind a name that moves.
-    One { primary: Server, replica: Option<Server>, door: Door },
+    One { primary: Box<Server>, replica: Option<Box<Server>>, door: Door },
     /// One primary and two replicas, and three Sentinels that watch them.
     Watched { nodes: Vec<Server>, sentinels: Vec<Server> },
 }
 
 impl Servers {
     pub(crate) fn one() -> Self {
-        let primary = Server::start();
+        let primary = Box::new(Server::start());
         let door = Door::to(primary.port());
         Self::One { primary, replica: None, door }
     }
@@ -68,7 +68,7 @@ impl Servers {
     /// Gives the primary a replica.
     pub(crate) fn replicate(&mut self) {
         if let Self::One { primary, replica, .. } = self {
-            *replica = Some(Server::replica_of(primary));
+            *replica = Some(Box::new(Server::replica_of(primary)));
         }
     }
 
@@ -105,6 +105,6 @@ impl Servers {
 fn named(sentinel: &Server) -> u16 {
     let found = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
     let text = format!("{found:?}");
-    let ports = text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty());
-    ports.last().and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("a primary, not {text}"))
+    let mut ports = text.rsplit(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty());
+    ports.next().and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("a primary, not {text}"))
 }

@@ -70,10 +70,12 @@ fn run(
 ) -> Phase {
     let (started, time) = (Instant::now(), Duration::from_secs(options.seconds));
     let milliseconds = time.as_millis();
-    members
-        .iter_mut()
-        .for_each(|member| member.tell(&format!("load {path} {milliseconds} {} {lifetime}", options.tasks)));
-    members.iter_mut().for_each(|member| assert_eq!(member.hear(), "loading"));
+    for member in &mut *members {
+        member.tell(&format!("load {path} {milliseconds} {} {lifetime}", options.tasks));
+    }
+    for member in &mut *members {
+        assert_eq!(member.hear(), "loading");
+    }
     let mut made_stale = Vec::new();
     // One of those that read also purges.
     while stale && started.elapsed() + OFTEN * 2 < time {

@@ -92,8 +92,12 @@ fn killed(members: &mut Vec<Process>, origin: &Origin, monitor: &Monitor, reques
 }
 
 fn ask(members: &mut [Process], path: &str, requests: u64, delay: u64) {
-    members.iter_mut().for_each(|member| member.tell(&format!("get {path} {requests} {delay}")));
-    members.iter_mut().for_each(|member| assert_eq!(member.hear(), "asking"));
+    for member in &mut *members {
+        member.tell(&format!("get {path} {requests} {delay}"));
+    }
+    for member in members {
+        assert_eq!(member.hear(), "asking");
+    }
 }
 
 /// The answers, with the process that got them.
@@ -120,7 +124,7 @@ fn arrival(monitor: &Monitor) -> u64 {
     let seen = monitor.said().into_iter().rfind(entry).expect("an entry came to Redis");
     let (time, _) = seen.split_once(' ').expect("a time");
     let time = Duration::from_secs_f64(time.parse().expect("seconds"));
-    u64::try_from((time - ahead).as_nanos()).unwrap_or(u64::MAX)
+    u64::try_from(time.saturating_sub(ahead).as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn round(answers: &[(String, Answer)], fetcher: &str, arrived: u64, calls: usize) -> Round {
