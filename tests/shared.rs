@@ -222,7 +222,7 @@ async fn who_waits_for_another_request_is_answered_with_nothing_older_than_memor
     fleet.pass(Duration::from_millis(50)).await;
     assert_eq!(gate.arrived(), 1, "both wait");
     gate.open();
-    assert_eq!((slow.await.unwrap().text(), soon.await.unwrap().text()), ("1".into(), "1".into()));
+    assert_eq!((slow.await.unwrap().text(), soon.await.unwrap().text()), ("1", "1"));
     assert_eq!(late.await.unwrap().text(), "2", "it came more than the lag after the invalidation");
     // As long as nobody waits longer than memory may lag, one fetch is for all.
     let tasks: Vec<_> = (0..100).map(|_| spawn(&fleet.services[0], get("/other"))).collect();
@@ -439,7 +439,7 @@ async fn who_gets_the_turn_looks_whether_the_one_before_has_stored_something() {
     assert_eq!(fleet.chaos.lookups(), lookups + 1);
     fleet.chaos.fails(Failure::None);
     gate.open();
-    assert_eq!((first.await.unwrap().text(), second.await.unwrap().text()), ("x".into(), "x".into()));
+    assert_eq!((first.await.unwrap().text(), second.await.unwrap().text()), ("x", "x"));
     assert_eq!((gate.arrived(), fleet.origin.calls()), (1, 1));
 }
 

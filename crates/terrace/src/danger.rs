@@ -3,7 +3,10 @@
 //! The names are those of the rules in the model of the coherence protocol (`tests/model`).
 
 #[cfg(feature = "test-util")]
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering::Relaxed};
+#[cfg(feature = "test-util")]
+use std::time::Duration;
+use std::time::SystemTime;
 
 /// Something that keeps answers from being older than they may be, or a way to make that hard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +23,20 @@ pub enum Protection {
     FenceOnConnect,
 }
 
-/// The protections, and injections, that are switched. All of them are for the whole process.
+/// The protections that are switched off. This and what follows is for the whole process.
 #[cfg(feature = "test-util")]
 static SWITCHES: AtomicU8 = AtomicU8::new(0);
 
+/// Of a hundred messages so many are lost.
 #[cfg(feature = "test-util")]
-const LOSES_BELLS: u8 = 1 << 6;
+static LOST_BELLS: AtomicU8 = AtomicU8::new(0);
+
 #[cfg(feature = "test-util")]
-const HOLDS_POLLS: u8 = 1 << 7;
+static POLLS_HELD: AtomicBool = AtomicBool::new(false);
+
+/// By so many seconds the wall clock is wrong.
+#[cfg(feature = "test-util")]
+static WALL_MOVED: AtomicI64 = AtomicI64::new(0);
 
 /// Every protection, with its name in the model.
 #[cfg(feature = "test-util")]
@@ -45,20 +54,22 @@ pub fn switch_off(protection: Protection) {
     SWITCHES.fetch_or(1 << protection as u8, Relaxed);
 }
 
-/// From now on half of the messages about invalidations do not reach this process.
+/// From now on `percent` of the messages about invalidations do not reach this process, chosen at random.
 #[cfg(feature = "test-util")]
-pub fn lose_bells() {
-    SWITCHES.fetch_or(LOSES_BELLS, Relaxed);
+pub fn lose_bells(percent: u8) {
+    LOST_BELLS.store(percent, Relaxed);
 }
 
 /// Whether the polls of this process are held up.
 #[cfg(feature = "test-util")]
 pub fn hold_polls(held: bool) {
-    if held {
-        SWITCHES.fetch_or(HOLDS_POLLS, Relaxed);
-    } else {
-        SWITCHES.fetch_and(!HOLDS_POLLS, Relaxed);
-    }
+    POLLS_HELD.store(held, Relaxed);
+}
+
+/// From now on the wall clock of this process is wrong by so many seconds: fast if more than zero, slow if less.
+#[cfg(feature = "test-util")]
+pub fn move_wall_clock(seconds: i64) {
+    WALL_MOVED.store(seconds, Relaxed);
 }
 
 /// Whether a protection is switched off.
@@ -71,12 +82,20 @@ pub(crate) fn is_off(protection: Protection) -> bool {
 /// Whether this message is lost.
 #[cfg(feature = "test-util")]
 pub(crate) fn bell_is_lost() -> bool {
-    SWITCHES.load(Relaxed) & LOSES_BELLS != 0 && fastrand::bool()
+    fastrand::u8(..100) < LOST_BELLS.load(Relaxed)
 }
 
 #[cfg(feature = "test-util")]
 pub(crate) fn polls_are_held() -> bool {
-    SWITCHES.load(Relaxed) & HOLDS_POLLS != 0
+    POLLS_HELD.load(Relaxed)
+}
+
+/// What the wall clock shows.
+#[cfg(feature = "test-util")]
+pub(crate) fn shown(wall: SystemTime) -> SystemTime {
+    let moved = WALL_MOVED.load(Relaxed);
+    let by = Duration::from_secs(moved.unsigned_abs());
+    if moved < 0 { wall - by } else { wall + by }
 }
 
 /// No protection is ever off.
@@ -96,4 +115,10 @@ pub(crate) const fn bell_is_lost() -> bool {
 #[cfg(not(feature = "test-util"))]
 pub(crate) const fn polls_are_held() -> bool {
     false
+}
+
+/// The wall clock shows the time.
+#[cfg(not(feature = "test-util"))]
+pub(crate) const fn shown(wall: SystemTime) -> SystemTime {
+    wall
 }

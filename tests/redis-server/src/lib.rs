@@ -15,9 +15,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 use tempfile::TempDir;
 
+mod monitor;
 mod proxy;
 mod tls;
 
+pub use monitor::Monitor;
 pub use proxy::Proxy;
 pub use tls::Certificates;
 
@@ -255,6 +257,16 @@ impl Server {
         connection.set_read_timeout(Some(PATIENCE))?;
         let (name, arguments) = words.split_first().expect("a command");
         redis::cmd(name).arg(arguments).query(&mut connection)
+    }
+
+    /// Listens to every command that it carries out from here on.
+    ///
+    /// # Panics
+    ///
+    /// If it asks for a password or for TLS.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor::of(self.port)
     }
 
     /// A field of a section of `INFO`.

@@ -1,127 +1,177 @@
 //! What is broken, and when.
 
-use crate::door::Door;
+use crate::process::Process;
+use crate::servers::Servers;
 use clap::ValueEnum;
-use std::process::Child;
-use std::time::Duration;
-use terrace_redis_server::Server;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-/// What happens while the processes run.
+/// What happens while the processes run. In each, half of the messages about invalidations are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Breakage {
-    /// Nothing.
+    /// Nothing else.
     None,
+    /// The origin holds answers up until what they say has been invalidated.
+    AnswersHeld,
     /// The polls of all processes are held up.
     PollsHeld,
-    /// The server stops, and goes on a second to four later, again and again.
+    /// Both.
+    AnswersAndPollsHeld,
+    /// The wall clock of one process is a quarter of an hour fast, then slow.
+    ClockMoved,
+    /// The server stops, and goes on a second to twenty later, again and again.
     Pause,
     /// The server is killed, and starts again without data.
     Restart,
     /// The server is killed, and starts again with the data of some time ago.
     Rollback,
+    /// The same, while polls are held up, so that none sees that positions went back.
+    RollbackUnseen,
     /// Everything in the server is deleted.
     Flush,
     /// The control record is deleted, and nothing else.
     ControlLost,
     /// The replica takes over, without the writes of the last 400 ms, some of which were acknowledged.
     LossyFailover,
-}
-
-/// The servers of a run. The processes are told of a door in front of them, so that a failover is seen as it is behind
-/// a name that moves.
-pub(crate) struct Servers {
-    primary: Server,
-    replica: Option<Server>,
-    door: Door,
-}
-
-impl Servers {
-    fn start(replicated: bool) -> Self {
-        let primary = Server::start();
-        let replica = replicated.then(|| Server::replica_of(&primary));
-        let door = Door::to(primary.port());
-        Self { primary, replica, door }
-    }
-
-    /// What tells a process where they are.
-    pub(crate) fn variables(&self) -> Vec<(String, String)> {
-        vec![("REDIS_URL".to_owned(), format!("redis://127.0.0.1:{}", self.door.port()))]
-    }
-
-    /// The replica takes over while the primary still takes writes for a while, which are lost.
-    fn fail_over(&mut self) {
-        let replica = self.replica.take().expect("a replica");
-        replica.command(&["REPLICAOF", "NO", "ONE"]);
-        std::thread::sleep(Duration::from_millis(400));
-        self.primary.kill();
-        self.door.leads_to(replica.port());
-        self.primary = replica;
-    }
+    /// The primary of three servers is killed, and Sentinels promote another.
+    Sentinel,
 }
 
 impl Breakage {
-    pub(crate) fn all() -> Vec<Self> {
-        Self::value_variants().to_vec()
+    pub(crate) fn all() -> &'static [Self] {
+        Self::value_variants()
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "nothing breaks",
+            Self::AnswersHeld => "origin's answers held until invalidated",
             Self::PollsHeld => "polls held up",
-            Self::Pause => "server stopped 1-4 s",
-            Self::Restart => "server killed, restarted empty",
-            Self::Rollback => "server killed, restarted with old data",
+            Self::AnswersAndPollsHeld => "answers and polls held up",
+            Self::ClockMoved => "wall clock of one process +15 min, -15 min",
+            Self::Pause => "Redis stopped (SIGSTOP) 1 s to 20 s",
+            Self::Restart => "Redis killed, restarted empty",
+            Self::Rollback => "Redis killed, restarted with old data",
+            Self::RollbackUnseen => "the same while polls are held up",
             Self::Flush => "FLUSHALL",
             Self::ControlLost => "control record deleted",
-            Self::LossyFailover => "failover that loses 400 ms",
+            Self::LossyFailover => "failover that loses 400 ms of writes",
+            Self::Sentinel => "primary killed, Sentinels promote another",
+        }
+    }
+
+    /// Its share of the time of a run of all.
+    pub(crate) fn weight(self) -> u32 {
+        match self {
+            Self::None | Self::ClockMoved => 1,
+            Self::AnswersHeld | Self::Restart | Self::Rollback | Self::Flush | Self::ControlLost => 2,
+            Self::PollsHeld | Self::RollbackUnseen | Self::LossyFailover => 3,
+            Self::AnswersAndPollsHeld => 4,
+            Self::Pause | Self::Sentinel => 6,
         }
     }
 
     pub(crate) fn servers(self) -> Servers {
-        Servers::start(self == Self::LossyFailover)
+        match self {
+            Self::LossyFailover => Servers::replicated(),
+            Self::Sentinel => Servers::watched(),
+            _ => Servers::one(),
+        }
+    }
+
+    pub(crate) fn holds_answers(self) -> bool {
+        matches!(self, Self::AnswersHeld | Self::AnswersAndPollsHeld)
     }
 
     /// Breaks it, until the nodes end by themselves.
-    pub(crate) fn carry_out(self, servers: &mut Servers, _nodes: &[Child], time: Duration) {
-        let rest = |share: u32| std::thread::sleep(time * share / 10);
+    pub(crate) fn carry_out(self, servers: &mut Servers, nodes: &mut [Process], time: Duration) {
         match self {
-            Self::None | Self::PollsHeld => {}
-            Self::Pause => {
-                for pause in [1, 2] {
-                    rest(2);
-                    servers.primary.pause();
-                    std::thread::sleep(Duration::from_secs(pause));
-                    servers.primary.resume();
-                }
-            }
-            Self::Restart => {
-                rest(4);
-                servers.primary.kill();
-                servers.primary.restart();
-            }
-            Self::Rollback => {
-                rest(3);
-                servers.primary.command(&["SAVE"]);
-                rest(2);
-                servers.primary.kill();
-                servers.primary.restart();
-            }
-            Self::Flush => {
-                for _ in 0..3 {
-                    rest(2);
-                    servers.primary.command(&["FLUSHALL"]);
-                }
-            }
+            Self::None | Self::AnswersHeld => {}
+            Self::PollsHeld | Self::AnswersAndPollsHeld => hold_polls(nodes, time, |_| {}),
+            Self::ClockMoved => move_clock(&mut nodes[1], time),
+            Self::Pause => pause(servers, time),
+            Self::Restart => again(time, Duration::from_secs(5), || servers.primary().restart()),
+            Self::Rollback => roll_back(servers, time),
+            Self::RollbackUnseen => hold_polls(nodes, time, |held| roll_back(servers, held)),
+            Self::Flush => again(time, Duration::from_secs(2), || drop(servers.primary().command(&["FLUSHALL"]))),
             Self::ControlLost => {
-                for _ in 0..3 {
-                    rest(2);
-                    servers.primary.command(&["DEL", "{default}:ctl"]);
-                }
+                again(time, Duration::from_secs(2), || drop(servers.primary().command(&["DEL", "{default}:ctl"])));
             }
-            Self::LossyFailover => {
-                rest(5);
-                servers.fail_over();
-            }
+            Self::LossyFailover => fail_over(servers, time),
+            Self::Sentinel => fail_over_watched(servers, time),
         }
+    }
+}
+
+/// Does something at the end of each of the equal parts, of about this length, into which the time falls, but not at
+/// the end of the last.
+fn again(time: Duration, part: Duration, mut work: impl FnMut()) {
+    let parts = u32::try_from(time.as_nanos() / part.as_nanos()).unwrap_or(u32::MAX).max(2);
+    for _ in 1..parts {
+        sleep(time / parts);
+        work();
+    }
+}
+
+/// For half of each twelve seconds polls are held up: longer than memory is believed without them.
+fn hold_polls(nodes: &mut [Process], time: Duration, mut meanwhile: impl FnMut(Duration)) {
+    let mut tell_all = |order: &str| nodes.iter_mut().for_each(|node| node.tell(order));
+    let times = u32::try_from(time.as_secs() / 12).unwrap_or(u32::MAX).max(1);
+    let half = time / times / 2;
+    for _ in 0..times {
+        sleep(half / 2);
+        tell_all("hold-polls");
+        let held = Instant::now();
+        meanwhile(half);
+        sleep(half.saturating_sub(held.elapsed()));
+        tell_all("let-polls-go");
+        sleep(half / 2);
+    }
+}
+
+fn move_clock(node: &mut Process, time: Duration) {
+    for seconds in ["900", "-900", "0"] {
+        sleep(time / 4);
+        node.tell(&format!("move-clock {seconds}"));
+    }
+}
+
+/// Each time longer, as long as at least half of the time is left to run in.
+fn pause(servers: &mut Servers, time: Duration) {
+    let mut longest = [1, 2, 5, 10, 20].map(Duration::from_secs).to_vec();
+    while longest.len() > 1 && longest.iter().sum::<Duration>() > time * 6 / 10 {
+        longest.pop();
+    }
+    let paused: Duration = longest.iter().sum();
+    let parts = u32::try_from(longest.len()).expect("a few") + 1;
+    for pause in longest {
+        sleep(time.saturating_sub(paused) / parts);
+        servers.primary().pause();
+        sleep(pause);
+        servers.primary().resume();
+    }
+}
+
+fn roll_back(servers: &mut Servers, time: Duration) {
+    again(time, Duration::from_secs(10), || {
+        servers.primary().command(&["SAVE"]);
+        sleep((time / 5).min(Duration::from_secs(2)));
+        servers.primary().restart();
+    });
+}
+
+fn fail_over(servers: &mut Servers, time: Duration) {
+    again(time, Duration::from_secs(8), || {
+        servers.fail_over();
+        servers.replicate();
+    });
+}
+
+/// The Sentinels take their time, which counts.
+fn fail_over_watched(servers: &mut Servers, time: Duration) {
+    let (started, part) = (Instant::now(), (time / 3).min(Duration::from_secs(15)));
+    while started.elapsed() + part * 2 < time + Duration::from_secs(1) {
+        sleep(part);
+        servers.kill_watched_primary();
     }
 }

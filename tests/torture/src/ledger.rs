@@ -1,5 +1,6 @@
 //! What happened when, and whether that was allowed.
 
+use crate::client::Read;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -24,6 +25,14 @@ pub(crate) enum Source {
 
 impl Source {
     const LETTERS: [(Self, &'static str); 3] = [(Self::Memory, "m"), (Self::Shared, "s"), (Self::Origin, "o")];
+
+    pub(crate) fn letter(self) -> &'static str {
+        Self::LETTERS.iter().find(|(known, _)| *known == self).map_or("", |(_, letter)| letter)
+    }
+
+    pub(crate) fn of_letter(letter: &str) -> Option<Self> {
+        Self::LETTERS.iter().find(|(_, known)| *known == letter).map(|(source, _)| *source)
+    }
 
     /// Reads `Cache-Status`.
     pub(crate) fn of(cache_status: &str) -> Self {
@@ -50,14 +59,18 @@ impl Log {
     }
 
     /// An answer, to a request that was sent at `asked`.
-    pub(crate) fn answer(&self, key: u64, version: u64, source: Source, asked: u64) {
-        let letter = Source::LETTERS.iter().find(|(known, _)| *known == source).map_or("", |(_, letter)| letter);
-        self.line(format_args!("{letter} {key} {version} {asked}"));
+    pub(crate) fn answer(&self, key: u64, read: Read, asked: u64) {
+        self.line(format_args!("{} {key} {} {asked}", read.source.letter(), read.version));
     }
 
     /// An invalidation is acknowledged now.
     pub(crate) fn acknowledged(&self, key: u64, version: u64) {
         self.line(format_args!("a {key} {version} {}", now()));
+    }
+
+    /// So many answers were stale, and revalidated meanwhile.
+    pub(crate) fn stale(&self, answers: u64) {
+        self.line(format_args!("r 0 {answers} {}", now()));
     }
 
     /// A request failed.
@@ -88,14 +101,14 @@ pub(crate) struct Ledger {
     answers: Vec<Answer>,
     /// For each key when which version was acknowledged, in order of time, the greatest so far.
     acknowledged: HashMap<u64, Vec<(u64, u64)>>,
+    stale: u64,
     failures: u64,
 }
 
 struct Answer {
     key: u64,
-    version: u64,
-    source: Source,
     asked: u64,
+    read: Read,
 }
 
 impl Ledger {
@@ -107,7 +120,12 @@ impl Ledger {
                 ledger.take(&line.expect("text"));
             }
         }
-        for acknowledged in ledger.acknowledged.values_mut() {
+        ledger.sort();
+        ledger
+    }
+
+    fn sort(&mut self) {
+        for acknowledged in self.acknowledged.values_mut() {
             acknowledged.sort_unstable();
             let mut greatest = 0;
             for (_, version) in acknowledged {
@@ -115,7 +133,6 @@ impl Ledger {
                 *version = greatest;
             }
         }
-        ledger
     }
 
     fn take(&mut self, line: &str) {
@@ -125,11 +142,11 @@ impl Ledger {
         let (key, version, asked) = (number(), number(), number());
         match kind {
             "a" => self.acknowledged.entry(key).or_default().push((asked, version)),
+            "r" => self.stale += version,
             "f" => self.failures += 1,
             letter => {
-                let known = Source::LETTERS.iter().find(|(_, known)| *known == letter);
-                let (source, _) = *known.expect("a letter that is known");
-                self.answers.push(Answer { key, version, source, asked });
+                let source = Source::of_letter(letter).expect("a letter that is known");
+                self.answers.push(Answer { key, asked, read: Read { version, source } });
             }
         }
     }
@@ -142,59 +159,105 @@ impl Ledger {
     }
 
     pub(crate) fn verdict(&self, bounds: Bounds) -> Verdict {
-        let mut verdict = Verdict { failures: self.failures, ..Verdict::default() };
+        let mut verdict = Verdict { stale: self.stale, failures: self.failures, ..Verdict::default() };
         verdict.invalidations = self.acknowledged.values().map(Vec::len).sum::<usize>() as u64;
-        for answer in &self.answers {
-            let allowance = if answer.source == Source::Memory { bounds.memory } else { Duration::ZERO };
-            let since = answer.asked.saturating_sub(u64::try_from(allowance.as_nanos()).unwrap_or(u64::MAX));
-            let violated = answer.version < self.owed(answer.key, since);
-            let (count, violations) = match answer.source {
-                Source::Memory => (&mut verdict.memory, &mut verdict.memory_too_old),
-                Source::Shared => (&mut verdict.shared, &mut verdict.shared_too_old),
-                Source::Origin => (&mut verdict.origin, &mut verdict.origin_too_old),
-            };
-            *count += 1;
-            *violations += u64::from(violated);
+        for Answer { key, asked, read } in &self.answers {
+            let allowance = if read.source == Source::Memory { bounds.memory } else { Duration::ZERO };
+            let since = asked.saturating_sub(u64::try_from(allowance.as_nanos()).unwrap_or(u64::MAX));
+            let counts = &mut verdict.of[read.source as usize];
+            counts.answers += 1;
+            counts.too_old += u64::from(read.version < self.owed(*key, since));
         }
         verdict
     }
 }
 
-/// What a run came to.
-#[derive(Default)]
+/// What runs came to.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Verdict {
-    memory: u64,
-    shared: u64,
-    origin: u64,
-    memory_too_old: u64,
-    shared_too_old: u64,
-    origin_too_old: u64,
+    /// In the order of [`Source`].
+    of: [Counts; 3],
+    /// Answers that were stale, and being revalidated.
+    stale: u64,
     invalidations: u64,
     failures: u64,
 }
 
-impl Verdict {
-    pub(crate) const HEADING: &str = "| run | from memory | from Redis | from the origin | acknowledged | failed | memory too old | Redis too old | origin too old |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|";
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    answers: u64,
+    too_old: u64,
+}
 
-    pub(crate) fn row(&self, name: &str) -> String {
-        let mut row = format!("| {name} |");
-        for number in [
-            self.memory,
-            self.shared,
-            self.origin,
-            self.invalidations,
-            self.failures,
-            self.memory_too_old,
-            self.shared_too_old,
-            self.origin_too_old,
-        ] {
-            write!(row, " {number} |").expect("writing to a string does not fail");
-        }
-        row
+impl Verdict {
+    pub(crate) const HEADING: &str = "| run | seconds | reads | from memory | from Redis | from the origin | of all, stale while revalidated | acknowledged invalidations | failed | memory too old | Redis too old | origin too old |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
+
+    pub(crate) fn row(&self, name: &str, seconds: u64) -> String {
+        let (answers, too_old) = (self.of.map(|counts| counts.answers), self.of.map(|counts| counts.too_old));
+        let numbers = [seconds, self.reads()].into_iter().chain(answers);
+        let numbers = numbers.chain([self.stale, self.invalidations, self.failures]).chain(too_old);
+        numbers.fold(format!("| {name} |"), |mut row, number| {
+            let _ = write!(row, " {number} |");
+            row
+        })
+    }
+
+    pub(crate) fn reads(&self) -> u64 {
+        self.of.iter().map(|counts| counts.answers).sum()
+    }
+
+    /// How many answers were too old.
+    pub(crate) fn violations(&self) -> u64 {
+        self.of.iter().map(|counts| counts.too_old).sum()
     }
 
     /// Whether an answer was too old, or none came.
     pub(crate) fn is_bad(&self) -> bool {
-        self.memory_too_old + self.shared_too_old + self.origin_too_old + self.failures > 0
+        self.violations() + self.failures > 0 || self.reads() == 0
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (counts, others) in self.of.iter_mut().zip(other.of) {
+            counts.answers += others.answers;
+            counts.too_old += others.too_old;
+        }
+        self.stale += other.stale;
+        self.invalidations += other.invalidations;
+        self.failures += other.failures;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn violations(lines: &[&str]) -> u64 {
+        let mut ledger = Ledger::default();
+        for line in lines {
+            ledger.take(line);
+        }
+        ledger.sort();
+        ledger.verdict(Bounds::DEFAULT).violations()
+    }
+
+    #[test]
+    fn an_answer_from_redis_owes_what_was_acknowledged_before_it_was_asked_for() {
+        let acknowledged = "a 7 2 1000";
+        assert_eq!(violations(&[acknowledged, "s 7 1 1001"]), 1);
+        assert_eq!(violations(&["s 7 1 1001", acknowledged]), 1, "in whatever order it was written down");
+        assert_eq!(violations(&[acknowledged, "s 7 1 1000"]), 0);
+        assert_eq!(violations(&[acknowledged, "s 7 2 1001"]), 0);
+        assert_eq!(violations(&[acknowledged, "s 8 1 1001"]), 0);
+        assert_eq!(violations(&["a 7 3 900", acknowledged, "s 7 2 1001"]), 1, "a later version came first");
+        assert_eq!(violations(&[acknowledged, "o 7 1 1001"]), 1);
+    }
+
+    #[test]
+    fn an_answer_from_memory_owes_what_was_acknowledged_the_lag_and_a_poll_before() {
+        let late = 5 * SECOND / 4 + 1000;
+        assert_eq!(violations(&["a 7 2 1000", &format!("m 7 1 {late}")]), 0);
+        assert_eq!(violations(&["a 7 2 1000", &format!("m 7 1 {}", late + 1)]), 1);
     }
 }

@@ -3,110 +3,126 @@
 //! One process is the origin and breaks things. Others read through a cache each, and change what they read: they commit
 //! a new version at the origin, then invalidate. Everybody writes down what happened when, by one clock of the machine;
 //! in the end each answer is compared with what had been acknowledged when it was asked for.
+//!
+//! Other commands measure how long an invalidation takes to reach another process, and what happens when many requests
+//! in many processes want the same.
 
 mod breakage;
+mod client;
+mod crowd;
 mod door;
+mod lag;
 mod ledger;
+mod member;
+mod mutants;
 mod node;
 mod origin;
+mod process;
+mod report;
+mod run;
+mod servers;
 
 use breakage::Breakage;
 use clap::{Parser, Subcommand};
-use ledger::{Bounds, Ledger};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode};
+use ledger::Verdict;
+use report::Report;
+use run::{Load, Outcome};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Parser)]
 #[command(about = "Tortures processes that share a store")]
 struct Options {
+    /// Also write what is printed to the end of this file.
+    #[arg(long, global = true, value_name = "FILE")]
+    report: Option<PathBuf>,
     #[command(subcommand)]
     role: Role,
 }
 
 #[derive(Subcommand)]
 enum Role {
-    /// Runs everything, and fails if an answer was too old.
+    /// Breaks one thing after the other, and fails if an answer was too old or a request failed.
     Run {
-        /// What to break: all of them one after the other, if none is named.
+        /// What to break: everything, if nothing is named.
         #[arg(long, value_enum)]
         breakage: Vec<Breakage>,
-        /// For how long each.
-        #[arg(long, default_value_t = 12)]
+        /// For how long in all.
+        #[arg(long, default_value_t = 38)]
         seconds: u64,
-        #[arg(long, default_value_t = 4)]
-        nodes: usize,
-        /// So many different things to read: the fewer, the more often each changes.
-        #[arg(long, default_value_t = 16)]
-        keys: u64,
-        /// A setting of the nodes, such as `CACHE_L1_MAX_LAG=5m`: the bounds stay those of the defaults.
-        #[arg(long, value_name = "NAME=VALUE")]
-        set: Vec<String>,
-        /// Do without a protection, named as in the model, and fail unless an answer was too old.
-        #[arg(long)]
-        without: Option<String>,
+        #[command(flatten)]
+        load: Load,
     },
-    /// One of the processes.
+    /// Does without each protection in turn, and fails if that is not seen.
+    Mutants {
+        /// For how long each.
+        #[arg(long, default_value_t = 6)]
+        seconds: u64,
+    },
+    /// Measures how soon an invalidation has its effect in another process.
+    Lag(lag::Options),
+    /// Measures what happens when many requests in many processes want the same thing, which nobody has.
+    Stampede(crowd::stampede::Options),
+    /// Measures what happens when something that many requests want becomes stale.
+    Hot(crowd::hot::Options),
+    /// One of the processes that read and change.
+    #[command(hide = true)]
     Node(node::Options),
+    /// One of the processes that are measured.
+    #[command(hide = true)]
+    Member(member::Options),
 }
 
 fn main() -> ExitCode {
-    match Options::parse().role {
-        Role::Node(options) => node::run(&options),
-        Role::Run { breakage, seconds, nodes, keys, set, without } => {
-            let all = if breakage.is_empty() { Breakage::all() } else { breakage };
-            let expected = without.is_some();
-            let run = Run { seconds, nodes, keys, set, without };
-            println!("{}", ledger::Verdict::HEADING);
-            let bad = all.into_iter().filter(|breakage| run.carried_out(*breakage).is_bad()).count();
-            return if (bad > 0) == expected { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let options = Options::parse();
+    let mut report = Report::to(options.report.as_deref());
+    let is_good = match options.role {
+        Role::Node(options) => {
+            node::run(&options);
+            true
         }
-    }
-    ExitCode::SUCCESS
+        Role::Member(options) => {
+            member::run(&options);
+            true
+        }
+        Role::Run { breakage, seconds, load } => torture(&breakage, Duration::from_secs(seconds), &load, &mut report),
+        Role::Mutants { seconds } => without_each(Duration::from_secs(seconds), &mut report),
+        Role::Lag(options) => lag::measure(&options, &mut report),
+        Role::Stampede(options) => crowd::stampede::measure(&options, &mut report),
+        Role::Hot(options) => crowd::hot::measure(&options, &mut report),
+    };
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-struct Run {
-    seconds: u64,
-    nodes: usize,
-    keys: u64,
-    set: Vec<String>,
-    without: Option<String>,
+fn torture(breakages: &[Breakage], time: Duration, load: &Load, report: &mut Report) -> bool {
+    let breakages = if breakages.is_empty() { Breakage::all() } else { breakages };
+    let weights: u32 = breakages.iter().map(|breakage| breakage.weight()).sum();
+    let (mut total, mut held, mut is_bad) = (Verdict::default(), 0, false);
+    report.line(Verdict::HEADING);
+    for breakage in breakages {
+        let time = time * breakage.weight() / weights;
+        let outcome = load.carry_out(*breakage, time);
+        report.line(&outcome.verdict.row(breakage.name(), time.as_secs()));
+        total.add(&outcome.verdict);
+        held += outcome.held;
+        is_bad |= outcome.verdict.is_bad() || (breakage.holds_answers() && outcome.held == 0);
+    }
+    report.line(&total.row("**all**", time.as_secs()));
+    if held > 0 {
+        report.line(&format!("\n{held} answers of the origin were held until what they said had been invalidated."));
+    }
+    is_bad == load.without.is_some()
 }
 
-impl Run {
-    fn carried_out(&self, breakage: Breakage) -> ledger::Verdict {
-        let directory = tempfile::tempdir().expect("a directory for what is written down");
-        let mut servers = breakage.servers();
-        let origin = origin::Origin::start();
-        let logs: Vec<PathBuf> = (0..self.nodes).map(|node| directory.path().join(node.to_string())).collect();
-        let nodes: Vec<Child> =
-            logs.iter().map(|log| self.node(breakage, &servers.variables(), &origin.url(), log)).collect();
-        breakage.carry_out(&mut servers, &nodes, Duration::from_secs(self.seconds));
-        for mut node in nodes {
-            let status = node.wait().expect("a node can be waited for");
-            assert!(status.success(), "a node ended with {status}");
-        }
-        let ledger = Ledger::read(&logs);
-        let verdict = ledger.verdict(Bounds::DEFAULT);
-        println!("{}", verdict.row(breakage.name()));
-        verdict
+fn without_each(time: Duration, report: &mut Report) -> bool {
+    report.line(Verdict::HEADING);
+    let mut seen = true;
+    for mutant in mutants::all() {
+        let Outcome { verdict, .. } = mutant.load.carry_out(mutant.breakage, time);
+        let name = format!("without `{}`: {}", mutant.without, mutant.breakage.name());
+        report.line(&verdict.row(&name, time.as_secs()));
+        seen &= verdict.violations() > 0;
     }
-
-    fn node(&self, breakage: Breakage, redis: &[(String, String)], origin: &str, log: &Path) -> Child {
-        let program = std::env::current_exe().expect("the name of this program");
-        let mut command = Command::new(program);
-        command.arg("node").arg("--origin").arg(origin).arg("--log").arg(log);
-        command.arg("--seconds").arg(self.seconds.to_string()).arg("--keys").arg(self.keys.to_string());
-        command.args(self.without.iter().flat_map(|name| ["--without", name]));
-        // Messages promise nothing, so they may be lost in any run.
-        command.arg("--lose-bells");
-        if breakage == Breakage::PollsHeld {
-            command.arg("--hold-polls");
-        }
-        command.envs(redis.iter().cloned());
-        // What is believed without proof is another promise.
-        command.env("CACHE_L1_DEGRADED_MAX", "0").env("CACHE_METRICS_ENABLED", "false");
-        command.envs(self.set.iter().filter_map(|setting| setting.split_once('=')));
-        command.spawn().expect("this program can be started again")
-    }
+    seen
 }

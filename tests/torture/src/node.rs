@@ -1,15 +1,13 @@
 //! One of the processes: reads through its cache, and changes what it reads.
 
-use crate::ledger::{Log, Source, now};
-use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::Empty;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use crate::client::{Web, read, request, web};
+use crate::ledger::{Log, now};
+use crate::process::orders;
+use http::Method;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use terrace::stats::CacheStatus;
 use terrace::{CacheLayer, Store, danger};
 use tower::{Layer, ServiceExt};
 
@@ -22,100 +20,98 @@ pub(crate) struct Options {
     #[arg(long)]
     log: PathBuf,
     #[arg(long)]
-    seconds: u64,
-    #[arg(long, default_value_t = 3)]
+    milliseconds: u64,
+    /// The more, the less often each of them reads.
+    #[arg(long)]
     readers: u64,
-    #[arg(long, default_value_t = 16)]
+    #[arg(long)]
     keys: u64,
     /// A protection to do without.
     #[arg(long)]
     without: Vec<String>,
-    /// Half of the messages about invalidations are lost.
-    #[arg(long)]
-    lose_bells: bool,
-    /// The polls of this process are held up, from a third of the time on to two thirds.
-    #[arg(long)]
-    hold_polls: bool,
+    /// Of a hundred messages about invalidations so many are lost.
+    #[arg(long, default_value_t = 0)]
+    lose_bells: u8,
 }
-
-type Web = Client<HttpConnector, Empty<Bytes>>;
 
 pub(crate) fn run(options: &Options) {
     for name in &options.without {
         let known = danger::ALL.iter().find(|(_, known)| known == name);
         danger::switch_off(known.unwrap_or_else(|| panic!("no protection is called {name}")).0);
     }
-    if options.lose_bells {
-        danger::lose_bells();
-    }
+    danger::lose_bells(options.lose_bells);
+    // It waits for orders as long as there may be any.
+    std::thread::spawn(|| orders().for_each(|order| obey(&order)));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let log = Arc::new(Log::create(&options.log));
     runtime.block_on(work(options, &log));
     log.finish();
 }
 
+fn obey(order: &str) {
+    match order.split_once(' ').unwrap_or((order, "")) {
+        ("hold-polls", _) => danger::hold_polls(true),
+        ("let-polls-go", _) => danger::hold_polls(false),
+        ("move-clock", seconds) => danger::move_wall_clock(seconds.parse().expect("seconds")),
+        _ => panic!("{order} is no order"),
+    }
+}
+
 async fn work(options: &Options, log: &Arc<Log>) {
     let store = Store::from_env().await.unwrap_or_else(|error| panic!("{error}"));
-    let web: Web = Client::builder(TokioExecutor::new()).build_http();
-    let until = Instant::now() + Duration::from_secs(options.seconds);
+    let web = web();
+    let stats = store.clone();
+    let until = Instant::now() + Duration::from_millis(options.milliseconds);
     let mut tasks = Vec::new();
-    if options.hold_polls {
-        let third = Duration::from_secs(options.seconds) / 3;
-        tasks.push(tokio::spawn(async move {
-            for held in [true, false] {
-                tokio::time::sleep(third).await;
-                danger::hold_polls(held);
-            }
-        }));
-    }
     for _ in 0..options.readers {
         let service = CacheLayer::new(store.clone()).layer(web.clone());
         let (origin, keys, log) = (options.origin.clone(), options.keys, Arc::clone(log));
+        let longest = 250 * options.readers;
         tasks.push(tokio::spawn(async move {
             while Instant::now() < until {
                 let key = fastrand::u64(..keys);
                 let asked = now();
-                let answer = service.clone().oneshot(request(Method::GET, &origin, key)).await;
+                let answer = service.clone().oneshot(request(Method::GET, &url(&origin, key), &[])).await;
                 match read(answer).await {
-                    Some((version, source)) => log.answer(key, version, source, asked),
+                    Some(read) => log.answer(key, read, asked),
                     None => log.failed(),
                 }
-                pause(2000).await;
+                pause(longest).await;
             }
         }));
     }
-    let (origin, keys, log) = (options.origin.clone(), options.keys, Arc::clone(log));
+    let (origin, keys, changes) = (options.origin.clone(), options.keys, Arc::clone(log));
     tasks.push(tokio::spawn(async move {
         while Instant::now() < until {
-            let key = fastrand::u64(..keys);
-            let committed = read(web.request(request(Method::POST, &origin, key)).await).await;
-            let (version, _) = committed.expect("the origin never fails");
-            if store.purge_tag(&key.to_string()).await.is_ok() {
-                log.acknowledged(key, version);
-            }
+            change(&store, &web, &changes, fastrand::u64(..keys), &origin).await;
             pause(120_000).await;
         }
     }));
     for task in tasks {
         task.await.expect("no task panics");
     }
+    log.stale(stats.stats().requests(CacheStatus::Stale));
 }
 
-fn request(method: Method, origin: &str, key: u64) -> Request<Empty<Bytes>> {
-    let request = Request::builder().method(method).uri(format!("{origin}/k/{key}"));
-    request.body(Empty::new()).expect("a request")
+/// Makes the next version of something, and invalidates what is known of it; or, every fourth time, only has it
+/// revalidated while it is served, which promises nothing.
+async fn change(store: &Store, web: &Web, log: &Log, key: u64, origin: &str) {
+    let (url, tag) = (url(origin, key), key.to_string());
+    if fastrand::u8(..4) == 0 {
+        let _ = store.purge_tag(&tag).soft().await;
+        return;
+    }
+    let committed = read(web.request(request(Method::POST, &url, &[])).await).await;
+    let version = committed.expect("the origin never fails").version;
+    if store.purge_tag(&tag).await.is_ok() {
+        log.acknowledged(key, version);
+        let version = version.to_string();
+        let _ = web.request(request(Method::PUT, &url, &[("version", &version)])).await;
+    }
 }
 
-/// The version in an answer, and where that came from.
-async fn read<B, E>(answer: Result<http::Response<B>, E>) -> Option<(u64, Source)>
-where
-    B: http_body_util::BodyExt<Data = Bytes>,
-{
-    let answer = answer.ok()?;
-    let status = answer.headers().get("cache-status").and_then(|status| status.to_str().ok()).unwrap_or_default();
-    let source = Source::of(status);
-    let body = answer.into_body().collect().await.ok()?.to_bytes();
-    Some((std::str::from_utf8(&body).ok()?.parse().ok()?, source))
+fn url(origin: &str, key: u64) -> String {
+    format!("{origin}/k/{key}")
 }
 
 async fn pause(microseconds: u64) {
