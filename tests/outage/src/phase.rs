@@ -85,7 +85,7 @@ pub(crate) fn run(runtime: &Handle, plan: Plan, fault: Fault) -> Record {
         gets: stage.proxy.as_ref().map(gets),
         connects,
         stalls: stalls.finish(),
-        clients_while_off: clients.max(off.map(|(_, clients)| clients)),
+        clients_while_off: clients.max(off.filter(|_| fault == Fault::SwitchedOff).map(|(_, clients)| clients)),
     }
 }
 

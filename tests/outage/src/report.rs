@@ -10,8 +10,8 @@ use std::fs;
 use std::path::Path;
 
 pub(crate) const HEADING: &str = "\
-| fault | requests | failed | healthy p50 / p99 / max | fault p50 / p99 / max | added, max | not asked after | more once open, p99 | probes (at once) | connects | back after | memory / Redis / origin %: healthy, fault, healed | shed |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|";
+| fault | requests | failed | switched off p50 / p99 / max | healthy p50 / p99 / max | fault p50 / p99 / max | added, max | not asked after | more once open, p99 | probes (at once) | connects | back after | memory / Redis / origin %: healthy, fault, healed | shed |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|";
 
 impl Verdict {
     /// Of the table. Times are in milliseconds.
@@ -26,6 +26,7 @@ impl Verdict {
             self.fault.name(),
             self.requests.to_string(),
             self.failed.to_string(),
+            number(self.off.map(|off| off.to_string())),
             self.healthy.to_string(),
             self.broken.to_string(),
             format!("{} ({})", ms(self.added), ms(self.added_running)),
