@@ -33,6 +33,8 @@ pub(crate) struct L2 {
     pub(super) control: Breaker,
     /// Whether the server was last seen to take writes: one that does not may be cut off from those who invalidate.
     pub(super) takes_writes: AtomicBool,
+    /// Whether it was last seen to have memory for entries. One that has none still has those that it has.
+    pub(super) has_room: AtomicBool,
     pub(super) outbox: Outbox,
     /// Wakes those who wait for another process.
     pub(super) rang: Arc<Notify>,
@@ -118,6 +120,7 @@ impl L2 {
             data: breaker(BreakerName::Data, 10),
             control: breaker(BreakerName::Control, 1),
             takes_writes: AtomicBool::new(true),
+            has_room: AtomicBool::new(true),
             outbox: Outbox::default(),
             rang: Arc::default(),
             wake: Arc::default(),
@@ -190,8 +193,13 @@ impl L2 {
 
     /// What a fault says about the server as a whole.
     pub(super) fn fault(&self, fault: Fault) {
-        if matches!(fault, Fault::ReadOnly | Fault::Oom) {
-            self.takes_writes.store(false, Ordering::Relaxed);
+        let seen = match fault {
+            Fault::ReadOnly => Some(&self.takes_writes),
+            Fault::Oom => Some(&self.has_room),
+            _ => None,
+        };
+        if let Some(seen) = seen {
+            seen.store(false, Ordering::Relaxed);
             self.wake.notify_one();
         }
     }
@@ -270,7 +278,8 @@ impl L2 {
         let (Ok(runtime), true) = (Handle::try_current(), self.flags.is_on(Feature::L2)) else {
             return self.observe.stored(Tier::L2, StoreResult::Skipped);
         };
-        if !self.takes_writes.load(Ordering::Relaxed) || self.data.state() != BreakerState::Closed {
+        let can_be_stored = self.takes_writes.load(Ordering::Relaxed) && self.has_room.load(Ordering::Relaxed);
+        if !can_be_stored || self.data.state() != BreakerState::Closed {
             return self.observe.stored(Tier::L2, StoreResult::Skipped);
         }
         let limits = (self.settings.l2_writes(), self.settings.l2_write_bytes());
@@ -345,24 +354,30 @@ impl L2 {
         }
         let (owed, this) = (self.hold(tags, soft), Arc::clone(self));
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(async move { drop(this.issue(owed, None).await) })),
-            Err(_) => self.owe(owed),
+            // While nobody answers, one task asks.
+            Ok(runtime) if self.control.state() == BreakerState::Closed => {
+                drop(runtime.spawn(async move { drop(this.issue(owed, None).await) }));
+            }
+            _ => self.owe(&owed),
         }
     }
 
     /// Here at once, and for the others when they can be told again.
-    fn invalidate_alone(&self, tags: Vec<Tag>, soft: bool) {
-        self.mirror.invalidate(&tags, soft);
-        self.owe(Owed { tags, soft, since: self.clock.now() });
+    pub(super) fn invalidate_alone(&self, tags: Vec<Tag>, soft: bool) {
+        self.outbox.owe_alone(tags, soft, self.clock.now(), &self.mirror);
+        self.observe.owed(self.outbox.pending());
     }
 
     pub(super) fn hold(&self, tags: Vec<Tag>, soft: bool) -> Owed {
-        self.mirror.hold(&tags, soft);
-        Owed { tags, soft, since: self.clock.now() }
+        let hold = self.mirror.hold(&tags, soft);
+        Owed { tags, soft, since: self.clock.now(), hold }
     }
 
     /// Invalidates tags that are held already.
     pub(super) async fn issue(&self, owed: Owed, wanted: Option<Replicas>) -> Result<Confirmed, Fault> {
+        // Owed whatever ends this: an error, the runtime, a panic.
+        let unsent = self.unsent(owed);
+        let owed = &unsent.owed;
         let markers: Vec<Marker> = owed.tags.iter().map(|tag| Marker { tag: tag.name(), soft: owed.soft }).collect();
         let mut issued = self.counted(L2Op::Script, self.write(&markers, wanted)).await;
         if issued.is_err() {
@@ -375,16 +390,20 @@ impl L2 {
                 self.control.succeeded();
                 self.observe.bell(BellDirection::Sent);
                 self.observe.acknowledged(owed.since);
-                self.mirror.release_at(confirmed.receipt.clone(), &owed.tags, owed.soft, self.clock.now());
-                self.outbox.acknowledged(confirmed.receipt.clone(), owed);
+                self.settle(unsent.take(), confirmed.receipt.clone());
                 Ok(confirmed)
             }
             Err(fault) => {
                 self.control.failed(self.clock.now());
-                self.owe(owed);
                 Err(fault)
             }
         }
+    }
+
+    /// An invalidation took effect at `receipt`: it is held until that is known here, and repeated in another epoch.
+    pub(super) fn settle(&self, owed: Owed, receipt: Receipt) {
+        self.mirror.release_at(receipt.clone(), (&owed.tags, owed.soft), owed.hold, self.clock.now());
+        self.outbox.acknowledged(receipt, owed);
     }
 
     async fn write(&self, markers: &[Marker], wanted: Option<Replicas>) -> Result<Confirmed, Fault> {
@@ -396,16 +415,36 @@ impl L2 {
         Ok(Confirmed { receipt, replicas: Some(replicas) })
     }
 
-    pub(super) fn owe(&self, owed: Owed) {
-        let (tags, soft) = (owed.tags.clone(), owed.soft);
-        if !self.outbox.owe(owed) {
-            if !self.outbox.owes_everything() {
-                let everything = self.hold(vec![Tag::EVERYTHING], false);
-                self.outbox.owe(everything);
-            }
-            self.mirror.release(&tags, soft);
-        }
+    pub(super) fn unsent(&self, owed: Owed) -> Unsent<'_> {
+        Unsent { l2: self, owed, is_sent: false }
+    }
+
+    pub(super) fn owe(&self, owed: &Owed) {
+        self.outbox.owe(owed, &self.mirror);
         self.observe.owed(self.outbox.pending());
+    }
+}
+
+/// An invalidation that is owed if this is dropped.
+pub(super) struct Unsent<'a> {
+    l2: &'a L2,
+    owed: Owed,
+    is_sent: bool,
+}
+
+impl Unsent<'_> {
+    /// It was sent, or somebody else sees to it.
+    pub(super) fn take(mut self) -> Owed {
+        self.is_sent = true;
+        self.owed.clone()
+    }
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        if !self.is_sent {
+            self.l2.owe(&self.owed);
+        }
     }
 }
 

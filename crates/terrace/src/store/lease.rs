@@ -5,6 +5,7 @@ use super::remote::{Fault, Token};
 use crate::clock::Instant;
 use crate::observe::stats::L2Op;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::runtime::Handle;
 
 /// The turn to fetch what other processes want as well. Dropped, it lets the next one fetch.
@@ -28,7 +29,7 @@ impl L2 {
     /// Takes the turn for a key, if it is free and the tier says so until then.
     pub(crate) async fn turn(self: &Arc<Self>, key: Arc<[u8]>, until: Instant) -> Turn {
         let life = self.settings.lease();
-        if life.is_zero() {
+        if life.is_zero() || !self.has_room.load(Ordering::Relaxed) {
             return Turn::Nobodys;
         }
         let token = Token::new();

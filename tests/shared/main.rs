@@ -1,5 +1,7 @@
 //! Processes that share a tier: each store here is one of them. The tier is one that a test breaks and mends.
 
+mod switched;
+
 use http::{Method, Request};
 use std::future::Future;
 use std::pin::Pin;
@@ -540,19 +542,21 @@ async fn however_many_answers_of_a_slow_tier_a_request_needs_it_waits_for_one_bu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_server_is_asked_no_more_after_the_first_refusal_and_again_when_it_has_room() {
+async fn a_full_server_is_given_no_more_after_the_first_refusal_until_it_has_room() {
     let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
     fleet.chaos.fails(Failure::Full);
     fleet.get(0, "/first").await;
-    let lookups = fleet.chaos.lookups();
     for number in 0..20 {
         fleet.get(0, &format!("/{number}")).await;
     }
-    assert_eq!(fleet.chaos.lookups(), lookups, "each would be a look-up, a lease and an entry for nothing");
+    let stats = fleet.stores[0].stats();
+    assert_eq!(stats.stores(Tier::L2, StoreResult::Rejected), 0, "the lease of the first was refused already");
+    assert_eq!(stats.stores(Tier::L2, StoreResult::Skipped), 21);
+    assert_eq!(stats.breaker_transitions(BreakerName::Data, BreakerState::Open), 0);
     fleet.chaos.fails(Failure::None);
     fleet.pass(Duration::from_secs(2)).await;
     fleet.get(0, "/last").await;
-    assert_eq!(fleet.chaos.lookups(), lookups + 1);
+    assert_eq!(fleet.stores[0].stats().stores(Tier::L2, StoreResult::Ok), 1);
 }
 
 #[tokio::test(start_paused = true)]
