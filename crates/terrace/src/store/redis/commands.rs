@@ -6,7 +6,7 @@ use super::connect::{fence, nonce, section};
 use super::link::Link;
 use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
-use super::{Redis, scripts};
+use super::{MAX_BYTES, Redis, scripts};
 use crate::observe::stats::RejectReason;
 use crate::store::codec::Reject;
 use crate::store::remote::{
@@ -328,10 +328,11 @@ impl Redis {
     }
 }
 
-/// Reads an entry and how long it is kept.
+/// Reads how long an entry is kept, and then the entry: if somebody else writes it between the two, it counts as older than
+/// it is. Of what is larger than any entry, no more is read than tells so.
 fn get(name: &[u8]) -> Pipeline {
     let mut all = Pipeline::with_capacity(3);
-    all.cmd("GET").arg(name).cmd("PTTL").arg(name);
+    all.cmd("PTTL").arg(name).cmd("GETRANGE").arg(name).arg(0).arg(MAX_BYTES);
     all
 }
 

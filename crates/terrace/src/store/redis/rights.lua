@@ -14,6 +14,7 @@ local function try(...)
 end
 try('SET', scratch, '1', 'PX', 1000)
 try('GET', scratch)
+try('GETRANGE', scratch, 0, 0)
 try('PTTL', scratch)
 try('DEL', scratch)
 try('ZADD', scratch, 1, 'a')

@@ -170,8 +170,8 @@ async fn a_password_that_changes_ends_at_the_next_connection() {
 }
 
 /// The rights that the manual asks for.
-const RIGHTS: &str = "+get +set +del +unlink +pttl +zadd +zrem +zscore +zmscore +zrange +zrangebyscore +zcount +zcard \
-                      +zincrby +evalsha +script|load +publish +subscribe +info +time +wait";
+const RIGHTS: &str = "+get +getrange +set +del +unlink +pttl +zadd +zrem +zscore +zmscore +zrange +zrangebyscore +zcount \
+                      +zcard +zincrby +evalsha +script|load +publish +subscribe +info +time +wait";
 
 async fn as_user(server: &Server, rights: &str) -> Redis {
     let mut words = vec!["ACL", "SETUSER", "app", "on", ">secret", "~{test}:*", "&{test}:bell"];
