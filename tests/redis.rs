@@ -60,6 +60,19 @@ async fn processes_share_what_they_fetched_and_what_they_purged() {
 }
 
 #[tokio::test]
+async fn a_purge_may_wait_for_replicas_as_long_as_there_is_time() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let process = Process::new(&server, &origin, &[]).joined().await;
+    let _replica = Server::replica_of(&server);
+    process.get_stored("/").await;
+    let receipt = process.store.purge_url("/").replicated(1, Duration::MAX).await.unwrap();
+    assert_eq!(receipt.replicas(), Some(1));
+    // And it is over then.
+    assert_eq!(process.get_stored("/").await.text(), "2");
+    assert!(process.get("/").await.is_hit());
+}
+
+#[tokio::test]
 async fn with_redis_down_it_starts_serves_and_joins_when_redis_comes() {
     let origin = Origin::counting(&[FRESH]);
     let mut server = Server::start();

@@ -29,7 +29,7 @@ const MAX_POLLED: usize = 10_000;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long the mark of a process that could write stays.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Redis adds a lifetime to its clock, and refuses what then is too much.
+/// Redis adds a time to its clock, and refuses what then is too much.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Remote for Redis {
@@ -98,6 +98,8 @@ impl Remote for Redis {
         wait: Duration,
     ) -> Reply<'a, (Receipt, u32)> {
         Box::pin(async move {
+            // So that more can be added to it.
+            let wait = wait.min(LONGEST);
             // WAIT is about what its own connection has written, and blocks it.
             let patience = wait + self.connector.settings().socket_timeout;
             let request = |link: Link| {

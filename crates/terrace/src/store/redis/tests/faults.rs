@@ -329,6 +329,9 @@ async fn replicas_are_waited_for_when_asked() {
     let replica = Server::replica_of(&primary);
     let (receipt, reached) = tier.invalidate_replicated(&[hard(A)], 1, PATIENCE).await.unwrap();
     assert_eq!((receipt.position, reached), (1, 1));
+    // However long one is ready to wait.
+    let forever = tier.invalidate_replicated(&[hard(A)], 1, Duration::MAX);
+    assert_eq!(tokio::time::timeout(PATIENCE, forever).await.unwrap().unwrap().1, 1);
     // Beyond the socket's own limit, and without keeping others waiting.
     replica.pause();
     let mut waiting =
@@ -337,7 +340,7 @@ async fn replicas_are_waited_for_when_asked() {
     assert_eq!(crate::store::redis::call::first(waiting.as_mut(), quick).await, Err(0));
     assert_eq!(waiting.await, 0);
     let (receipt, reached) = tier.invalidate_replicated(&[hard(A)], 1, Duration::from_millis(50)).await.unwrap();
-    assert_eq!((receipt.position, reached), (4, 0));
+    assert_eq!((receipt.position, reached), (5, 0));
 }
 
 #[tokio::test]
