@@ -304,6 +304,26 @@ async fn open_changes_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_change_of_more_tags_than_can_be_held_holds_none() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    let of = |range: std::ops::Range<u128>| range.map(|tag| TagName(tag.to_be_bytes())).collect::<Vec<_>>();
+    for tags in [of(1..1026), of(1..5002)] {
+        assert_eq!(tier.hold(&Token::new(), &tags, LIFE).await.unwrap_err(), Fault::Other);
+    }
+    let nothing = Polled::Changes { marks: vec![], position: 0, floor: 0 };
+    assert_eq!(tier.poll(&epoch, 0).await.unwrap(), nothing);
+    // Those of all changes together, and of one that grows.
+    let (one, other) = (Token::new(), Token::new());
+    tier.hold(&one, &of(1..1001), LIFE).await.unwrap();
+    assert_eq!(tier.hold(&other, &of(1..26), LIFE).await.unwrap_err(), Fault::Other);
+    tier.hold(&other, &of(1..25), LIFE).await.unwrap();
+    assert_eq!(tier.hold(&one, &of(1..1002), LIFE).await.unwrap_err(), Fault::Other);
+    tier.hold(&one, &of(1..1001), LIFE).await.expect("a renewal adds nothing");
+}
+
+#[tokio::test]
 async fn a_lease_has_one_holder_and_is_given_back_only_by_it() {
     let server = Server::start();
     let tier = at(server.port());
