@@ -10,7 +10,7 @@ use super::{MAX_BYTES, Redis, scripts};
 use crate::observe::stats::RejectReason;
 use crate::store::codec::Reject;
 use crate::store::remote::{
-    Ear, Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
+    Ear, Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, Rung, TagName, Token,
 };
 use bytes::Bytes;
 use futures_util::future::join;
@@ -216,13 +216,13 @@ impl Remote for Redis {
         Redis::disconnect(self);
     }
 
-    fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn bell(&self) -> Pin<Box<dyn Future<Output = Rung> + Send + '_>> {
         Box::pin(async move {
             let pools = self.pools();
             let bell = pools.bell.get_or_init(|| Bell::new(Arc::clone(&self.connector), pools.control.clone()));
-            let rung = bell.rung();
+            let heard = bell.heard();
             drop(pools);
-            rung.notified().await;
+            heard.rung().await
         })
     }
 

@@ -355,6 +355,32 @@ async fn the_bell_rings_for_what_others_invalidate() {
 }
 
 #[tokio::test]
+async fn the_bell_tells_the_end_of_a_lease_from_an_invalidation() {
+    let server = Server::start();
+    let (tier, other) = (at(server.port()), at(server.port()));
+    other.current().await.unwrap();
+    let rung = || async { tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap() };
+    assert_eq!(rung().await, Rung::News, "it begins to listen");
+    let ends = async || {
+        let token = Token::new();
+        assert!(other.lease(b"key", &token, LIFE).await.unwrap());
+        other.release(b"key", &token).await.unwrap();
+    };
+    ends().await;
+    assert_eq!(rung().await, Rung::Lease);
+    // A connection that is new to the server, and its control record is not.
+    at(server.port()).current().await.unwrap();
+    assert_eq!(rung().await, Rung::Lease);
+    other.invalidate(&[hard(A)]).await.unwrap();
+    ends().await;
+    let mut told = vec![rung().await];
+    if told == [Rung::Lease] {
+        told.push(rung().await);
+    }
+    assert!(told.contains(&Rung::News), "what comes together is not less than each");
+}
+
+#[tokio::test]
 async fn namespaces_do_not_meet() {
     let server = Server::start();
     let tier = at(server.port());

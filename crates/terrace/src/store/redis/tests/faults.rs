@@ -330,7 +330,8 @@ async fn replicas_are_waited_for_when_asked() {
     let (receipt, reached) = tier.invalidate_replicated(&[hard(A)], 1, PATIENCE).await.unwrap();
     assert_eq!((receipt.position, reached), (1, 1));
     // However long one is ready to wait.
-    let forever = tier.invalidate_replicated(&[hard(A)], 1, Duration::MAX);
+    let tags = [hard(A)];
+    let forever = tier.invalidate_replicated(&tags, 1, Duration::MAX);
     assert_eq!(tokio::time::timeout(PATIENCE, forever).await.unwrap().unwrap().1, 1);
     // Beyond the socket's own limit, and without keeping others waiting.
     replica.pause();
