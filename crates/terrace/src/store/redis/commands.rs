@@ -83,11 +83,7 @@ impl Remote for Redis {
                 let call = self.invalidation(&link, tags);
                 run(link, call)
             };
-            match pools.control.call(budget, request, reply::receipt).await {
-                // On another connection: the late one was given up.
-                Err(Fault::Timeout) => pools.control.call(budget, request, reply::receipt).await,
-                result => result,
-            }
+            pools.control.call(budget, request, reply::receipt).await
         })
     }
 

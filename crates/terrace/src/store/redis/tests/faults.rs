@@ -82,6 +82,21 @@ async fn a_hung_server_costs_the_read_budget_and_nothing_more() {
 }
 
 #[tokio::test]
+async fn an_invalidation_that_is_not_answered_takes_its_budget_once() {
+    let server = Server::start();
+    let tier = impatient(server.port());
+    until_ok(async || tier.invalidate(&[hard(A)]).await).await;
+    tier.budgets.write.set(PATIENCE / 30);
+    server.pause();
+    let start = Instant::now();
+    assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap_err(), Fault::Timeout);
+    let (budget, taken) = (PATIENCE / 30, start.elapsed());
+    assert!(taken >= budget && taken < budget * 2, "{taken:?}");
+    server.resume();
+    until_ok(async || tier.invalidate(&[hard(A)]).await).await;
+}
+
+#[tokio::test]
 async fn a_connection_that_is_silent_for_too_long_is_replaced() {
     let server = Server::start();
     let proxy = Proxy::to(server.port());
