@@ -1,8 +1,8 @@
 //! A whole store over a real Redis, as an application has it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
-use terrace::stats::{CacheStatus, CoherenceState, Feature, RejectReason, StoreResult, Tier};
+use std::time::{Duration, Instant};
+use terrace::stats::{CacheStatus, CoherenceState, Feature, PollResult, RejectReason, StoreResult, Tier};
 use terrace::{Cache, CacheLayer, Store};
 use terrace_redis_server::Server;
 use terrace_tests::{Answer, Origin, call, get, text, until};
@@ -57,6 +57,34 @@ async fn processes_share_what_they_fetched_and_what_they_purged() {
     let position = other.store.stats().position();
     until("the other one knows", || other.store.stats().position() > position).await;
     assert_eq!(other.get("/").await.text(), "2");
+}
+
+#[tokio::test]
+async fn a_purge_may_wait_for_replicas_as_long_as_there_is_time() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let process = Process::new(&server, &origin, &[]).joined().await;
+    let _replica = Server::replica_of(&server);
+    process.get_stored("/").await;
+    let receipt = process.store.purge_url("/").replicated(1, Duration::MAX).await.unwrap();
+    assert_eq!(receipt.replicas(), Some(1));
+    // And it is over then.
+    assert_eq!(process.get_stored("/").await.text(), "2");
+    assert!(process.get("/").await.is_hit());
+}
+
+#[tokio::test]
+async fn what_one_process_fetches_makes_no_other_look_for_invalidations() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let busy = Process::new(&server, &origin, &[]).joined().await;
+    let idle = Process::new(&server, &origin, &[]).joined().await;
+    let polls = || idle.store.stats().polls(PollResult::Ok);
+    let (begun, before) = (Instant::now(), polls());
+    for number in 0..200 {
+        busy.get_stored(&format!("/{number}")).await;
+    }
+    let (polls, due) = (polls() - before, begun.elapsed().as_millis() / 250 + 2);
+    println!("{polls} polls while another process fetched 200 responses, of {due} by the clock");
+    assert!(u128::from(polls) <= due, "{polls} polls, {due} by the clock");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use crate::clock::{Clock, FakeClock, Instant};
 use crate::observe::stats::RejectReason;
 use crate::store::remote::{
-    Ear, Envelope, Epoch, Fault, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
+    Ear, Envelope, Epoch, Fault, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, Rung, TagName, Token,
 };
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -329,8 +329,15 @@ impl Remote for Chaos {
         at.ok().and_then(|at| record.envelopes.get(at).cloned()).ok_or(RejectReason::Schema)
     }
 
-    fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        if self.record().silent { Box::pin(pending()) } else { Box::pin(self.bell.notified()) }
+    fn bell(&self) -> Pin<Box<dyn Future<Output = Rung> + Send + '_>> {
+        if self.record().silent {
+            return Box::pin(pending());
+        }
+        let rung = self.bell.notified();
+        Box::pin(async move {
+            rung.await;
+            Rung::News
+        })
     }
 
     /// Nobody publishes anything.

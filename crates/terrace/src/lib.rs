@@ -65,6 +65,8 @@ pub use observe::stats;
 pub use observe::{prometheus, publish_metrics};
 #[cfg(feature = "redis")]
 pub use response::inspect;
+#[cfg(all(fuzzing, feature = "redis"))]
+pub use response::read_packed;
 pub use response::{
     BodyDigestLayer, BodyDigestService, Bypass, Cache, CacheLayer, CacheTags, Partition, Query, Replay, ResponseBody,
     ResponseFuture, ResponseOverride, Rules,

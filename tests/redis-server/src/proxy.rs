@@ -37,7 +37,7 @@ struct Road {
     upward: Option<u32>,
 }
 
-/// A GET that a client has sent.
+/// A look-up (`GETRANGE`) that a client has sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Get {
     /// When it was sent.
@@ -46,7 +46,7 @@ pub struct Get {
     pub answered: Option<Instant>,
 }
 
-/// The GETs in their order, and those without an answer by connection.
+/// The look-ups in their order, and those without an answer by connection.
 #[derive(Debug, Default)]
 struct Gets {
     all: Vec<Get>,
@@ -113,7 +113,7 @@ impl Proxy {
         self.shared.accepted.load(SeqCst)
     }
 
-    /// Every GET so far.
+    /// Every look-up so far.
     #[must_use]
     pub fn gets(&self) -> Vec<Get> {
         self.shared.gets().all.clone()
@@ -266,7 +266,7 @@ impl Road {
 
 impl Gets {
     fn ask(&mut self, connection: usize, sent: &[u8]) {
-        const GET: &[u8] = b"\r\n$3\r\nGET\r\n";
+        const GET: &[u8] = b"\r\n$8\r\nGETRANGE\r\n";
         for _ in sent.windows(GET.len()).filter(|window| *window == GET) {
             self.open.entry(connection).or_default().push(self.all.len());
             self.all.push(Get { asked: Instant::now(), answered: None });

@@ -38,6 +38,8 @@ pub use digest::{BodyDigestLayer, BodyDigestService, Replay};
 pub use extension::{Bypass, CacheTags, Partition, ResponseOverride};
 pub use future::ResponseFuture;
 pub use layer::CacheLayer;
+#[cfg(all(fuzzing, feature = "redis"))]
+pub use packed::read as read_packed;
 pub use rules::{Query, Rules};
 pub use service::Cache;
 #[cfg(feature = "redis")]

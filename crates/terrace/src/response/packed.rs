@@ -100,6 +100,9 @@ impl Packed {
     /// Reads what [`write`](Self::write) wrote; the content stays where it is. `None` if it is not that.
     pub(super) fn read(mut from: Bytes) -> Option<Self> {
         let (fields, trailers) = (from.try_get_u16().ok()?, from.try_get_u16().ok()?);
+        if u32::from(fields) + u32::from(trailers) > MAX_READ {
+            return None;
+        }
         let (content, count) = (from.try_get_u32().ok()?, from.try_get_u16().ok()?);
         let names: Vec<HeaderName> = (0..count).map(|_| read_name(&mut from)).collect::<Option<_>>()?;
         let names = (!names.is_empty()).then(|| Box::new(names.into()));
@@ -173,6 +176,10 @@ impl Packed {
     }
 }
 
+/// What another process wrote has no more fields, trailers included: a header map that is to hold more than its own limit
+/// panics, and each of three bytes costs many in it.
+const MAX_READ: u32 = 1024;
+
 /// Before each value: the number of its name, and its length.
 const PREFIX: usize = 3;
 
@@ -229,6 +236,18 @@ fn number(name: &HeaderName) -> u8 {
     KNOWN.iter().position(|known| known == name).and_then(|at| u8::try_from(at).ok()).unwrap_or(UNKNOWN)
 }
 
+/// Reads bytes of anybody's making as a stored response, for the fuzzer.
+///
+/// # Panics
+///
+/// If something is wrong with [`Packed`].
+#[cfg(all(fuzzing, feature = "redis"))]
+pub fn read(bytes: &[u8]) {
+    if let Some(read) = Packed::read(Bytes::copy_from_slice(bytes)) {
+        let _ = (read.headers(8), read.trailers(), read.content());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +289,25 @@ mod tests {
                 // Another letter of a name or a value, which the envelope's checksum tells: it must not panic.
                 let _ = (read.headers(0), read.trailers(), read.content());
             }
+        }
+    }
+
+    #[test]
+    fn no_more_fields_are_read_than_a_response_has() {
+        let empty = |fields: u16, trailers: u16| {
+            let count = usize::from(fields) + usize::from(trailers);
+            let head = Head { bytes: vec![0; PREFIX * count], fields, ..Head::default() };
+            let mut bytes = Vec::new();
+            Packed { trailers, fields, ..Packed::new(head, None, &[]).unwrap() }.write(&mut bytes);
+            Packed::read(bytes.into())
+        };
+        for (fields, trailers) in [(1000, 24), (24, 1000)] {
+            let read = empty(fields, trailers).unwrap();
+            assert_eq!(read.headers(8).len(), usize::from(fields));
+            assert_eq!(read.trailers().unwrap().len(), usize::from(trailers));
+        }
+        for (fields, trailers) in [(1000, 25), (30_000, 0), (0, 30_000), (u16::MAX, u16::MAX)] {
+            assert!(empty(fields, trailers).is_none(), "{fields} fields, {trailers} trailers");
         }
     }
 

@@ -73,11 +73,20 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// Reads what was found under a key, which is not trusted.
     fn decode(&self, key: &[u8], value: Bytes) -> Result<Envelope, RejectReason>;
 
-    /// Waits until somebody has invalidated something, as far as messages arrive. They may be lost, repeated or late.
-    fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Waits until there is something to know, as far as messages arrive. They may be lost, repeated or late.
+    fn bell(&self) -> Pin<Box<dyn Future<Output = Rung> + Send + '_>>;
 
     /// Tells of what anybody publishes on these channels, from when that begins until the connection ends.
     fn listen(&self, channels: &'static [&'static str], ear: Ear) -> Reply<'_, ()>;
+}
+
+/// What the bell says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rung {
+    /// Somebody may have invalidated something.
+    News,
+    /// A lease may have ended, and nothing else has happened.
+    Lease,
 }
 
 /// What is told to those who listen.

@@ -4,7 +4,7 @@ use crate::clock::Instant;
 use crate::danger::{bell_is_lost, polls_are_held};
 use crate::observe::stats::{BellDirection, EpochChange, L2Op, PollResult};
 use crate::store::l2::L2;
-use crate::store::remote::{Epoch, Fault, Polled};
+use crate::store::remote::{Epoch, Fault, Polled, Remote, Rung};
 use std::future::{Future, pending, poll_fn};
 use std::ops::Range;
 use std::pin::pin;
@@ -32,35 +32,38 @@ pub(crate) fn start(l2: &Arc<L2>, runtime: &Handle) {
     drop(runtime.spawn(async move {
         let mut probed = None;
         while let Some(wait) = step(&weak, &mut probed).await {
-            // Who does not use the tier does not listen either: that would be a connection.
-            let bell = async { if is_on(&weak) { remote.bell().await } else { pending().await } };
-            if let Ok(rung) = tokio::time::timeout(wait, either(bell, wake.notified())).await {
-                if bell_is_lost() {
-                    tokio::time::sleep(wait).await;
-                    continue;
-                }
-                if let Some(l2) = weak.upgrade() {
-                    if rung {
-                        l2.observe.bell(BellDirection::Received);
-                    }
-                    l2.rang.notify_waiters();
-                }
-                tokio::time::sleep(GATHER.min(wait)).await;
+            let called = async { while !is_called(&weak, &*remote, wake.notified()).await {} };
+            if tokio::time::timeout(wait, called).await.is_ok() {
+                tokio::time::sleep(if bell_is_lost() { wait } else { GATHER.min(wait) }).await;
             }
         }
     }));
+}
+
+/// Until something rings or wakes; whether there is reason to poll. Those who wait for what others store look at once.
+async fn is_called(l2: &Weak<L2>, remote: &dyn Remote, wake: impl Future<Output = ()>) -> bool {
+    // Who does not use the tier does not listen either: that would be a connection.
+    let bell = async { if is_on(l2) { remote.bell().await } else { pending().await } };
+    let rung = either(bell, wake).await;
+    if let Some(l2) = l2.upgrade().filter(|_| !bell_is_lost()) {
+        if rung == Some(Rung::News) {
+            l2.observe.bell(BellDirection::Received);
+        }
+        l2.rang.notify_waiters();
+    }
+    rung != Some(Rung::Lease)
 }
 
 fn is_on(l2: &Weak<L2>) -> bool {
     l2.upgrade().is_some_and(|l2| l2.is_on())
 }
 
-/// Until one of two things happens; whether it was the first.
-async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) -> bool {
+/// Until one of two things happens; what the first said if it was that.
+async fn either<T>(one: impl Future<Output = T>, other: impl Future<Output = ()>) -> Option<T> {
     let (mut one, mut other) = (pin!(one), pin!(other));
     let both = |cx: &mut Context<'_>| match one.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(true),
-        Poll::Pending => other.as_mut().poll(cx).map(|()| false),
+        Poll::Ready(said) => Poll::Ready(Some(said)),
+        Poll::Pending => other.as_mut().poll(cx).map(|()| None),
     };
     poll_fn(both).await
 }

@@ -7,9 +7,10 @@ use super::connect::{Connector, Hearing};
 use super::fault::classify;
 use super::link::Line;
 use super::pool::Pool;
-use crate::store::remote::{Ear, Fault, Heard};
+use crate::store::remote::{Ear, Fault, Heard, Rung};
 use redis::{PushInfo, PushKind, RedisResult, Value};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -17,9 +18,34 @@ use tokio::task::AbortHandle;
 /// Listens from when it is made until it is dropped.
 #[derive(Debug)]
 pub(super) struct Bell {
-    rung: Arc<Notify>,
+    heard: Arc<Hammer>,
     task: AbortHandle,
 }
+
+/// What has arrived since it was last waited for.
+#[derive(Debug, Default)]
+pub(super) struct Hammer {
+    rung: Notify,
+    has_news: AtomicBool,
+}
+
+impl Hammer {
+    fn ring(&self, rung: Rung) {
+        if rung == Rung::News {
+            self.has_news.store(true, SeqCst);
+        }
+        self.rung.notify_one();
+    }
+
+    /// Waits until a message arrives, or has arrived since the last was waited for.
+    pub(super) async fn rung(&self) -> Rung {
+        self.rung.notified().await;
+        if self.has_news.swap(false, SeqCst) { Rung::News } else { Rung::Lease }
+    }
+}
+
+/// What `release.lua` says, and `rights.lua`, which has nothing to say: nobody need poll for it.
+const LEASE: &[u8] = b"-";
 
 impl Drop for Bell {
     fn drop(&mut self) {
@@ -37,27 +63,32 @@ const PING: Duration = Duration::from_secs(5);
 impl Bell {
     /// Finds the server through the connections of `pool`. Needs a runtime.
     pub(super) fn new(connector: Arc<Connector>, pool: Pool) -> Self {
-        let rung = Arc::new(Notify::new());
-        let task = tokio::spawn(listen(connector, pool, Arc::clone(&rung))).abort_handle();
-        Self { rung, task }
+        let heard = Arc::<Hammer>::default();
+        let task = tokio::spawn(listen(connector, pool, Arc::clone(&heard))).abort_handle();
+        Self { heard, task }
     }
 
-    /// What completes when a message arrives, or has arrived since the last was waited for.
-    pub(super) fn rung(&self) -> Arc<Notify> {
-        Arc::clone(&self.rung)
+    /// What it hears, for those who outlive it.
+    pub(super) fn heard(&self) -> Arc<Hammer> {
+        Arc::clone(&self.heard)
     }
 }
 
-async fn listen(connector: Arc<Connector>, pool: Pool, rung: Arc<Notify>) {
+async fn listen(connector: Arc<Connector>, pool: Pool, heard: Arc<Hammer>) {
     let [mut wait, longest] = WAITS;
     let _deaf = Deaf(Arc::clone(&connector));
     let hearing = Arc::clone(&connector);
     let ear: Ear = Arc::new(move |said| {
-        if matches!(said, Heard::Begun) {
-            hearing.hears(Hearing::Messages);
-        }
-        // When it begins, too: something may have happened while nobody listened.
-        rung.notify_one();
+        let rung = match said {
+            Heard::Message { text: LEASE, .. } => Rung::Lease,
+            Heard::Message { .. } => Rung::News,
+            Heard::Begun => {
+                hearing.hears(Hearing::Messages);
+                // Something may have happened while nobody listened.
+                Rung::News
+            }
+        };
+        heard.ring(rung);
     });
     loop {
         let ended = attend(&connector, &pool, &[connector.bell()], Arc::clone(&ear)).await;

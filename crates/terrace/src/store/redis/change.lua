@@ -14,8 +14,14 @@ local now = BASE + time[1] * 1000 + math.floor(time[2] / 1000)
 local epoch, position = redis.call('ZRANGE', control, 0, 0)[1], redis.call('ZSCORE', control, '\0s')
 
 if step == 'hold' then
-  local begun = redis.call('ZSCORE', control, '\0c' .. token .. ARGV[6])
-  if not begun and redis.call('ZCOUNT', control, BASE, '(inf') >= 1024 then
+  -- Before anything is written: a change holds all of its markers, or none.
+  local new = 0
+  for i = 6, #ARGV do
+    if not redis.call('ZSCORE', control, '\0c' .. token .. ARGV[i]) then
+      new = new + 1
+    end
+  end
+  if new > 0 and redis.call('ZCOUNT', control, BASE, '(inf') + new > 1024 then
     return redis.error_reply('TOOMANY too many open changes')
   end
   for i = 6, #ARGV do

@@ -6,11 +6,11 @@ use super::connect::{fence, nonce, section};
 use super::link::Link;
 use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
-use super::{Redis, scripts};
+use super::{MAX_BYTES, Redis, scripts};
 use crate::observe::stats::RejectReason;
 use crate::store::codec::Reject;
 use crate::store::remote::{
-    Ear, Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, TagName, Token,
+    Ear, Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, Rung, TagName, Token,
 };
 use bytes::Bytes;
 use futures_util::future::join;
@@ -29,7 +29,7 @@ const MAX_POLLED: usize = 10_000;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long the mark of a process that could write stays.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Redis adds a lifetime to its clock, and refuses what then is too much.
+/// Redis adds a time to its clock, and refuses what then is too much.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Remote for Redis {
@@ -83,11 +83,7 @@ impl Remote for Redis {
                 let call = self.invalidation(&link, tags);
                 run(link, call)
             };
-            match pools.control.call(budget, request, reply::receipt).await {
-                // On another connection: the late one was given up.
-                Err(Fault::Timeout) => pools.control.call(budget, request, reply::receipt).await,
-                result => result,
-            }
+            pools.control.call(budget, request, reply::receipt).await
         })
     }
 
@@ -98,6 +94,8 @@ impl Remote for Redis {
         wait: Duration,
     ) -> Reply<'a, (Receipt, u32)> {
         Box::pin(async move {
+            // So that more can be added to it.
+            let wait = wait.min(LONGEST);
             // WAIT is about what its own connection has written, and blocks it.
             let patience = wait + self.connector.settings().socket_timeout;
             let request = |link: Link| {
@@ -214,13 +212,13 @@ impl Remote for Redis {
         Redis::disconnect(self);
     }
 
-    fn bell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn bell(&self) -> Pin<Box<dyn Future<Output = Rung> + Send + '_>> {
         Box::pin(async move {
             let pools = self.pools();
             let bell = pools.bell.get_or_init(|| Bell::new(Arc::clone(&self.connector), pools.control.clone()));
-            let rung = bell.rung();
+            let heard = bell.heard();
             drop(pools);
-            rung.notified().await;
+            heard.rung().await
         })
     }
 
@@ -328,10 +326,11 @@ impl Redis {
     }
 }
 
-/// Reads an entry and how long it is kept.
+/// Reads how long an entry is kept, and then the entry: if somebody else writes it between the two, it counts as older than
+/// it is. Of what is larger than any entry, no more is read than tells so.
 fn get(name: &[u8]) -> Pipeline {
     let mut all = Pipeline::with_capacity(3);
-    all.cmd("GET").arg(name).cmd("PTTL").arg(name);
+    all.cmd("PTTL").arg(name).cmd("GETRANGE").arg(name).arg(0).arg(MAX_BYTES);
     all
 }
 

@@ -50,6 +50,12 @@ pub(super) fn ends_connection(fault: Fault, error: &RedisError) -> bool {
     }
 }
 
+/// Whether the connections to all nodes of a cluster are over: nothing is there any more that would make them anew.
+pub(super) fn ends_all(error: &RedisError) -> bool {
+    // What one node refuses, after the library has tried again, is no sign of it.
+    error.is_connection_dropped() && !error.is_connection_refusal()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +83,14 @@ mod tests {
         ] {
             assert_eq!(fault_of(reply), fault, "{reply}");
         }
+    }
+
+    #[test]
+    fn nodes_are_left_when_nothing_keeps_their_connections() {
+        use std::io::{self, ErrorKind};
+        let of = |kind: ErrorKind| RedisError::from(io::Error::from(kind));
+        assert!(ends_all(&of(ErrorKind::BrokenPipe)));
+        assert!(!ends_all(&of(ErrorKind::TimedOut)) && !ends_all(&of(ErrorKind::ConnectionRefused)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its end.
 
 use super::facts::ServerFacts;
-use super::fault::{classify, ends_connection};
+use super::fault::{classify, ends_all, ends_connection};
 use super::reply::Misread;
 use super::settings::{Address, Login};
 use crate::store::remote::Fault;
@@ -53,7 +53,12 @@ impl Link {
     /// What an error on this connection means; the connection may be of no more use.
     pub(super) fn failed(&self, error: &redis::RedisError) -> Fault {
         let fault = classify(error);
-        if ends_connection(fault, error) {
+        let is_over = match self.line.connection {
+            Connection::Server(_) => ends_connection(fault, error),
+            // Nodes that are silent or gone are the library's to find again, and no reason to leave the others.
+            Connection::Nodes(_) => ends_all(error),
+        };
+        if is_over {
             self.give_up();
         }
         fault

@@ -22,6 +22,10 @@ pub(super) struct Nodes {
 const RETRIES: u32 = 3;
 const RETRY_WAIT: Duration = Duration::from_millis(100);
 
+/// Connecting to a node has this part of the time for connecting to all: one that hangs is waited for twice, once as the
+/// seed that it is and once as the node that it is, and the others are to be of use then.
+const PART: u32 = 4;
+
 impl Nodes {
     /// # Errors
     ///
@@ -33,7 +37,8 @@ impl Nodes {
         let seeds = seeds.collect::<RedisResult<Vec<_>>>().map_err(made)?;
         let wait = u64::try_from(RETRY_WAIT.as_millis()).unwrap_or(u64::MAX);
         let mut builder = ClusterClientBuilder::new(seeds).retries(RETRIES).max_retry_wait(wait);
-        builder = builder.connection_timeout(settings.socket_timeout).response_timeout(settings.socket_timeout);
+        let timeout = settings.socket_timeout;
+        builder = builder.connection_timeout(timeout / PART).response_timeout(timeout);
         if let Some(username) = &settings.login.username {
             builder = builder.username(username);
         }

@@ -2,7 +2,8 @@
 -- Ends a lease if it is still the caller's, and wakes those who wait for it.
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
-  redis.call('PUBLISH', ARGV[2], '0')
+  -- Not a position: nobody need look for invalidations.
+  redis.call('PUBLISH', ARGV[2], '-')
   return 1
 end
 return 0

@@ -109,22 +109,23 @@ pub(super) fn positions(reply: Value) -> Reading<Option<Positions>> {
     Ok(Some(Positions { position: position(sequence)?, floor: position(floor)?, marks }))
 }
 
-/// The replies to GET, PTTL and the scores.
+/// The replies to PTTL, GETRANGE and the scores.
 pub(super) fn looked(replies: Vec<Value>) -> Reading<Looked> {
-    let [entry, life, scores] = <[Value; 3]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    let [life, entry, scores] = <[Value; 3]>::try_from(replies).map_err(|_| Misread::Shape)?;
     Ok(Looked { entry: entry_of(entry, life)?, positions: positions(scores)? })
 }
 
-/// The replies to GET and PTTL.
+/// The replies to PTTL and GETRANGE.
 pub(super) fn entry(replies: Vec<Value>) -> Reading<Option<(Bytes, Duration)>> {
-    let [entry, life] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    let [life, entry] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
     entry_of(entry, life)
 }
 
 fn entry_of(entry: Value, life: Value) -> Reading<Option<(Bytes, Duration)>> {
     let entry = match entry.extract_error() {
+        // No entry is empty.
+        Ok(Value::BulkString(bytes)) if bytes.is_empty() => return Ok(None),
         Ok(Value::BulkString(bytes)) => bytes,
-        Ok(Value::Nil) => return Ok(None),
         Ok(_) => return Err(Misread::Shape),
         // Whatever somebody else has put there is not an entry.
         Err(error) if error.code() == Some("WRONGTYPE") => return Ok(None),

@@ -1,4 +1,9 @@
 use super::*;
+use crate::observe::stats::RejectReason;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
 use terrace_redis_server::Proxy;
 
 const LIFE: Duration = Duration::from_secs(60);
@@ -62,9 +67,11 @@ async fn what_is_no_entry_is_a_miss_and_hides_no_position() {
     let server = Server::start();
     let tier = at(server.port());
     let epoch = tier.current().await.unwrap().epoch;
-    server.command(&["RPUSH", "{test}:e:list", "x"]);
-    server.command(&["SET", "{test}:e:endless", "x"]);
-    for key in [&b"list"[..], b"endless"] {
+    let name = |key: &[u8]| String::from_utf8(tier.names.entry(key)).unwrap();
+    server.command(&["RPUSH", &name(b"list"), "x"]);
+    server.command(&["SET", &name(b"endless"), "x"]);
+    server.command(&["SET", &name(b"empty"), "", "PX", "60000"]);
+    for key in [&b"list"[..], b"endless", b"empty"] {
         let found = tier.lookup(&epoch, key, &[]).await.unwrap();
         assert_eq!((found.entry, found.positions.unwrap().position), (None, 0));
     }
@@ -75,6 +82,86 @@ async fn what_is_no_entry_is_a_miss_and_hides_no_position() {
     assert_eq!(tier.lookup(&epoch, b"dead", &[]).await.unwrap().entry, None);
     tier.store(b"long", value("body"), Duration::MAX).await.unwrap();
     assert!(tier.lookup(&epoch, b"long", &[]).await.unwrap().entry.is_some());
+}
+
+#[tokio::test]
+async fn of_what_is_larger_than_an_entry_no_more_is_read_than_tells_so() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    let name = String::from_utf8(tier.names.entry(b"key")).unwrap();
+    server.command(&["SETRANGE", &name, &(64 << 20).to_string(), "x"]);
+    server.command(&["PEXPIRE", &name, "60000"]);
+    let sent = || server.info("stats", "total_net_output_bytes").parse::<usize>().unwrap();
+    let before = sent();
+    let (bytes, _) = tier.lookup(&epoch, b"key", &[A]).await.unwrap().entry.unwrap();
+    assert!(sent() - before < MAX_BYTES + (64 << 10), "{} bytes", sent() - before);
+    assert_eq!(tier.decode(b"key", bytes).err(), Some(RejectReason::Size));
+    // What is as large as an entry may be is read whole.
+    let whole = Bytes::from(vec![1; MAX_BYTES]);
+    tier.store(b"key", whole.clone(), LIFE).await.unwrap();
+    assert!(tier.lookup(&epoch, b"key", &[A]).await.unwrap().entry.unwrap().0 == whole);
+}
+
+/// A way to the server on which, each time that `name` is said, the server answers what is said up to there, then the entry
+/// of this name is replaced, and then the rest is passed on.
+fn replacing(server: u16, name: &[u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let name = name.to_vec();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let redis = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            let (answers, answered) = mpsc::channel();
+            let (from, to, name) = (redis.try_clone().unwrap(), client.try_clone().unwrap(), name.clone());
+            thread::spawn(move || pass_on(from, to, |to, said| to.write_all(said).is_ok() && answers.send(()).is_ok()));
+            thread::spawn(move || {
+                pass_on(client, redis, |redis, said| {
+                    let at = said.windows(name.len()).position(|part| part == name);
+                    let (first, rest) = said.split_at(at.map_or(said.len(), |at| at + name.len() + 2));
+                    while answered.try_recv().is_ok() {}
+                    redis.write_all(first).unwrap();
+                    if at.is_some() {
+                        answered.recv().unwrap();
+                        replace(server, &name);
+                    }
+                    redis.write_all(rest).is_ok()
+                });
+            });
+        }
+    });
+    port
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, mut tell: impl FnMut(&mut TcpStream, &[u8]) -> bool) {
+    let mut said = vec![0; 65_536];
+    while let Ok(length @ 1..) = from.read(&mut said)
+        && tell(&mut to, &said[..length])
+    {}
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+fn replace(server: u16, name: &[u8]) {
+    let mut other = TcpStream::connect(("127.0.0.1", server)).unwrap();
+    other.write_all(&[b"SET ", name, b" new PX 1000000\r\n"].concat()).unwrap();
+    let mut done = [0; 5];
+    other.read_exact(&mut done).unwrap();
+    assert_eq!(&done, b"+OK\r\n");
+}
+
+#[tokio::test]
+async fn an_entry_that_is_replaced_while_it_is_read_counts_as_the_older_one() {
+    let server = Server::start();
+    let direct = at(server.port());
+    let name = direct.names.entry(b"key");
+    let epoch = direct.current().await.unwrap().epoch;
+    let old = Duration::from_secs(10);
+    direct.store(b"key", value("old"), old).await.unwrap();
+    let tier = at(replacing(server.port(), &name));
+    let (_, life) = tier.lookup(&epoch, b"key", &[]).await.unwrap().entry.unwrap();
+    assert!(life <= old, "{life:?}");
+    let (bytes, life) = direct.lookup(&epoch, b"key", &[]).await.unwrap().entry.unwrap();
+    assert!(bytes == "new" && life > old, "it was replaced: {bytes:?}, {life:?}");
 }
 
 #[tokio::test]
@@ -217,6 +304,26 @@ async fn open_changes_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_change_of_more_tags_than_can_be_held_holds_none() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    let of = |range: std::ops::Range<u128>| range.map(|tag| TagName(tag.to_be_bytes())).collect::<Vec<_>>();
+    for tags in [of(1..1026), of(1..5002)] {
+        assert_eq!(tier.hold(&Token::new(), &tags, LIFE).await.unwrap_err(), Fault::Other);
+    }
+    let nothing = Polled::Changes { marks: vec![], position: 0, floor: 0 };
+    assert_eq!(tier.poll(&epoch, 0).await.unwrap(), nothing);
+    // Those of all changes together, and of one that grows.
+    let (one, other) = (Token::new(), Token::new());
+    tier.hold(&one, &of(1..1001), LIFE).await.unwrap();
+    assert_eq!(tier.hold(&other, &of(1..26), LIFE).await.unwrap_err(), Fault::Other);
+    tier.hold(&other, &of(1..25), LIFE).await.unwrap();
+    assert_eq!(tier.hold(&one, &of(1..1002), LIFE).await.unwrap_err(), Fault::Other);
+    tier.hold(&one, &of(1..1001), LIFE).await.expect("a renewal adds nothing");
+}
+
+#[tokio::test]
 async fn a_lease_has_one_holder_and_is_given_back_only_by_it() {
     let server = Server::start();
     let tier = at(server.port());
@@ -245,6 +352,32 @@ async fn the_bell_rings_for_what_others_invalidate() {
     tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
     other.invalidate(&[hard(A)]).await.unwrap();
     tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_bell_tells_the_end_of_a_lease_from_an_invalidation() {
+    let server = Server::start();
+    let (tier, other) = (at(server.port()), at(server.port()));
+    other.current().await.unwrap();
+    let rung = || async { tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap() };
+    assert_eq!(rung().await, Rung::News, "it begins to listen");
+    let ends = async || {
+        let token = Token::new();
+        assert!(other.lease(b"key", &token, LIFE).await.unwrap());
+        other.release(b"key", &token).await.unwrap();
+    };
+    ends().await;
+    assert_eq!(rung().await, Rung::Lease);
+    // A connection that is new to the server, and its control record is not.
+    at(server.port()).current().await.unwrap();
+    assert_eq!(rung().await, Rung::Lease);
+    other.invalidate(&[hard(A)]).await.unwrap();
+    ends().await;
+    let mut told = vec![rung().await];
+    if told == [Rung::Lease] {
+        told.push(rung().await);
+    }
+    assert!(told.contains(&Rung::News), "what comes together is not less than each");
 }
 
 #[tokio::test]

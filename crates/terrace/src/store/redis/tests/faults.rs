@@ -82,6 +82,21 @@ async fn a_hung_server_costs_the_read_budget_and_nothing_more() {
 }
 
 #[tokio::test]
+async fn an_invalidation_that_is_not_answered_takes_its_budget_once() {
+    let server = Server::start();
+    let tier = impatient(server.port());
+    until_ok(async || tier.invalidate(&[hard(A)]).await).await;
+    tier.budgets.write.set(PATIENCE / 30);
+    server.pause();
+    let start = Instant::now();
+    assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap_err(), Fault::Timeout);
+    let (budget, taken) = (PATIENCE / 30, start.elapsed());
+    assert!(taken >= budget && taken < budget * 2, "{taken:?}");
+    server.resume();
+    until_ok(async || tier.invalidate(&[hard(A)]).await).await;
+}
+
+#[tokio::test]
 async fn a_connection_that_is_silent_for_too_long_is_replaced() {
     let server = Server::start();
     let proxy = Proxy::to(server.port());
@@ -170,8 +185,8 @@ async fn a_password_that_changes_ends_at_the_next_connection() {
 }
 
 /// The rights that the manual asks for.
-const RIGHTS: &str = "+get +set +del +unlink +pttl +zadd +zrem +zscore +zmscore +zrange +zrangebyscore +zcount +zcard \
-                      +zincrby +evalsha +script|load +publish +subscribe +info +time +wait";
+const RIGHTS: &str = "+get +getrange +set +del +unlink +pttl +zadd +zrem +zscore +zmscore +zrange +zrangebyscore +zcount \
+                      +zcard +zincrby +evalsha +script|load +publish +subscribe +info +time +wait";
 
 async fn as_user(server: &Server, rights: &str) -> Redis {
     let mut words = vec!["ACL", "SETUSER", "app", "on", ">secret", "~{test}:*", "&{test}:bell"];
@@ -329,6 +344,10 @@ async fn replicas_are_waited_for_when_asked() {
     let replica = Server::replica_of(&primary);
     let (receipt, reached) = tier.invalidate_replicated(&[hard(A)], 1, PATIENCE).await.unwrap();
     assert_eq!((receipt.position, reached), (1, 1));
+    // However long one is ready to wait.
+    let tags = [hard(A)];
+    let forever = tier.invalidate_replicated(&tags, 1, Duration::MAX);
+    assert_eq!(tokio::time::timeout(PATIENCE, forever).await.unwrap().unwrap().1, 1);
     // Beyond the socket's own limit, and without keeping others waiting.
     replica.pause();
     let mut waiting =
@@ -337,7 +356,7 @@ async fn replicas_are_waited_for_when_asked() {
     assert_eq!(crate::store::redis::call::first(waiting.as_mut(), quick).await, Err(0));
     assert_eq!(waiting.await, 0);
     let (receipt, reached) = tier.invalidate_replicated(&[hard(A)], 1, Duration::from_millis(50)).await.unwrap();
-    assert_eq!((receipt.position, reached), (4, 0));
+    assert_eq!((receipt.position, reached), (5, 0));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod faults;
 mod places;
 
 use super::*;
-use crate::store::remote::{Fault, Mark, Marker, Polled, Receipt, Remote, TagName, Token};
+use crate::store::remote::{Fault, Mark, Marker, Polled, Receipt, Remote, Rung, TagName, Token};
 use bytes::Bytes;
 use std::collections::HashMap;
 use terrace_redis_server::Server;

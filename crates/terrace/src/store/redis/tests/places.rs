@@ -1,6 +1,7 @@
 use super::*;
 use crate::store::redis::link::Opener;
 use terrace_redis_server::{Certificates, form_cluster};
+use tokio::time::Instant;
 
 fn addresses(servers: &[Server]) -> String {
     servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect::<Vec<_>>().join(",")
@@ -161,11 +162,7 @@ async fn a_node_of_a_cluster_that_comes_back_is_used_again() {
     let epoch = tier.current().await.unwrap().epoch;
     let owner = nodes.iter().position(|node| node.try_command(&["ZCARD", "{test}:ctl"]).is_ok()).unwrap();
     let other = (owner + 1) % nodes.len();
-    let mut keys = (0..=u8::MAX).map(|number| [number]);
-    let has = |node: &Server, key: &[u8]| {
-        node.try_command(&["EXISTS", std::str::from_utf8(&tier.names.entry(key)).unwrap()]).is_ok()
-    };
-    let key = keys.find(|key| has(&nodes[other], key)).unwrap();
+    let key = key_on(&nodes[other], &tier);
     tier.store(&key, Bytes::from_static(b"old"), PATIENCE).await.unwrap();
     assert!(tier.lookup(&epoch, &key, &[A]).await.unwrap().entry.is_some());
     nodes[other].restart();
@@ -174,6 +171,92 @@ async fn a_node_of_a_cluster_that_comes_back_is_used_again() {
     assert_eq!((looked.entry, looked.positions.is_some()), (None, true));
     until_ok(|| tier.store(&key, Bytes::from_static(b"new"), PATIENCE)).await;
     assert!(until_ok(|| tier.lookup(&epoch, &key, &[A])).await.entry.is_some());
+}
+
+/// A key whose entry is on this node.
+fn key_on(node: &Server, tier: &Redis) -> [u8; 1] {
+    let is_there = |key: &[u8; 1]| {
+        let name = tier.names.entry(key);
+        node.try_command(&["EXISTS", std::str::from_utf8(&name).unwrap()]).is_ok()
+    };
+    (0..=u8::MAX).map(|number| [number]).find(is_there).expect("one of so many is there")
+}
+
+/// Three nodes that go on when one is gone, the one with the control record first.
+fn cluster_of_parts() -> [Server; 3] {
+    let mut nodes = [(); 3].map(|()| Server::cluster_node());
+    form_cluster(&mut nodes);
+    for node in &nodes {
+        node.command(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    }
+    let owner = nodes.iter().position(|node| node.try_command(&["ZCARD", "{test}:ctl"]).is_ok()).unwrap();
+    nodes.swap(0, owner);
+    nodes
+}
+
+#[tokio::test]
+async fn a_hung_node_of_a_cluster_costs_its_own_entries_and_no_others() {
+    let nodes = cluster_of_parts();
+    let list = addresses(&nodes);
+    let tier = tier_with(&[("REDIS_CLUSTER_NODES", &list), ("REDIS_SOCKET_TIMEOUT", "400ms")]);
+    let tier = Redis { budgets: Arc::default(), ..tier };
+    let epoch = until_ok(|| tier.current()).await.epoch;
+    let [hung, well] = [&nodes[1], &nodes[2]].map(|node| key_on(node, &tier));
+    for key in [hung, well] {
+        until_ok(|| tier.store(&key, Bytes::from_static(b"body"), PATIENCE)).await;
+        until_ok(|| tier.lookup(&epoch, &key, &[A])).await;
+    }
+    nodes[1].pause();
+    // Past the socket's limit, after which the silence was taken for that of all nodes.
+    let (begun, mut found, mut lost) = (Instant::now(), 0, 0);
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_eq!(tier.lookup(&epoch, &hung, &[A]).await.unwrap_err(), Fault::Timeout);
+        assert_eq!(tier.store(&hung, Bytes::from_static(b"new"), PATIENCE).await.unwrap_err(), Fault::Timeout);
+        for _ in 0..5 {
+            let looked = tier.lookup(&epoch, &well, &[A]).await;
+            if looked.is_ok_and(|looked| looked.entry.is_some()) { found += 1 } else { lost += 1 }
+        }
+    }
+    println!("while a node hung: {found} entries of another found, {lost} not");
+    assert!(lost * 20 < found, "{lost} lost, {found} found");
+    nodes[1].resume();
+    assert!(until_ok(|| tier.lookup(&epoch, &hung, &[A])).await.entry.is_some());
+}
+
+#[tokio::test]
+async fn who_comes_while_a_node_of_a_cluster_hangs_has_the_entries_of_the_others() {
+    let nodes = cluster_of_parts();
+    nodes[1].pause();
+    let tier = tier_with(&[("REDIS_CLUSTER_NODES", &addresses(&nodes)), ("REDIS_SOCKET_TIMEOUT", "1s")]);
+    let epoch = until_ok(|| tier.current()).await.epoch;
+    let key = key_on(&nodes[2], &tier);
+    until_ok(|| tier.store(&key, Bytes::from_static(b"body"), PATIENCE)).await;
+    assert!(until_ok(|| tier.lookup(&epoch, &key, &[A])).await.entry.is_some());
+}
+
+#[tokio::test]
+async fn a_slot_that_nobody_has_costs_no_connection() {
+    let nodes = cluster_of_parts();
+    let tier = tier_with(&[("REDIS_CLUSTER_NODES", &addresses(&nodes)), ("REDIS_SOCKET_TIMEOUT", "30s")]);
+    let epoch = tier.current().await.unwrap().epoch;
+    let key = key_on(&nodes[1], &tier);
+    tier.store(&key, Bytes::from_static(b"body"), PATIENCE).await.unwrap();
+    let name = tier.names.entry(&key);
+    let redis::Value::Int(slot) = nodes[0].command(&["CLUSTER", "KEYSLOT", std::str::from_utf8(&name).unwrap()]) else {
+        panic!()
+    };
+    for node in &nodes {
+        node.command(&["CLUSTER", "DELSLOTS", &slot.to_string()]);
+    }
+    let pools = tier.pools();
+    let control = pools.control.link().await.unwrap();
+    let entries = pools.entries.as_ref().unwrap().link().await.unwrap();
+    let body = Bytes::from_static(b"body");
+    assert!(tier.store(&key, body, PATIENCE).await.is_err());
+    assert!(tier.lookup(&epoch, &key, &[A]).await.is_err());
+    for link in [control, entries] {
+        assert!(tier.connector.is_usable(&link), "it leads to where it did");
+    }
 }
 
 #[tokio::test]
