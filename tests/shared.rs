@@ -1001,3 +1001,33 @@ async fn a_scrape_shows_the_shared_tier() {
         assert!(value(series) >= 0.0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_head_request_revives_nothing_that_another_process_has_invalidated() {
+    let (version, origin) = changing(&[("cache-control", "max-age=1, stale-if-error=600")]);
+    let fleet = Fleet::of(2, origin).await;
+    assert_eq!(fleet.get(0, "/").await.text(), "1");
+    fleet.chaos.is_silent(true);
+    fleet.pass(Duration::from_millis(2500)).await;
+    version.store(2, SeqCst);
+    let _receipt = fleet.stores[1].purge_url("/").await.unwrap();
+    // The first has not heard of it, and nothing in the head contradicts the content that it has.
+    call(&fleet.services[0], ask(Method::HEAD, "/", &[])).await;
+    fleet.pass(Duration::from_millis(500)).await;
+    for process in [1, 0] {
+        assert_eq!(fleet.get(process, "/").await.text(), "2", "process {process}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_request_freshens_what_is_stale_for_all_processes() {
+    let fleet = Fleet::of(2, Origin::counting(&[("cache-control", "max-age=1, stale-if-error=600")])).await;
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_millis(1500)).await;
+    call(&fleet.services[0], ask(Method::HEAD, "/", &[])).await;
+    fleet.pass(Duration::from_millis(10)).await;
+    for process in [0, 1] {
+        let answer = fleet.get(process, "/").await;
+        assert!(answer.is_hit() && answer.text() == "1", "process {process}: {answer:?}");
+    }
+}

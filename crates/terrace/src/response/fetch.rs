@@ -565,7 +565,12 @@ impl Trip {
         let served =
             freshened.and_then(|stored| CachedResponse::new(stored, trailers.as_ref(), &content, cached.cost()));
         match served {
-            Some(served) => self.replace(&found, served, said, true),
+            Some(served) => {
+                // Unlike a 304, a head says nothing of content that was invalidated before it was asked for.
+                let (tiers, ticket) = (&self.shared.tiers, &self.ask.ticket);
+                self.ask.ticket = tiers.keeping(ticket.for_key(ticket.key().clone()), &found.entry);
+                self.replace(&found, served, said, true);
+            }
             None => self.shared.tiers.remove(self.ask.ticket.key()),
         }
     }

@@ -156,6 +156,11 @@ impl<V> Entry<V> {
         if expired == 0 { Standing::Current } else { Standing::Expired }
     }
 
+    /// The position up to which nothing is known to have invalidated it, other than softly.
+    pub(super) fn checked(&self) -> Position {
+        Position::at(self.checked.load(Ordering::Relaxed) >> 1)
+    }
+
     pub(super) fn enters(&self) {
         self.residence.store(Residence::Inside as u8, Ordering::Relaxed);
         self.owner.observe.entry_added(self.namespace, self.bytes.into());

@@ -254,6 +254,19 @@ impl<V: Value> Tiers<V> {
         self.l2.is_some()
     }
 
+    /// The ticket for a response that keeps the content of `entry`, of which nothing proves that it was there when
+    /// `ticket` was taken: it is stamped no later than that entry, and shared only if that makes no difference.
+    pub(crate) fn keeping(&self, ticket: Ticket, entry: &Entry<V>) -> Ticket {
+        // Raises its stamp as far as nothing known now forbids.
+        let _ = entry.standing();
+        let stamp = entry.checked();
+        let followed = ticket.shared.as_ref().is_none_or(|shared| self.mirror().local(shared) == Some(ticket.stamp));
+        if followed && stamp >= ticket.stamp {
+            return ticket;
+        }
+        Ticket { stamp: stamp.min(ticket.stamp), shared: None, ..ticket }
+    }
+
     /// Until when a request that begins to ask the shared tier may wait for its answers.
     pub(crate) fn patience(&self) -> Instant {
         self.l2.as_ref().map_or_else(|| self.clock().now(), |l2| l2.patience())
