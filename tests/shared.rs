@@ -1031,3 +1031,30 @@ async fn a_head_request_freshens_what_is_stale_for_all_processes() {
         assert!(answer.is_hit() && answer.text() == "1", "process {process}: {answer:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_invalidated_while_the_origin_is_asked_does_not_answer_for_it_when_it_fails() {
+    const FIELDS: &[(&str, &str)] = &[("cache-control", "max-age=1, stale-if-error=600")];
+    for (purged, status) in [(true, 503), (false, 200)] {
+        let (gate, calls) = (Gate::default(), AtomicU64::new(0));
+        let fleet = Fleet::of(
+            1,
+            gate.before(move |_| match calls.fetch_add(1, SeqCst) {
+                0 => text(FIELDS, "1"),
+                _ => respond(503, &[], terrace_tests::full("failed")),
+            }),
+        )
+        .await;
+        gate.admit(1);
+        assert_eq!(fleet.get(0, "/").await.text(), "1");
+        fleet.pass(Duration::from_millis(1500)).await;
+        let asked = spawn(&fleet.services[0], get("/"));
+        until("the origin is asked", || gate.arrived() == 2).await;
+        if purged {
+            let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
+        }
+        fleet.pass(Duration::from_secs(20)).await;
+        gate.open();
+        assert_eq!(asked.await.unwrap().status, status, "purged: {purged}");
+    }
+}

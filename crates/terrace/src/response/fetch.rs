@@ -203,9 +203,11 @@ impl Trip {
 
     /// The origin failed, with this status or with none at all. Answers with the stale response, where that is allowed.
     fn failed<R: Body<Data = Bytes>>(&mut self, status: Option<StatusCode>) -> Option<Response<ResponseBody<R>>> {
-        let found = self.ask.stored.clone()?;
+        let now = self.shared.tiers.clock().now();
+        // The origin may have taken its time: RFC 9111 section 4.2.4 permits what is stale, not what is invalidated.
+        let found = self.shared.tiers.still(self.ask.stored.clone()?, now)?;
         let cached = response(&found)?;
-        let resident = found.entry.resident(self.shared.tiers.clock().now());
+        let resident = found.entry.resident(now);
         let disconnected = status.is_none_or(is_unreachable);
         if !cached.facts().freshness().may_serve_on_error(resident, disconnected) {
             return None;

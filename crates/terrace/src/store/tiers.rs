@@ -254,6 +254,18 @@ impl<V: Value> Tiers<V> {
         self.l2.is_some()
     }
 
+    /// What was found before, if it would be found again: what was invalidated since answers nobody, whatever else fails.
+    /// Without proof it has to be recent, as for any other look while nobody can be asked.
+    pub(crate) fn still(&self, found: Found<V>, now: Instant) -> Option<Found<V>> {
+        if !self.is_proven(now) && !self.is_recent(&found.entry, now) {
+            return None;
+        }
+        match found.entry.standing() {
+            Standing::Held | Standing::Dead => None,
+            standing => Some(Found { expired: standing == Standing::Expired, ..found }),
+        }
+    }
+
     /// The ticket for a response that keeps the content of `entry`, of which nothing proves that it was there when
     /// `ticket` was taken: it is stamped no later than that entry, and shared only if that makes no difference.
     pub(crate) fn keeping(&self, ticket: Ticket, entry: &Entry<V>) -> Ticket {
