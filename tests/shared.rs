@@ -1058,3 +1058,60 @@ async fn what_is_invalidated_while_the_origin_is_asked_does_not_answer_for_it_wh
         assert_eq!(asked.await.unwrap().status, status, "purged: {purged}");
     }
 }
+
+impl Fleet {
+    /// How long each of so many requests takes that come at the same time, spread over the processes; the longest last.
+    async fn times(&self, count: usize, uri: &str) -> Vec<Duration> {
+        let started = tokio::time::Instant::now();
+        let request = |number: usize| {
+            let asked = spawn(&self.services[number % self.services.len()], get(uri));
+            tokio::spawn(async move { asked.await.map(|_| started.elapsed()).unwrap() })
+        };
+        let tasks: Vec<_> = (0..count).map(request).collect();
+        while !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
+            self.pass(Duration::from_millis(5)).await;
+        }
+        let mut times = Vec::new();
+        for task in tasks {
+            times.push(task.await.unwrap());
+        }
+        times.sort();
+        times
+    }
+}
+
+/// An origin that takes this long.
+fn slow(milliseconds: u64, fields: &'static [(&'static str, &'static str)]) -> Origin {
+    Origin::new(move |_| async move {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        Ok(text(fields, "x"))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_invalidation_is_unconfirmed_requests_do_not_queue_for_what_it_is_about() {
+    let fleet = Fleet::of(1, slow(100, TAGGED)).await;
+    fleet.get(0, "/").await;
+    fleet.chaos.fails(Failure::Refuses);
+    fleet.stores[0].purge_url("/").await.unwrap_err();
+    fleet.pass(Duration::from_secs(5)).await;
+    let times = fleet.times(20, "/").await;
+    assert!(times[19] < Duration::from_millis(150), "{times:?}");
+    let times = fleet.times(20, "/").await;
+    assert!(times[19] < Duration::from_millis(150), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_change_is_open_requests_do_not_queue_for_what_it_is_about() {
+    let fleet = Fleet::of(4, slow(100, TAGGED)).await;
+    fleet.get(0, "/").await;
+    let _change = fleet.stores[0].begin_change(["user:42"]).await.unwrap();
+    fleet.pass(Duration::from_secs(1)).await;
+    // Those who have nothing yet cannot know what it will carry: one asks first, here and among processes.
+    for most in [350, 150] {
+        let times = fleet.times(40, "/").await;
+        assert!(times[39] < Duration::from_millis(most), "{times:?}");
+        let times = fleet.times(40, "/new").await;
+        assert!(times[39] < Duration::from_millis(most), "{times:?}");
+    }
+}

@@ -140,6 +140,11 @@ impl<V> Entry<V> {
         self.check()
     }
 
+    /// Whether somebody changes what it is about, so that nobody can share it, nor what is fetched instead.
+    pub(crate) fn is_held(&self) -> bool {
+        self.standing() == Standing::Held
+    }
+
     /// What was valid at one position needs to be checked against later ones only; what is dead is never raised.
     fn check(&self) -> Standing {
         let mirror = &*self.owner.mirror;

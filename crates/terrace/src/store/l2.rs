@@ -57,6 +57,8 @@ pub(crate) enum Shared {
     Found(Box<Entered>),
     /// Nothing that may be used, and the stamp for what is fetched instead.
     Missed(Receipt),
+    /// The same, and somebody changes what it is about.
+    Held(Receipt),
     /// No answer: nothing can be stored there either.
     Silent,
 }
@@ -213,7 +215,8 @@ impl L2 {
         let stamp = Receipt { epoch: epoch.clone(), position: positions.position };
         let Some((bytes, left)) = looked.entry else {
             self.observe.lookup(Tier::L2, LookupResult::Miss);
-            return Ok(Shared::Missed(stamp));
+            let held = positions.marks.iter().any(|(hard, _)| *hard == Mark::Held);
+            return Ok(if held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
         };
         let verdict = match self.remote.decode(key, bytes) {
             Ok(envelope) => self.check(&stamp, (names, &positions), (envelope, left), until).await?,
@@ -224,7 +227,7 @@ impl L2 {
             Err(reason) => {
                 self.observe.lookup(Tier::L2, LookupResult::Rejected);
                 self.observe.rejected(Tier::L2, reason);
-                Shared::Missed(stamp)
+                if reason == RejectReason::Held { Shared::Held(stamp) } else { Shared::Missed(stamp) }
             }
         })
     }
@@ -412,7 +415,7 @@ impl L2 {
 fn timed(found: &Result<Shared, Fault>) -> Found {
     match found {
         Ok(Shared::Found(_)) => Found::Hit,
-        Ok(Shared::Missed(_) | Shared::Silent) => Found::Miss,
+        Ok(Shared::Missed(_) | Shared::Held(_) | Shared::Silent) => Found::Miss,
         Err(_) => Found::Error,
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum Memory<V> {
     Found(Found<V>),
     /// What may be used only if nobody can be asked: it is not proven that nothing invalidated it.
     Unproven(Found<V>),
+    /// What may not be used while somebody changes it, and neither may what is fetched instead.
+    Held,
     Nothing,
 }
 
@@ -51,6 +53,8 @@ pub(crate) enum Beyond<V> {
     Found(Found<V>, Ticket),
     /// Nothing: what is fetched instead is stored with this ticket.
     Missed(Ticket),
+    /// The same, and it would not be valid: somebody changes what it is about (no lease for a held tag).
+    Held(Ticket),
     /// It does not answer. The ticket is for memory alone.
     Silent(Ticket),
 }
@@ -243,6 +247,7 @@ impl<V: Value> Tiers<V> {
         observe.rejected(Tier::L1, reason);
         match reason {
             RejectReason::Proof => return Memory::Unproven(Found { entry, expired: standing == Standing::Expired }),
+            RejectReason::Held => return Memory::Held,
             RejectReason::Marker | RejectReason::Expired => self.l1.remove(key.hash()),
             _ => {}
         }
@@ -298,6 +303,7 @@ impl<V: Value> Tiers<V> {
         match l2.lookup(ticket.key.bytes(), tags, until).await {
             Shared::Silent => Beyond::Silent(ticket),
             Shared::Missed(stamp) => Beyond::Missed(self.stamped(ticket, stamp)),
+            Shared::Held(stamp) => Beyond::Held(self.stamped(ticket, stamp)),
             Shared::Found(entered) => {
                 let Entered { payload, tags, stamp, now, resident, expired } = *entered;
                 let own = self.stamped(ticket.for_key(ticket.key.clone()), stamp);
@@ -309,12 +315,14 @@ impl<V: Value> Tiers<V> {
                 };
                 let entry = self.admit(own, Fill { value, bytes, tags, life, namespace });
                 // An invalidation of this process may be on its way there.
-                if matches!(entry.standing(), Standing::Held | Standing::Dead) {
-                    self.observe().lookup(Tier::L2, LookupResult::Rejected);
-                    self.observe().rejected(Tier::L2, RejectReason::Held);
-                    return Beyond::Missed(ticket);
-                }
-                Beyond::Found(Found { entry, expired }, ticket)
+                let (reason, beyond) = match entry.standing() {
+                    Standing::Held => (RejectReason::Held, Beyond::Held(ticket)),
+                    Standing::Dead => (RejectReason::Marker, Beyond::Missed(ticket)),
+                    Standing::Current | Standing::Expired => return Beyond::Found(Found { entry, expired }, ticket),
+                };
+                self.observe().lookup(Tier::L2, LookupResult::Rejected);
+                self.observe().rejected(Tier::L2, reason);
+                beyond
             }
         }
     }
