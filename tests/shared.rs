@@ -1115,3 +1115,14 @@ async fn while_a_change_is_open_requests_do_not_queue_for_what_it_is_about() {
         assert!(times[39] < Duration::from_millis(most), "{times:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_leaves_while_it_asks_for_the_turn_keeps_no_other_process_waiting() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.chaos.fails(Failure::Slow(Duration::from_millis(10)));
+    let asked = call(&fleet.services[0], get("/"));
+    assert!(tokio::time::timeout(Duration::from_millis(15), asked).await.is_err(), "it leaves");
+    fleet.chaos.fails(Failure::None);
+    let times = fleet.times(2, "/").await;
+    assert!(times[1] < Duration::from_millis(20), "{times:?}");
+}
