@@ -1126,3 +1126,25 @@ async fn a_request_that_leaves_while_it_asks_for_the_turn_keeps_no_other_process
     let times = fleet.times(2, "/").await;
     assert!(times[1] < Duration::from_millis(20), "{times:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_answers_within_the_budget_is_read_and_not_given_up_however_far_away_it_is() {
+    for (far, least) in [(9, 40), (20, 0)] {
+        let origin = Origin::counting(&[FRESH, ("cache-tag", "a"), ("vary", "accept")]);
+        let fleet = Fleet::of(2, origin).await;
+        for number in 0..40 {
+            fleet.get(0, &format!("/{number}")).await;
+        }
+        fleet.chaos.fails(Failure::Slow(Duration::from_millis(far)));
+        fleet.pass(Duration::from_millis(500)).await;
+        let mut hits = 0;
+        for number in 0..40 {
+            let asked = spawn(&fleet.services[1], get(&format!("/{number}")));
+            fleet.pass(Duration::from_millis(100)).await;
+            hits += usize::from(asked.await.unwrap().is_hit());
+        }
+        let opened = fleet.stats(1).breaker_transitions(BreakerName::Data, BreakerState::Open);
+        assert_eq!(opened, 0, "{far} ms: it answered every call that had the whole budget");
+        assert!(hits >= least, "{far} ms: {hits} hits");
+    }
+}

@@ -396,6 +396,8 @@ impl<S, B> Job<S, B> {
             return Look::Ask(Ask { ticket, unproven: None, ..ask });
         };
         let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
+        // Its tags are those of the list, as a rule: read with it, they take no round trip of their own.
+        let tags: Vec<Tag> = found.entry.tags().collect();
         match tiers.look_beyond(ticket, (&tags, namespace), until).await {
             Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
             Beyond::Found(_, ticket) | Beyond::Missed(ticket) => {
