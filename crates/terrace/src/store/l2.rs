@@ -59,6 +59,8 @@ pub(crate) enum Shared {
     Found(Box<Entered>),
     /// Nothing that may be used, and the stamp for what is fetched instead.
     Missed(Receipt),
+    /// The same, and somebody changes what it is about.
+    Held(Receipt),
     /// No answer: nothing can be stored there either.
     Silent,
 }
@@ -100,6 +102,9 @@ pub(crate) struct Confirmed {
     /// How many replicas have it, if that was waited for.
     pub(crate) replicas: Option<u32>,
 }
+
+/// A call that may take as long as its budget ends by itself before this is over too, and looks after its connection.
+const MORE: Duration = Duration::from_millis(1);
 
 /// What an entry is not served for.
 type Verdict<T> = Result<T, RejectReason>;
@@ -148,8 +153,6 @@ impl L2 {
 
     /// A reply, if it comes until then.
     pub(super) async fn by<T>(&self, until: Instant, reply: Reply<'_, T>) -> Result<T, Fault> {
-        // A call that may take that long ends by itself, and then looks after its connection too.
-        const MORE: Duration = Duration::from_millis(1);
         let left = until.duration_since(self.clock.now());
         tokio::time::timeout(left + MORE, reply).await.unwrap_or(Err(Fault::Timeout))
     }
@@ -162,23 +165,31 @@ impl L2 {
             return Shared::Silent;
         };
         let names = names(tags);
-        let found = match self.counted(L2Op::Get, self.by(until, self.remote.lookup(&epoch, key, &names))).await {
+        let looked = self.counted(L2Op::Get, self.by(until, self.remote.lookup(&epoch, key, &names))).await;
+        let whole = until.duration_since(started) + MORE >= self.settings.read_budget();
+        let answered = looked.is_ok();
+        let found = match looked {
             Ok(looked) => self.judge(&epoch, (key, &names), looked, until).await,
             Err(fault) => Err(fault),
         };
+        self.tell_breaker(found.as_ref().err().copied(), (answered, whole));
         self.observe.l2_lookup_took(timed(&found), started);
-        match found {
-            Ok(shared) => {
-                self.data.succeeded();
-                shared
-            }
-            Err(fault) => {
-                self.data.failed(self.clock.now());
-                self.fault(fault);
-                let result = if fault == Fault::Timeout { LookupResult::Timeout } else { LookupResult::Error };
-                self.observe.lookup(Tier::L2, result);
-                Shared::Silent
-            }
+        found.unwrap_or_else(|fault| {
+            self.fault(fault);
+            let result = if fault == Fault::Timeout { LookupResult::Timeout } else { LookupResult::Error };
+            self.observe.lookup(Tier::L2, result);
+            Shared::Silent
+        })
+    }
+
+    /// What a look-up says about the tier, if its first call was `answered`, and had the `whole` budget. A reply that is
+    /// late only for the request says nothing: the tier may be far away, and the request need many.
+    fn tell_breaker(&self, fault: Option<Fault>, (answered, whole): (bool, bool)) {
+        match fault {
+            None => self.data.succeeded(),
+            Some(Fault::Timeout) if answered => self.data.succeeded(),
+            Some(Fault::Timeout) if !whole => {}
+            Some(_) => self.data.failed(self.clock.now()),
         }
     }
 
@@ -221,7 +232,8 @@ impl L2 {
         let stamp = Receipt { epoch: epoch.clone(), position: positions.position };
         let Some((bytes, left)) = looked.entry else {
             self.observe.lookup(Tier::L2, LookupResult::Miss);
-            return Ok(Shared::Missed(stamp));
+            let held = positions.marks.iter().any(|(hard, _)| *hard == Mark::Held);
+            return Ok(if held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
         };
         let verdict = match self.remote.decode(key, bytes) {
             Ok(envelope) => self.check(&stamp, (names, &positions), (envelope, left), until).await?,
@@ -232,7 +244,7 @@ impl L2 {
             Err(reason) => {
                 self.observe.lookup(Tier::L2, LookupResult::Rejected);
                 self.observe.rejected(Tier::L2, reason);
-                Shared::Missed(stamp)
+                if reason == RejectReason::Held { Shared::Held(stamp) } else { Shared::Missed(stamp) }
             }
         })
     }
@@ -451,7 +463,7 @@ impl Drop for Unsent<'_> {
 fn timed(found: &Result<Shared, Fault>) -> Found {
     match found {
         Ok(Shared::Found(_)) => Found::Hit,
-        Ok(Shared::Missed(_) | Shared::Silent) => Found::Miss,
+        Ok(Shared::Missed(_) | Shared::Held(_) | Shared::Silent) => Found::Miss,
         Err(_) => Found::Error,
     }
 }
