@@ -49,9 +49,9 @@ impl Fault {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Whether Redis cannot be used at all while it lasts.
+    /// Whether Redis cannot be used at all while it lasts. What is full still has what it has.
     pub(crate) fn is_outage(self) -> bool {
-        !matches!(self, Self::SwitchedOff | Self::Storm | Self::SlowStorm)
+        !matches!(self, Self::Full | Self::SwitchedOff | Self::Storm | Self::SlowStorm)
     }
 
     /// Whether nothing can be proven while it lasts. What is only slow still tells what was invalidated.

@@ -219,6 +219,10 @@ impl Record {
         if self.fault.is_storm() {
             self.storm(verdict, &mut problems);
         }
+        if self.fault == Fault::Full {
+            let [_, shared, _] = verdict.shares[1].0;
+            problems.check(shared > 0, || "what a full Redis has was not asked for".to_owned());
+        }
         let clients = self.clients_while_off.unwrap_or_default();
         problems.check(clients == 0, || format!("{clients} connections to Redis while it is switched off"));
         if self.fault == Fault::SwitchedOff {
@@ -245,7 +249,7 @@ impl Record {
 
     /// What memory answers without proof.
     fn memory(&self, problems: &mut Problems) {
-        let slack = if matches!(self.fault, Fault::ReadOnly | Fault::Full) { FOUND_OUT } else { 0 };
+        let slack = if self.fault == Fault::ReadOnly { FOUND_OUT } else { 0 };
         let proven = self.broken.start + slack;
         let broken = self.during(&self.broken);
         let unproven = || broken.iter().filter(|sample| sample.way == Way::Unproven);
