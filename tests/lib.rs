@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 use terrace::Store;
 use terrace::stats::{LockKind, LockResult};
 use tokio::sync::{Semaphore, mpsc};
@@ -340,11 +341,18 @@ where
 ///
 /// If it never does.
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
-    // With a current-thread runtime every turn runs every task that is ready, so few turns are needed; with more
-    // threads the others work meanwhile.
-    for _ in 0..200_000 {
+    // With a current-thread runtime every turn runs every task that is ready, so few turns are needed unless another
+    // process is waited for; with more threads the others work meanwhile.
+    const TURNS: u32 = 10_000;
+    let begun = Instant::now();
+    let mut turns = 0;
+    while turns < TURNS || begun.elapsed() < Duration::from_secs(60) {
         if condition() {
             return;
+        }
+        turns += 1;
+        if turns > TURNS {
+            std::thread::sleep(Duration::from_millis(1));
         }
         tokio::task::yield_now().await;
     }
