@@ -1148,3 +1148,37 @@ async fn a_tier_that_answers_within_the_budget_is_read_and_not_given_up_however_
         assert!(hits >= least, "{far} ms: {hits} hits");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn processes_do_not_queue_for_what_cannot_be_stored() {
+    let fleet = Fleet::of(8, slow(400, &[("cache-control", "no-store")])).await;
+    // One finds out, and says so to all.
+    let times = fleet.times(8, "/").await;
+    assert!(times[7] < Duration::from_millis(950), "{times:?}");
+    for _ in 0..2 {
+        let times = fleet.times(32, "/").await;
+        assert!(times[31] < Duration::from_millis(450), "{times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_do_not_queue_for_an_origin_that_fails() {
+    let origin = Origin::new(|_| async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        Ok(respond(500, &[], terrace_tests::full("failed")))
+    });
+    let fleet = Fleet::of(8, origin).await;
+    for _ in 0..2 {
+        let times = fleet.times(8, "/").await;
+        assert!(times[7] < Duration::from_millis(950), "{times:?}");
+        // One asks for all again as soon as the failure is past.
+        fleet.pass(Duration::from_millis(500)).await;
+        let calls = fleet.origin.calls();
+        let asked: Vec<_> = fleet.services.iter().map(|service| spawn(service, get("/"))).collect();
+        fleet.pass(Duration::from_millis(200)).await;
+        assert_eq!(fleet.origin.calls(), calls + 1);
+        fleet.pass(Duration::from_millis(1000)).await;
+        assert!(asked.iter().all(tokio::task::JoinHandle::is_finished));
+        fleet.pass(Duration::from_millis(500)).await;
+    }
+}

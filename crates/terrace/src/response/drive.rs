@@ -82,7 +82,7 @@ impl Served {
 }
 
 /// After this time those who wait for another process look themselves.
-const MISSED: Duration = Duration::from_millis(100);
+pub(super) const MISSED: Duration = Duration::from_millis(100);
 
 /// Whether a response that is to be revalidated answers meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,7 @@ where
     R::Error: Send,
 {
     async move {
-        let (look, lead) = job.seek().await;
+        let (look, mut lead) = job.seek().await;
         let ask = match look {
             Look::Answer(found, answer, served) => {
                 pending.finish(served.outcome());
@@ -153,6 +153,12 @@ where
         if ask.purpose == Purpose::Pass {
             pending.status(Outcome::Bypass);
             job.shared.tiers.observe().bypass(BypassReason::Request);
+        }
+        if ask.purpose == Purpose::Alone
+            && let Some(lead) = lead.take()
+        {
+            // Those who wait need not wait for what they could not use.
+            lead.land(Landing::Uncacheable);
         }
         Box::pin(Fetch::new(job, ask, lead, Some(pending))).await
     }
@@ -390,7 +396,9 @@ impl<S, B> Job<S, B> {
         let variant = match found.entry.value() {
             Cached::Response(_) => return self.judge_shared(found, ticket, accept),
             Cached::Variants(variants) => select::keys(variants, self.key.bytes(), self.request.headers()).next(),
-            Cached::Uncacheable => None,
+            Cached::Uncacheable => {
+                return Look::Ask(Ask { ticket, unproven: None, purpose: Purpose::Alone, ..ask });
+            }
         };
         let Some(key) = variant else {
             return Look::Ask(Ask { ticket, unproven: None, ..ask });
@@ -400,12 +408,10 @@ impl<S, B> Job<S, B> {
         let tags: Vec<Tag> = found.entry.tags().collect();
         match tiers.look_beyond(ticket, (&tags, namespace), until).await {
             Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
-            Beyond::Found(_, ticket) | Beyond::Missed(ticket) => {
-                Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask })
-            }
-            Beyond::Held(ticket) => {
-                let purpose = Purpose::Alone;
-                Look::Ask(Ask { ticket, unproven: None, purpose, reason: Forward::VaryMiss, ..ask })
+            Beyond::Missed(ticket) => Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask }),
+            Beyond::Found(_, ticket) | Beyond::Held(ticket) => {
+                let (reason, purpose) = (Forward::VaryMiss, Purpose::Alone);
+                Look::Ask(Ask { ticket, unproven: None, reason, purpose, ..ask })
             }
             Beyond::Silent(ticket) => self.on_its_own(Ask { ticket, ..ask }),
         }
