@@ -12,7 +12,7 @@ use terrace::stats::{
     BellDirection, BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, ErrorKind, Feature,
     InvalidationResult, Kind, L2Op, LookupResult, PollResult, RejectReason, Scope, Stats, StoreResult, Tier,
 };
-use terrace::{Cache, CacheLayer, Config, SessionLayer, Store};
+use terrace::{Cache, CacheLayer, Config, Rules, SessionLayer, Store};
 use terrace_tests::{Answer, Body, Gate, Origin, Outcome, ask, call, get, get_with, respond, spawn, text, until};
 use tower::Layer;
 
@@ -1181,4 +1181,38 @@ async fn processes_do_not_queue_for_an_origin_that_fails() {
         assert!(asked.iter().all(tokio::task::JoinHandle::is_finished));
         fleet.pass(Duration::from_millis(500)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refreshed_early_is_asked_for_at_the_origin_unless_another_process_did() {
+    let clock = FakeClock::new();
+    clock.advance(Duration::from_secs(1000));
+    let chaos = Chaos::new(&clock);
+    let time = clock.clone();
+    let origin = Origin::answering(move |_| {
+        // It takes long, so that a refresh is due at once.
+        time.advance(Duration::from_secs(5));
+        text(&[FRESH], "x")
+    });
+    let stores: Vec<_> = (0..2).map(|_| Store::with_chaos(Config::default(), &clock, &chaos)).collect();
+    let rules = || Rules::new().early_refresh(1e9);
+    let layer = |store: &Store| CacheLayer::new(store.clone()).rules(rules()).layer(origin.clone());
+    let services = stores.iter().map(layer).collect();
+    let fleet = Fleet { clock, chaos, stores, services, origin };
+    fleet.pass(Duration::from_millis(100)).await;
+    for calls in 1..=5 {
+        fleet.get(0, "/").await;
+        fleet.pass(Duration::from_millis(400)).await;
+        assert_eq!(fleet.origin.calls(), calls, "each request is answered at once and refreshes");
+    }
+    // The other process takes the latest there is, and refreshes that.
+    fleet.get(1, "/").await;
+    assert_eq!(fleet.origin.calls(), 5);
+    fleet.get(1, "/").await;
+    fleet.pass(Duration::from_millis(400)).await;
+    assert_eq!(fleet.origin.calls(), 6);
+    // Which saves the first the trip.
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_millis(400)).await;
+    assert_eq!(fleet.origin.calls(), 6);
 }

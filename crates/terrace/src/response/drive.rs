@@ -88,6 +88,8 @@ pub(super) const MISSED: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Accept {
     Fresh,
+    /// Only if it stays fresh for longer than this.
+    Fresher(Duration),
     Stale,
 }
 
@@ -213,10 +215,13 @@ where
         _ => None,
     };
     let reason = if stored.is_some() { Forward::Stale } else { reason };
+    // The shared tier has the same as memory, only later by what it took to store it there, or another process's latest.
+    let later = shared.tiers.settings().write_budget();
+    let accept = stored.as_ref().map_or(Accept::Fresh, |found| Accept::Fresher(job.fresh_for(found) + later));
     let ask = Ask { ticket, reason, stored, unproven: None, lease: None, purpose: Purpose::Fill };
     place.run(async move {
         let until = shared.tiers.patience();
-        let mut ask = match job.look_beyond(ask, Accept::Fresh, until).await {
+        let mut ask = match job.look_beyond(ask, accept, until).await {
             Look::Ask(ask) => ask,
             // Another process was faster.
             Look::Answer(found, ..) => return lead.land(Landing::Entry(found.entry)),
@@ -341,6 +346,12 @@ impl<S, B> Job<S, B> {
         look
     }
 
+    /// How long a response stays fresh.
+    fn fresh_for(&self, found: &Found<Cached>) -> Duration {
+        let left = |cached: &CachedResponse| cached.facts().freshness().remaining(found.entry.resident(self.now));
+        response(found).map_or(Duration::ZERO, left)
+    }
+
     /// What a stored response is good for.
     fn judge(&self, found: Found<Cached>, ticket: Ticket, served: Served, accept: Accept) -> (Look, LookupResult) {
         let cached = response(&found).expect("only responses are judged");
@@ -349,7 +360,9 @@ impl<S, B> Job<S, B> {
         let always = cached.facts().freshness().always_validates();
         let ask =
             |reason, stored, purpose| Look::Ask(Ask { ticket, reason, stored, unproven: None, lease: None, purpose });
+        let old = matches!(accept, Accept::Fresher(least) if self.fresh_for(&found) <= least);
         let look = match plan {
+            Plan::Serve(_) if old => ask(Forward::Stale, Some(found), Purpose::Fill),
             Plan::Serve(answer) => Look::Answer(found, answer, served),
             Plan::ServeWhileRevalidating(answer)
                 if accept == Accept::Stale && self.shared.tiers.flags().is_on(Feature::Swr) =>
