@@ -14,7 +14,7 @@ use terrace::stats::{
     BellDirection, BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, ErrorKind, Feature,
     InvalidationResult, Kind, L2Op, LookupResult, PollResult, RejectReason, Scope, Stats, StoreResult, Tier,
 };
-use terrace::{Cache, CacheLayer, Config, SessionLayer, Store};
+use terrace::{Cache, CacheLayer, Config, Rules, SessionLayer, Store};
 use terrace_tests::{Answer, Body, Gate, Origin, Outcome, ask, call, get, get_with, respond, spawn, text, until};
 use tower::Layer;
 
@@ -1151,4 +1151,72 @@ async fn a_tier_that_answers_within_the_budget_is_read_and_not_given_up_however_
         assert_eq!(opened, 0, "{far} ms: it answered every call that had the whole budget");
         assert!(hits >= least, "{far} ms: {hits} hits");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_do_not_queue_for_what_cannot_be_stored() {
+    let fleet = Fleet::of(8, slow(400, &[("cache-control", "no-store")])).await;
+    // One finds out, and says so to all.
+    let times = fleet.times(8, "/").await;
+    assert!(times[7] < Duration::from_millis(950), "{times:?}");
+    for _ in 0..2 {
+        let times = fleet.times(32, "/").await;
+        assert!(times[31] < Duration::from_millis(450), "{times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_do_not_queue_for_an_origin_that_fails() {
+    let origin = Origin::new(|_| async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        Ok(respond(500, &[], terrace_tests::full("failed")))
+    });
+    let fleet = Fleet::of(8, origin).await;
+    for _ in 0..2 {
+        let times = fleet.times(8, "/").await;
+        assert!(times[7] < Duration::from_millis(950), "{times:?}");
+        // One asks for all again as soon as the failure is past.
+        fleet.pass(Duration::from_millis(500)).await;
+        let calls = fleet.origin.calls();
+        let asked: Vec<_> = fleet.services.iter().map(|service| spawn(service, get("/"))).collect();
+        fleet.pass(Duration::from_millis(200)).await;
+        assert_eq!(fleet.origin.calls(), calls + 1);
+        fleet.pass(Duration::from_millis(1000)).await;
+        assert!(asked.iter().all(tokio::task::JoinHandle::is_finished));
+        fleet.pass(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refreshed_early_is_asked_for_at_the_origin_unless_another_process_did() {
+    let clock = FakeClock::new();
+    clock.advance(Duration::from_secs(1000));
+    let chaos = Chaos::new(&clock);
+    let time = clock.clone();
+    let origin = Origin::answering(move |_| {
+        // It takes long, so that a refresh is due at once.
+        time.advance(Duration::from_secs(5));
+        text(&[FRESH], "x")
+    });
+    let stores: Vec<_> = (0..2).map(|_| Store::with_chaos(Config::default(), &clock, &chaos)).collect();
+    let rules = || Rules::new().early_refresh(1e9);
+    let layer = |store: &Store| CacheLayer::new(store.clone()).rules(rules()).layer(origin.clone());
+    let services = stores.iter().map(layer).collect();
+    let fleet = Fleet { clock, chaos, stores, services, origin };
+    fleet.pass(Duration::from_millis(100)).await;
+    for calls in 1..=5 {
+        fleet.get(0, "/").await;
+        fleet.pass(Duration::from_millis(400)).await;
+        assert_eq!(fleet.origin.calls(), calls, "each request is answered at once and refreshes");
+    }
+    // The other process takes the latest there is, and refreshes that.
+    fleet.get(1, "/").await;
+    assert_eq!(fleet.origin.calls(), 5);
+    fleet.get(1, "/").await;
+    fleet.pass(Duration::from_millis(400)).await;
+    assert_eq!(fleet.origin.calls(), 6);
+    // Which saves the first the trip.
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_millis(400)).await;
+    assert_eq!(fleet.origin.calls(), 6);
 }

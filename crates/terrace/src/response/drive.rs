@@ -82,12 +82,14 @@ impl Served {
 }
 
 /// After this time those who wait for another process look themselves.
-const MISSED: Duration = Duration::from_millis(100);
+pub(super) const MISSED: Duration = Duration::from_millis(100);
 
 /// Whether a response that is to be revalidated answers meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Accept {
     Fresh,
+    /// Only if it stays fresh for longer than this.
+    Fresher(Duration),
     Stale,
 }
 
@@ -131,7 +133,7 @@ where
     R::Error: Send,
 {
     async move {
-        let (look, lead) = job.seek().await;
+        let (look, mut lead) = job.seek().await;
         let ask = match look {
             Look::Answer(found, answer, served) => {
                 pending.finish(served.outcome());
@@ -153,6 +155,12 @@ where
         if ask.purpose == Purpose::Pass {
             pending.status(Outcome::Bypass);
             job.shared.tiers.observe().bypass(BypassReason::Request);
+        }
+        if ask.purpose == Purpose::Alone
+            && let Some(lead) = lead.take()
+        {
+            // Those who wait need not wait for what they could not use.
+            lead.land(Landing::Uncacheable);
         }
         Box::pin(Fetch::new(job, ask, lead, Some(pending))).await
     }
@@ -207,10 +215,13 @@ where
         _ => None,
     };
     let reason = if stored.is_some() { Forward::Stale } else { reason };
+    // The shared tier has the same as memory, only later by what it took to store it there, or another process's latest.
+    let later = shared.tiers.settings().write_budget();
+    let accept = stored.as_ref().map_or(Accept::Fresh, |found| Accept::Fresher(job.fresh_for(found) + later));
     let ask = Ask { ticket, reason, stored, unproven: None, lease: None, purpose: Purpose::Fill };
     place.run(async move {
         let until = shared.tiers.patience();
-        let mut ask = match job.look_beyond(ask, Accept::Fresh, until).await {
+        let mut ask = match job.look_beyond(ask, accept, until).await {
             Look::Ask(ask) => ask,
             // Another process was faster.
             Look::Answer(found, ..) => return lead.land(Landing::Entry(found.entry)),
@@ -335,6 +346,12 @@ impl<S, B> Job<S, B> {
         look
     }
 
+    /// How long a response stays fresh.
+    fn fresh_for(&self, found: &Found<Cached>) -> Duration {
+        let left = |cached: &CachedResponse| cached.facts().freshness().remaining(found.entry.resident(self.now));
+        response(found).map_or(Duration::ZERO, left)
+    }
+
     /// What a stored response is good for.
     fn judge(&self, found: Found<Cached>, ticket: Ticket, served: Served, accept: Accept) -> (Look, LookupResult) {
         let cached = response(&found).expect("only responses are judged");
@@ -343,7 +360,9 @@ impl<S, B> Job<S, B> {
         let always = cached.facts().freshness().always_validates();
         let ask =
             |reason, stored, purpose| Look::Ask(Ask { ticket, reason, stored, unproven: None, lease: None, purpose });
+        let old = matches!(accept, Accept::Fresher(least) if self.fresh_for(&found) <= least);
         let look = match plan {
+            Plan::Serve(_) if old => ask(Forward::Stale, Some(found), Purpose::Fill),
             Plan::Serve(answer) => Look::Answer(found, answer, served),
             Plan::ServeWhileRevalidating(answer)
                 if accept == Accept::Stale && self.shared.tiers.flags().is_on(Feature::Swr) =>
@@ -390,7 +409,9 @@ impl<S, B> Job<S, B> {
         let variant = match found.entry.value() {
             Cached::Response(_) => return self.judge_shared(found, ticket, accept),
             Cached::Variants(variants) => select::keys(variants, self.key.bytes(), self.request.headers()).next(),
-            Cached::Uncacheable => None,
+            Cached::Uncacheable => {
+                return Look::Ask(Ask { ticket, unproven: None, purpose: Purpose::Alone, ..ask });
+            }
         };
         let Some(key) = variant else {
             return Look::Ask(Ask { ticket, unproven: None, ..ask });
@@ -400,12 +421,10 @@ impl<S, B> Job<S, B> {
         let tags: Vec<Tag> = found.entry.tags().collect();
         match tiers.look_beyond(ticket, (&tags, namespace), until).await {
             Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
-            Beyond::Found(_, ticket) | Beyond::Missed(ticket) => {
-                Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask })
-            }
-            Beyond::Held(ticket) => {
-                let purpose = Purpose::Alone;
-                Look::Ask(Ask { ticket, unproven: None, purpose, reason: Forward::VaryMiss, ..ask })
+            Beyond::Missed(ticket) => Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask }),
+            Beyond::Found(_, ticket) | Beyond::Held(ticket) => {
+                let (reason, purpose) = (Forward::VaryMiss, Purpose::Alone);
+                Look::Ask(Ask { ticket, unproven: None, reason, purpose, ..ask })
             }
             Beyond::Silent(ticket) => self.on_its_own(Ask { ticket, ..ask }),
         }

@@ -13,6 +13,7 @@ use terrace_policy::{Facts, Stored};
 
 const RESPONSE: u8 = 0;
 const VARIANTS: u8 = 1;
+const UNCACHEABLE: u8 = 2;
 
 /// Responses that vary by more fields are listed in the memory of each process only.
 const MAX_NAMES: usize = 64;
@@ -35,7 +36,10 @@ impl Value for Cached {
                 variants.write(&mut bytes);
                 Duration::MAX
             }
-            Self::Uncacheable => return None,
+            Self::Uncacheable => {
+                bytes.push(UNCACHEABLE);
+                Duration::MAX
+            }
         };
         (!life.is_zero()).then(|| (bytes.into(), life))
     }
@@ -52,6 +56,8 @@ impl Value for Cached {
                 let variants = Variants::read(from)?;
                 Some(Decoded { bytes: variants.bytes(), value: Self::Variants(variants), life: Duration::MAX })
             }
+            // Each process remembers what it has seen itself, and keeps meanwhile what it has.
+            UNCACHEABLE => Some(Decoded { value: Self::Uncacheable, bytes: 0, life: Duration::ZERO }),
             _ => None,
         }
     }

@@ -113,6 +113,7 @@ where
             Err(error) => trip.failed(None).ok_or_else(|| {
                 // Those who wait go side by side, as after a 503: one after the other they would add up their time limits.
                 trip.land(Landing::Uncacheable);
+                trip.pass_on_failure();
                 error
             }),
         })
@@ -327,10 +328,22 @@ impl Trip {
         self.observe().stored(Tier::L1, fill::result(reason));
         self.land(Landing::Uncacheable);
         let failure = is_failure(head.status) || is_failed_call(&head.headers);
-        let lasting = !failure && head.status != StatusCode::NOT_MODIFIED;
+        let lasting = head.status != StatusCode::NOT_MODIFIED;
         let replaces = self.ask.stored.is_none() || reason != Unstorable::Personal;
-        if let Some(mark) = self.mark().filter(|_| lasting && replaces) {
-            fill::remember_uncacheable(&self.shared.tiers, mark, self.shared.namespace);
+        if failure {
+            self.pass_on_failure();
+        } else if let Some(mark) = self.mark().filter(|_| lasting && replaces) {
+            fill::remember_uncacheable(&self.shared.tiers, (mark, self.ask.lease.take()), self.shared.namespace);
+        }
+    }
+
+    /// Nor do those wait for one another who wait in other processes. What is stored there is worth more than that.
+    fn pass_on_failure(&mut self) {
+        if self.ask.stored.is_none()
+            && let Some(mark) = self.mark()
+            && let Some(lease) = self.ask.lease.take()
+        {
+            fill::pass_on_failure(&self.shared.tiers, &mark, lease, self.shared.namespace);
         }
     }
 
@@ -357,7 +370,7 @@ impl Trip {
             self.observe().stored(Tier::L1, StoreResult::TooLarge);
             self.land(Landing::Uncacheable);
             if let Some(mark) = self.mark() {
-                fill::remember_uncacheable(&self.shared.tiers, mark, self.shared.namespace);
+                fill::remember_uncacheable(&self.shared.tiers, (mark, self.ask.lease.take()), self.shared.namespace);
             }
             return self.forward(head, body, false);
         };

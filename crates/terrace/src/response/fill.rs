@@ -1,3 +1,4 @@
+use super::drive::MISSED;
 use super::fetch::is_failed_call;
 use super::packed::Head;
 use super::stored::{Cached, CachedResponse, Variant};
@@ -105,7 +106,7 @@ impl Fill {
     /// The content is over the limit.
     pub(super) fn too_large(mut self) {
         if let Some(mark) = self.mark.take() {
-            remember_uncacheable(&self.tiers, mark, self.namespace);
+            remember_uncacheable(&self.tiers, (mark, self.lease.take()), self.namespace);
         }
         self.unstored(StoreResult::TooLarge);
     }
@@ -133,14 +134,26 @@ impl Fill {
             return self.unstored(StoreResult::Uncacheable);
         }
         let Self {
-            lead, lease, tiers, ticket, storable, tags, namespace, cost, listing, mark, earlier, content, ..
+            lead,
+            mut lease,
+            tiers,
+            ticket,
+            storable,
+            tags,
+            namespace,
+            cost,
+            listing,
+            mark,
+            earlier,
+            content,
+            ..
         } = self;
         let under_way = self.under_way;
         let packed = pack(storable, content, earlier.as_deref(), cost);
         if packed.as_ref().is_err_and(|result| *result == StoreResult::TooLarge)
             && let Some(mark) = mark
         {
-            remember_uncacheable(&tiers, mark, namespace);
+            remember_uncacheable(&tiers, (mark, lease.take()), namespace);
         }
         // Too many variants are not remembered: a flood of them would fill the memory with what is remembered.
         let listed = |listing: &Listing| list(&tiers, listing, &ticket, &tags, namespace);
@@ -272,11 +285,28 @@ pub(super) fn life(cached: &CachedResponse) -> Duration {
     freshness.remaining(Duration::ZERO).saturating_add(window)
 }
 
-/// Remembers that what comes for a key cannot be stored.
-pub(super) fn remember_uncacheable(tiers: &Tiers<Cached>, ticket: Ticket, namespace: Namespace) {
-    let life = tiers.settings().hit_for_miss();
-    let fill = store::Fill { value: Cached::Uncacheable, bytes: 0, tags: Vec::new(), life, namespace };
-    drop(tiers.fill(ticket, fill));
+/// Remembers that what comes for a key cannot be stored. Whoever had the turn to fetch it tells the other processes, of
+/// which each would find out for itself, one after the other.
+pub(super) fn remember_uncacheable(
+    tiers: &Tiers<Cached>,
+    (ticket, lease): (Ticket, Option<Lease>),
+    namespace: Namespace,
+) {
+    let fill = uncacheable(tiers.settings().hit_for_miss(), namespace);
+    if lease.is_some() {
+        tiers.tell(&ticket, &fill, lease);
+    }
+    drop(tiers.admit(ticket, fill));
+}
+
+/// Lets those who wait for this turn in other processes go side by side, as those who wait here do. That the origin
+/// failed says nothing about who comes later: it is forgotten when all who wait have looked, though a message was lost.
+pub(super) fn pass_on_failure(tiers: &Tiers<Cached>, ticket: &Ticket, lease: Lease, namespace: Namespace) {
+    tiers.tell(ticket, &uncacheable(2 * MISSED, namespace), Some(lease));
+}
+
+fn uncacheable(life: Duration, namespace: Namespace) -> store::Fill<Cached> {
+    store::Fill { value: Cached::Uncacheable, bytes: 0, tags: Vec::new(), life, namespace }
 }
 
 /// The reason in the words of the metric.

@@ -313,7 +313,9 @@ impl<V: Value> Tiers<V> {
                     self.observe().rejected(Tier::L2, RejectReason::Schema);
                     return Beyond::Missed(ticket);
                 };
-                let entry = self.admit(own, Fill { value, bytes, tags, life, namespace });
+                let fill = Fill { value, bytes, tags, life, namespace };
+                // What is of no use later takes no place from what is there.
+                let entry = if life.is_zero() { self.entry(own, fill) } else { self.admit(own, fill) };
                 // An invalidation of this process may be on its way there.
                 let (reason, beyond) = match entry.standing() {
                     Standing::Held => (RejectReason::Held, Beyond::Held(ticket)),
@@ -375,13 +377,18 @@ impl<V: Value> Tiers<V> {
     /// As [`fill`](Self::fill), for other processes that wait.
     pub(crate) fn fill_for_all(&self, ticket: Ticket, fill: Fill<V>, lease: Option<Lease>) -> Arc<Entry<V>> {
         let ticket = if is_off(Protection::StampBeforeFetch) { self.late(ticket) } else { ticket };
+        self.tell(&ticket, &fill, lease);
+        self.admit(ticket, fill)
+    }
+
+    /// Stores something for other processes alone, of which some may wait.
+    pub(crate) fn tell(&self, ticket: &Ticket, fill: &Fill<V>, lease: Option<Lease>) {
         if let (Some(l2), Some(stamp)) = (&self.l2, &ticket.shared)
             && let Some((payload, life)) = fill.value.encode()
         {
             let (key, tags, stamp) = (ticket.key.shared_bytes(), fill.tags.clone(), stamp.clone());
-            l2.store(Leaving { key, payload, tags, stamp, life, lease });
+            l2.store(Leaving { key, payload, tags, stamp, life: life.min(fill.life), lease });
         }
-        self.admit(ticket, fill)
     }
 
     /// As if it had been taken after the fetch: what the protection keeps from happening.
@@ -392,10 +399,9 @@ impl<V: Value> Tiers<V> {
         }
     }
 
-    /// Takes an entry into memory.
-    fn admit(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
+    /// An entry that is not in memory.
+    fn entry(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
         let Ticket { key, stamp, shared: _ } = ticket;
-        let hash = key.hash();
         let new = NewEntry {
             value: fill.value,
             value_bytes: fill.bytes,
@@ -405,7 +411,13 @@ impl<V: Value> Tiers<V> {
             life: fill.life,
             namespace: fill.namespace,
         };
-        let entry = Arc::new(Entry::new(new, Arc::clone(&self.owner)));
+        Arc::new(Entry::new(new, Arc::clone(&self.owner)))
+    }
+
+    /// Takes an entry into memory alone.
+    pub(crate) fn admit(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
+        let hash = ticket.key.hash();
+        let entry = self.entry(ticket, fill);
         let result = if !self.flags.is_on(Feature::L1) {
             StoreResult::Skipped
         } else if entry.standing() == Standing::Dead {
