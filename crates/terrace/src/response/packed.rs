@@ -298,7 +298,7 @@ mod tests {
             let count = usize::from(fields) + usize::from(trailers);
             let head = Head { bytes: vec![0; PREFIX * count], fields, ..Head::default() };
             let mut bytes = Vec::new();
-            Packed { trailers, fields, ..Packed::new(head, None, &[]).unwrap() }.write(&mut bytes);
+            Packed { fields, trailers, ..Packed::new(head, None, &[]).unwrap() }.write(&mut bytes);
             Packed::read(bytes.into())
         };
         for (fields, trailers) in [(1000, 24), (24, 1000)] {
