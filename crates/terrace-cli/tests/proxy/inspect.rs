@@ -293,3 +293,39 @@ fn without_redis_or_a_right_it_fails_and_says_which() {
         assert!(!ended.err.contains("hunter2") && ended.out.is_empty(), "{ended:?}");
     }
 }
+
+#[tokio::test]
+async fn in_a_cluster_the_entries_of_all_nodes_are_found() {
+    let mut nodes: Vec<Server> = (0..3).map(|_| Server::cluster_node()).collect();
+    terrace_redis_server::form_cluster(&mut nodes);
+    let places: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+    let places = places.join(",");
+    let variables = [("REDIS_CLUSTER_NODES", places.as_str())];
+    let origin = varying().await;
+    let proxy = Proxy::start_with(&format!("http://{}", origin.address), &["--access-log", "off"], &variables);
+    let command = |arguments: &[&str]| {
+        let mut command = terrace();
+        run(command.env(variables[0].0, variables[0].1).args(arguments))
+    };
+    let counted = || command(&["inspect", "-o", "json"]).ok().json();
+    let mut path = 0;
+    within("thirty entries", async {
+        while counted()["entries"]["about"].as_u64() < Some(30) {
+            for _ in 0..10 {
+                path += 1;
+                ask(&proxy, &format!("/accept?{path}"), "Accept: text/plain").await;
+            }
+        }
+    })
+    .await;
+    let with_some = nodes.iter().filter(|node| matches!(node.command(&["DBSIZE"]), redis::Value::Int(3..))).count();
+    assert_eq!(with_some, 3, "they are spread");
+    let said = counted();
+    assert_eq!((&said["entries"]["exact"], &said["listeners"]), (&json!(true), &json!(1)), "{said}");
+    let listed = command(&["purge", "-o", "json", "--glob", "/accept?*", "--dry-run"]).ok().json();
+    assert!(listed["matches"].as_array().unwrap().len() >= 10, "{listed}");
+    let purged = command(&["purge", "-o", "json", "--glob", "/accept?1"]).ok().json();
+    assert_eq!(purged["purges"].as_array().unwrap().len(), 1, "{purged}");
+    let said = command(&["inspect", "-o", "json", "/accept?1"]).ok().json();
+    assert_eq!(said["entries"][0]["validity"]["verdict"], "invalidated", "{said}");
+}

@@ -109,7 +109,7 @@ pub(super) struct Ask {
 pub(super) enum Purpose {
     /// For all who want the same.
     Fill,
-    /// What came last could not be stored: for this request alone, stored if it can be after all.
+    /// What came last could not be stored, or nothing can now: for this request alone, stored if it can be after all.
     Alone,
     /// For this request alone, and never stored.
     Pass,
@@ -235,7 +235,7 @@ impl<S, B> Job<S, B> {
         loop {
             let hash = self.key.hash();
             let before = self.absent.unwrap_or_else(|| self.shared.tiers.before(hash));
-            let mut ask = match self.look() {
+            let ask = match self.look() {
                 Look::Ask(ask) => ask,
                 answer @ Look::Answer(..) => return (answer, None),
             };
@@ -261,16 +261,22 @@ impl<S, B> Job<S, B> {
                             if let Some(answer) = self.take(&ask, &entry, begun) {
                                 return (answer, None);
                             }
+                            // The next one's would be refused like this one.
+                            if entry.is_held() {
+                                return (self.look_alone(ask).await, None);
+                            }
                         }
                         Some(Landing::Abandoned) => {}
-                        Some(Landing::Uncacheable) | None => {
-                            ask.purpose = Purpose::Alone;
-                            return (self.look_further(ask, None).await, None);
-                        }
+                        Some(Landing::Uncacheable) | None => return (self.look_alone(ask).await, None),
                     }
                 }
             }
         }
+    }
+
+    /// Waiting for others has brought nothing, and would not.
+    async fn look_alone(&mut self, ask: Ask) -> Look {
+        self.look_further(Ask { purpose: Purpose::Alone, ..ask }, None).await
     }
 
     /// Requests for a range are not made to wait: what they fetch is of little use to others. `HEAD` brings no content.
@@ -318,6 +324,7 @@ impl<S, B> Job<S, B> {
             Memory::Found(found) if response(&found).is_none() => (None, None, Purpose::Alone),
             Memory::Found(found) => (Some(found), None, Purpose::Fill),
             Memory::Unproven(found) => (None, Some(found), Purpose::Fill),
+            Memory::Held => (None, None, Purpose::Alone),
             Memory::Nothing => (None, None, Purpose::Fill),
         };
         let Some(found) = found else {
@@ -377,6 +384,7 @@ impl<S, B> Job<S, B> {
         let (found, ticket) = match tiers.look_beyond(ask.ticket, (&tags, namespace), until).await {
             Beyond::Found(found, ticket) => (found, ticket),
             Beyond::Missed(ticket) => return Look::Ask(Ask { ticket, unproven: None, ..ask }),
+            Beyond::Held(ticket) => return Look::Ask(Ask { ticket, unproven: None, purpose: Purpose::Alone, ..ask }),
             Beyond::Silent(ticket) => return self.on_its_own(Ask { ticket, ..ask }),
         };
         let variant = match found.entry.value() {
@@ -388,10 +396,16 @@ impl<S, B> Job<S, B> {
             return Look::Ask(Ask { ticket, unproven: None, ..ask });
         };
         let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
+        // Its tags are those of the list, as a rule: read with it, they take no round trip of their own.
+        let tags: Vec<Tag> = found.entry.tags().collect();
         match tiers.look_beyond(ticket, (&tags, namespace), until).await {
             Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
             Beyond::Found(_, ticket) | Beyond::Missed(ticket) => {
                 Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask })
+            }
+            Beyond::Held(ticket) => {
+                let purpose = Purpose::Alone;
+                Look::Ask(Ask { ticket, unproven: None, purpose, reason: Forward::VaryMiss, ..ask })
             }
             Beyond::Silent(ticket) => self.on_its_own(Ask { ticket, ..ask }),
         }

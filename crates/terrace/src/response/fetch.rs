@@ -203,9 +203,11 @@ impl Trip {
 
     /// The origin failed, with this status or with none at all. Answers with the stale response, where that is allowed.
     fn failed<R: Body<Data = Bytes>>(&mut self, status: Option<StatusCode>) -> Option<Response<ResponseBody<R>>> {
-        let found = self.ask.stored.clone()?;
+        let now = self.shared.tiers.clock().now();
+        // The origin may have taken its time: RFC 9111 section 4.2.4 permits what is stale, not what is invalidated.
+        let found = self.shared.tiers.still(self.ask.stored.clone()?, now)?;
         let cached = response(&found)?;
-        let resident = found.entry.resident(self.shared.tiers.clock().now());
+        let resident = found.entry.resident(now);
         let disconnected = status.is_none_or(is_unreachable);
         if !cached.facts().freshness().may_serve_on_error(resident, disconnected) {
             return None;
@@ -565,7 +567,12 @@ impl Trip {
         let served =
             freshened.and_then(|stored| CachedResponse::new(stored, trailers.as_ref(), &content, cached.cost()));
         match served {
-            Some(served) => self.replace(&found, served, said, true),
+            Some(served) => {
+                // Unlike a 304, a head says nothing of content that was invalidated before it was asked for.
+                let (tiers, ticket) = (&self.shared.tiers, &self.ask.ticket);
+                self.ask.ticket = tiers.keeping(ticket.for_key(ticket.key().clone()), &found.entry);
+                self.replace(&found, served, said, true);
+            }
             None => self.shared.tiers.remove(self.ask.ticket.key()),
         }
     }

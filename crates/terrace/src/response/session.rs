@@ -19,14 +19,15 @@ use tower_service::Service;
 /// anybody empty the cache.
 ///
 /// ```
-/// # use axum::{Extension, Router, response::IntoResponse, routing::get};
-/// # use terrace::Store;
+/// # use axum::{Extension, Router, http::StatusCode, routing::get};
+/// # use terrace::{Receipt, Store};
 /// use terrace::{CacheLayer, SessionLayer};
 ///
 /// # fn example(store: Store) -> Result<Router, terrace::Error> {
-/// async fn rename(Extension(store): Extension<Store>) -> impl IntoResponse {
+/// async fn rename(Extension(store): Extension<Store>) -> Result<Extension<Receipt>, StatusCode> {
 ///     // … the transaction …
-///     store.purge_url("/products/7").await.ok().map(Extension)
+///     let receipt = store.purge_url("/products/7").await;
+///     receipt.map(Extension).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
 /// }
 /// let app = Router::new()
 ///     .route("/products/{id}", get(async || "…").put(rename))

@@ -1,5 +1,5 @@
 use super::Store;
-use super::coherence::{Position, Receipt, Tag};
+use super::coherence::{Receipt, Tag};
 use super::l2::L2;
 use super::remote::{self, Fault, Token};
 use crate::Error;
@@ -35,32 +35,46 @@ pub struct Change {
     ended: bool,
 }
 
-/// A change that other processes know of.
+/// A change that other processes know of, or may know of.
 #[derive(Debug)]
 struct Held {
     l2: Arc<L2>,
     token: Arc<Token>,
+    /// Once they know of it.
+    known: Option<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
     renewal: JoinHandle<()>,
     epoch: remote::Epoch,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
 }
 
 impl Store {
     /// Announces a change of what carries one of `tags`.
     ///
+    /// While the shared tier is switched off it is announced to this process alone.
+    ///
     /// # Errors
     ///
-    /// If Redis did not take the announcement: nothing was changed yet, and nothing is held.
+    /// If Redis did not take the announcement: change nothing, and try again.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its end it may leave the tags uncached for the time of a [hold](Change::HOLD).
+    /// Dropped before its end, it ends as if the change had been dropped.
     pub async fn begin_change(&self, tags: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Change, Error> {
         let maker = self.inner.mirror.tags();
         let tags: Vec<Tag> = tags.into_iter().map(|tag| maker.name(tag.as_ref())).collect();
-        self.inner.mirror.hold(&tags, false);
+        self.inner.mirror.begin_change(&tags);
         // From here on its drop ends it, whatever comes.
         let mut change = Change { store: self.clone(), tags, shared: None, ended: false };
-        if let Some(l2) = &self.inner.l2 {
+        if let Some(l2) = self.inner.l2.as_ref().filter(|l2| l2.is_on()) {
             change.announce(l2).await?;
         }
         Ok(change)
@@ -73,14 +87,22 @@ impl Change {
 
     async fn announce(&mut self, l2: &Arc<L2>) -> Result<(), Error> {
         let (token, names) = (Arc::new(Token::new()), names(&self.tags));
-        let Ok(receipt) = l2.counted(L2Op::Script, l2.remote.hold(&token, &names, Self::HOLD)).await else {
-            self.store.inner.mirror.release(&self.tags, false);
-            self.ended = true;
-            return Err(Error::unannounced());
-        };
-        let renewal = tokio::spawn(renew(Arc::clone(l2), Arc::clone(&token), names));
-        self.shared = Some(Held { l2: Arc::clone(l2), token, renewal, epoch: receipt.epoch });
-        Ok(())
+        let held = Held { l2: Arc::clone(l2), token: Arc::clone(&token), known: None };
+        let held = self.shared.insert(held);
+        match l2.counted(L2Op::Script, l2.remote.hold(&token, &names, Self::HOLD)).await {
+            Ok(receipt) => {
+                let renewal = tokio::spawn(renew(Arc::clone(l2), token, names));
+                held.known = Some(Known { renewal, epoch: receipt.epoch });
+                Ok(())
+            }
+            // It may have arrived: its end has to, too.
+            Err(Fault::Timeout | Fault::Io | Fault::Protocol) => Err(Error::unannounced()),
+            Err(_) => {
+                self.store.inner.mirror.end_change(&self.tags);
+                self.ended = true;
+                Err(Error::unannounced())
+            }
+        }
     }
 
     /// Waits until no process serves what was fetched before: as long as memory may lag behind. After that, what is
@@ -97,12 +119,15 @@ impl Change {
     ///
     /// If the announcement was lost, with the server that had it, or cannot be renewed.
     pub async fn confirm(&self) -> Result<(), Error> {
-        let Some(held) = &self.shared else {
+        let Some(Held { l2, token, known: Some(known) }) = &self.shared else {
             return Ok(());
         };
+        if !l2.is_on() {
+            return Err(Error::unannounced());
+        }
         let names = names(&self.tags);
-        let renewed = held.l2.counted(L2Op::Script, held.l2.remote.hold(&held.token, &names, Self::HOLD)).await;
-        let same = renewed.is_ok_and(|receipt| receipt.epoch == held.epoch);
+        let renewed = l2.counted(L2Op::Script, l2.remote.hold(token, &names, Self::HOLD)).await;
+        let same = renewed.is_ok_and(|receipt| receipt.epoch == known.epoch);
         if same { Ok(()) } else { Err(Error::unannounced()) }
     }
 
@@ -115,51 +140,51 @@ impl Change {
     pub async fn commit(mut self) -> Result<Receipt, Error> {
         self.ended = true;
         let tags = std::mem::take(&mut self.tags);
-        match self.shared.take() {
-            None => Ok(self.store.end_here(&tags)),
-            Some(held) => held.end(tags).await.map_err(|fault| Error::unconfirmed(self.store.why(fault))),
-        }
+        let Some(l2) = self.store.inner.l2.clone() else {
+            return Ok(self.store.end_here(&tags));
+        };
+        // In a task of its own, so that it ends even if nobody waits for that.
+        let ended = tokio::spawn(end(l2, self.shared.take(), tags, ChangeResult::Committed)).await;
+        ended.unwrap_or(Err(Fault::Other)).map_err(|fault| Error::unconfirmed(self.store.why(fault)))
     }
 }
 
 impl Store {
     fn end_here(&self, tags: &[Tag]) -> Receipt {
         let position = self.inner.mirror.invalidate(tags, false);
-        self.inner.mirror.release(tags, false);
+        self.inner.mirror.end_change(tags);
         Receipt { epoch: None, position, replicas: None }
     }
 }
 
-impl Held {
-    /// In a task of its own, so that it ends even if nobody waits for that.
-    async fn end(self, tags: Vec<Tag>) -> Result<Receipt, Fault> {
-        tokio::spawn(self.ended(tags, ChangeResult::Committed)).await.unwrap_or(Err(Fault::Other))
+/// Ends a change for all who know of it.
+async fn end(l2: Arc<L2>, held: Option<Held>, tags: Vec<Tag>, result: ChangeResult) -> Result<Receipt, Fault> {
+    if !l2.is_on() {
+        l2.invalidate_alone(tags.clone(), false);
+        l2.mirror.end_change(&tags);
+        return Ok(Receipt { epoch: None, position: l2.mirror.position(), replicas: None });
     }
-
-    async fn ended(self, tags: Vec<Tag>, result: ChangeResult) -> Result<Receipt, Fault> {
-        self.renewal.abort();
-        let names = names(&tags);
-        let receipt = match self.l2.counted(L2Op::Script, self.l2.remote.end(&self.token, &names)).await {
-            Ok(receipt) => receipt,
-            Err(fault) => {
-                // An invalidation is as good an end, once the hold has run out.
-                self.l2.owe(super::coherence::Owed { tags, soft: false, since: self.l2.clock.now() });
-                return Err(fault);
-            }
-        };
-        self.l2.observe.change(result);
-        self.l2.mirror.release_at(receipt.clone(), &tags, false, self.l2.clock.now());
-        self.l2.wake.notify_one();
-        let position = Position::at(receipt.position);
-        Ok(Receipt { epoch: Some(receipt.epoch), position, replicas: None })
-    }
+    // From the hold of the change to that of an invalidation.
+    let unsent = l2.unsent(l2.hold(tags.clone(), false));
+    l2.mirror.end_change(&tags);
+    let Some(held) = held else {
+        // Nobody else knew of it.
+        return l2.issue(unsent.take(), None).await.map(|confirmed| Receipt::of(confirmed.receipt));
+    };
+    let receipt = l2.counted(L2Op::Script, l2.remote.end(&held.token, &names(&tags))).await?;
+    l2.observe.change(result);
+    l2.settle(unsent.take(), receipt.clone());
+    l2.wake.notify_one();
+    Ok(Receipt::of(receipt))
 }
 
 async fn renew(l2: Arc<L2>, token: Arc<Token>, names: Vec<remote::TagName>) {
     loop {
         tokio::time::sleep(Change::HOLD / 3).await;
-        // One that fails is followed by another before the hold runs out.
-        drop(l2.counted(L2Op::Script, l2.remote.hold(&token, &names, Change::HOLD)).await);
+        if l2.is_on() {
+            // One that fails is followed by another before the hold runs out.
+            drop(l2.counted(L2Op::Script, l2.remote.hold(&token, &names, Change::HOLD)).await);
+        }
     }
 }
 
@@ -173,13 +198,15 @@ impl Drop for Change {
             return;
         }
         let tags = std::mem::take(&mut self.tags);
-        let Some(held) = self.shared.take() else {
+        let Some(l2) = self.store.inner.l2.clone() else {
             let _receipt = self.store.end_here(&tags);
             return;
         };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(held.ended(tags, ChangeResult::Dropped))),
-            Err(_) => held.renewal.abort(),
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(end(l2, self.shared.take(), tags, ChangeResult::Dropped)));
+        } else {
+            l2.owe(&l2.hold(tags.clone(), false));
+            l2.mirror.end_change(&tags);
         }
     }
 }

@@ -140,6 +140,11 @@ impl<V> Entry<V> {
         self.check()
     }
 
+    /// Whether somebody changes what it is about, so that nobody can share it, nor what is fetched instead.
+    pub(crate) fn is_held(&self) -> bool {
+        self.standing() == Standing::Held
+    }
+
     /// What was valid at one position needs to be checked against later ones only; what is dead is never raised.
     fn check(&self) -> Standing {
         let mirror = &*self.owner.mirror;
@@ -154,6 +159,11 @@ impl<V> Entry<V> {
         let expired = (checked & 1) | u64::from(standing == Standing::Expired);
         self.checked.store((position.max(checked >> 1) << 1) | expired, Ordering::Relaxed);
         if expired == 0 { Standing::Current } else { Standing::Expired }
+    }
+
+    /// The position up to which nothing is known to have invalidated it, other than softly.
+    pub(super) fn checked(&self) -> Position {
+        Position::at(self.checked.load(Ordering::Relaxed) >> 1)
     }
 
     pub(super) fn enters(&self) {

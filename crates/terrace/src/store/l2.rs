@@ -33,6 +33,8 @@ pub(crate) struct L2 {
     pub(super) control: Breaker,
     /// Whether the server was last seen to take writes: one that does not may be cut off from those who invalidate.
     pub(super) takes_writes: AtomicBool,
+    /// Whether it was last seen to have memory for entries. One that has none still has those that it has.
+    pub(super) has_room: AtomicBool,
     pub(super) outbox: Outbox,
     /// Wakes those who wait for another process.
     pub(super) rang: Arc<Notify>,
@@ -57,6 +59,8 @@ pub(crate) enum Shared {
     Found(Box<Entered>),
     /// Nothing that may be used, and the stamp for what is fetched instead.
     Missed(Receipt),
+    /// The same, and somebody changes what it is about.
+    Held(Receipt),
     /// No answer: nothing can be stored there either.
     Silent,
 }
@@ -99,6 +103,9 @@ pub(crate) struct Confirmed {
     pub(crate) replicas: Option<u32>,
 }
 
+/// A call that may take as long as its budget ends by itself before this is over too, and looks after its connection.
+const MORE: Duration = Duration::from_millis(1);
+
 /// What an entry is not served for.
 type Verdict<T> = Result<T, RejectReason>;
 
@@ -118,6 +125,7 @@ impl L2 {
             data: breaker(BreakerName::Data, 10),
             control: breaker(BreakerName::Control, 1),
             takes_writes: AtomicBool::new(true),
+            has_room: AtomicBool::new(true),
             outbox: Outbox::default(),
             rang: Arc::default(),
             wake: Arc::default(),
@@ -145,8 +153,6 @@ impl L2 {
 
     /// A reply, if it comes until then.
     pub(super) async fn by<T>(&self, until: Instant, reply: Reply<'_, T>) -> Result<T, Fault> {
-        // A call that may take that long ends by itself, and then looks after its connection too.
-        const MORE: Duration = Duration::from_millis(1);
         let left = until.duration_since(self.clock.now());
         tokio::time::timeout(left + MORE, reply).await.unwrap_or(Err(Fault::Timeout))
     }
@@ -159,23 +165,31 @@ impl L2 {
             return Shared::Silent;
         };
         let names = names(tags);
-        let found = match self.counted(L2Op::Get, self.by(until, self.remote.lookup(&epoch, key, &names))).await {
+        let looked = self.counted(L2Op::Get, self.by(until, self.remote.lookup(&epoch, key, &names))).await;
+        let whole = until.duration_since(started) + MORE >= self.settings.read_budget();
+        let answered = looked.is_ok();
+        let found = match looked {
             Ok(looked) => self.judge(&epoch, (key, &names), looked, until).await,
             Err(fault) => Err(fault),
         };
+        self.tell_breaker(found.as_ref().err().copied(), (answered, whole));
         self.observe.l2_lookup_took(timed(&found), started);
-        match found {
-            Ok(shared) => {
-                self.data.succeeded();
-                shared
-            }
-            Err(fault) => {
-                self.data.failed(self.clock.now());
-                self.fault(fault);
-                let result = if fault == Fault::Timeout { LookupResult::Timeout } else { LookupResult::Error };
-                self.observe.lookup(Tier::L2, result);
-                Shared::Silent
-            }
+        found.unwrap_or_else(|fault| {
+            self.fault(fault);
+            let result = if fault == Fault::Timeout { LookupResult::Timeout } else { LookupResult::Error };
+            self.observe.lookup(Tier::L2, result);
+            Shared::Silent
+        })
+    }
+
+    /// What a look-up says about the tier, if its first call was `answered`, and had the `whole` budget. A reply that is
+    /// late only for the request says nothing: the tier may be far away, and the request need many.
+    fn tell_breaker(&self, fault: Option<Fault>, (answered, whole): (bool, bool)) {
+        match fault {
+            None => self.data.succeeded(),
+            Some(Fault::Timeout) if answered => self.data.succeeded(),
+            Some(Fault::Timeout) if !whole => {}
+            Some(_) => self.data.failed(self.clock.now()),
         }
     }
 
@@ -190,8 +204,13 @@ impl L2 {
 
     /// What a fault says about the server as a whole.
     pub(super) fn fault(&self, fault: Fault) {
-        if matches!(fault, Fault::ReadOnly | Fault::Oom) {
-            self.takes_writes.store(false, Ordering::Relaxed);
+        let seen = match fault {
+            Fault::ReadOnly => Some(&self.takes_writes),
+            Fault::Oom => Some(&self.has_room),
+            _ => None,
+        };
+        if let Some(seen) = seen {
+            seen.store(false, Ordering::Relaxed);
             self.wake.notify_one();
         }
     }
@@ -213,7 +232,8 @@ impl L2 {
         let stamp = Receipt { epoch: epoch.clone(), position: positions.position };
         let Some((bytes, left)) = looked.entry else {
             self.observe.lookup(Tier::L2, LookupResult::Miss);
-            return Ok(Shared::Missed(stamp));
+            let held = positions.marks.iter().any(|(hard, _)| *hard == Mark::Held);
+            return Ok(if held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
         };
         let verdict = match self.remote.decode(key, bytes) {
             Ok(envelope) => self.check(&stamp, (names, &positions), (envelope, left), until).await?,
@@ -224,7 +244,7 @@ impl L2 {
             Err(reason) => {
                 self.observe.lookup(Tier::L2, LookupResult::Rejected);
                 self.observe.rejected(Tier::L2, reason);
-                Shared::Missed(stamp)
+                if reason == RejectReason::Held { Shared::Held(stamp) } else { Shared::Missed(stamp) }
             }
         })
     }
@@ -270,7 +290,8 @@ impl L2 {
         let (Ok(runtime), true) = (Handle::try_current(), self.flags.is_on(Feature::L2)) else {
             return self.observe.stored(Tier::L2, StoreResult::Skipped);
         };
-        if !self.takes_writes.load(Ordering::Relaxed) || self.data.state() != BreakerState::Closed {
+        let can_be_stored = self.takes_writes.load(Ordering::Relaxed) && self.has_room.load(Ordering::Relaxed);
+        if !can_be_stored || self.data.state() != BreakerState::Closed {
             return self.observe.stored(Tier::L2, StoreResult::Skipped);
         }
         let limits = (self.settings.l2_writes(), self.settings.l2_write_bytes());
@@ -345,24 +366,30 @@ impl L2 {
         }
         let (owed, this) = (self.hold(tags, soft), Arc::clone(self));
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(async move { drop(this.issue(owed, None).await) })),
-            Err(_) => self.owe(owed),
+            // While nobody answers, one task asks.
+            Ok(runtime) if self.control.state() == BreakerState::Closed => {
+                drop(runtime.spawn(async move { drop(this.issue(owed, None).await) }));
+            }
+            _ => self.owe(&owed),
         }
     }
 
     /// Here at once, and for the others when they can be told again.
-    fn invalidate_alone(&self, tags: Vec<Tag>, soft: bool) {
-        self.mirror.invalidate(&tags, soft);
-        self.owe(Owed { tags, soft, since: self.clock.now() });
+    pub(super) fn invalidate_alone(&self, tags: Vec<Tag>, soft: bool) {
+        self.outbox.owe_alone(tags, soft, self.clock.now(), &self.mirror);
+        self.observe.owed(self.outbox.pending());
     }
 
     pub(super) fn hold(&self, tags: Vec<Tag>, soft: bool) -> Owed {
-        self.mirror.hold(&tags, soft);
-        Owed { tags, soft, since: self.clock.now() }
+        let hold = self.mirror.hold(&tags, soft);
+        Owed { tags, soft, since: self.clock.now(), hold }
     }
 
     /// Invalidates tags that are held already.
     pub(super) async fn issue(&self, owed: Owed, wanted: Option<Replicas>) -> Result<Confirmed, Fault> {
+        // Owed whatever ends this: an error, the runtime, a panic.
+        let unsent = self.unsent(owed);
+        let owed = &unsent.owed;
         let markers: Vec<Marker> = owed.tags.iter().map(|tag| Marker { tag: tag.name(), soft: owed.soft }).collect();
         let mut issued = self.counted(L2Op::Script, self.write(&markers, wanted)).await;
         if issued.is_err() {
@@ -375,16 +402,20 @@ impl L2 {
                 self.control.succeeded();
                 self.observe.bell(BellDirection::Sent);
                 self.observe.acknowledged(owed.since);
-                self.mirror.release_at(confirmed.receipt.clone(), &owed.tags, owed.soft, self.clock.now());
-                self.outbox.acknowledged(confirmed.receipt.clone(), owed);
+                self.settle(unsent.take(), confirmed.receipt.clone());
                 Ok(confirmed)
             }
             Err(fault) => {
                 self.control.failed(self.clock.now());
-                self.owe(owed);
                 Err(fault)
             }
         }
+    }
+
+    /// An invalidation took effect at `receipt`: it is held until that is known here, and repeated in another epoch.
+    pub(super) fn settle(&self, owed: Owed, receipt: Receipt) {
+        self.mirror.release_at(receipt.clone(), (&owed.tags, owed.soft), owed.hold, self.clock.now());
+        self.outbox.acknowledged(receipt, owed);
     }
 
     async fn write(&self, markers: &[Marker], wanted: Option<Replicas>) -> Result<Confirmed, Fault> {
@@ -396,23 +427,43 @@ impl L2 {
         Ok(Confirmed { receipt, replicas: Some(replicas) })
     }
 
-    pub(super) fn owe(&self, owed: Owed) {
-        let (tags, soft) = (owed.tags.clone(), owed.soft);
-        if !self.outbox.owe(owed) {
-            if !self.outbox.owes_everything() {
-                let everything = self.hold(vec![Tag::EVERYTHING], false);
-                self.outbox.owe(everything);
-            }
-            self.mirror.release(&tags, soft);
-        }
+    pub(super) fn unsent(&self, owed: Owed) -> Unsent<'_> {
+        Unsent { l2: self, owed, is_sent: false }
+    }
+
+    pub(super) fn owe(&self, owed: &Owed) {
+        self.outbox.owe(owed, &self.mirror);
         self.observe.owed(self.outbox.pending());
+    }
+}
+
+/// An invalidation that is owed if this is dropped.
+pub(super) struct Unsent<'a> {
+    l2: &'a L2,
+    owed: Owed,
+    is_sent: bool,
+}
+
+impl Unsent<'_> {
+    /// It was sent, or somebody else sees to it.
+    pub(super) fn take(mut self) -> Owed {
+        self.is_sent = true;
+        self.owed.clone()
+    }
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        if !self.is_sent {
+            self.l2.owe(&self.owed);
+        }
     }
 }
 
 fn timed(found: &Result<Shared, Fault>) -> Found {
     match found {
         Ok(Shared::Found(_)) => Found::Hit,
-        Ok(Shared::Missed(_) | Shared::Silent) => Found::Miss,
+        Ok(Shared::Missed(_) | Shared::Held(_) | Shared::Silent) => Found::Miss,
         Err(_) => Found::Error,
     }
 }

@@ -61,7 +61,11 @@ impl IntoFuture for Purge {
                 return Ok(Receipt { epoch: None, position, replicas: None });
             };
             let issued = l2.invalidate(vec![tag], soft, replicas).await;
-            let result = if issued.is_ok() { InvalidationResult::Acked } else { InvalidationResult::Pending };
+            let result = match &issued {
+                Ok(Some(_)) => InvalidationResult::Acked,
+                // The others are told when the tier is switched on again.
+                Ok(None) | Err(_) => InvalidationResult::Pending,
+            };
             observe.invalidation(scope, kind, result);
             Ok(match issued.map_err(|fault| Error::unconfirmed(store.why(fault)))? {
                 Some(Confirmed { receipt, replicas }) => {

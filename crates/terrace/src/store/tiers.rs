@@ -42,6 +42,8 @@ pub(crate) enum Memory<V> {
     Found(Found<V>),
     /// What may be used only if nobody can be asked: it is not proven that nothing invalidated it.
     Unproven(Found<V>),
+    /// What may not be used while somebody changes it, and neither may what is fetched instead.
+    Held,
     Nothing,
 }
 
@@ -51,6 +53,8 @@ pub(crate) enum Beyond<V> {
     Found(Found<V>, Ticket),
     /// Nothing: what is fetched instead is stored with this ticket.
     Missed(Ticket),
+    /// The same, and it would not be valid: somebody changes what it is about (no lease for a held tag).
+    Held(Ticket),
     /// It does not answer. The ticket is for memory alone.
     Silent(Ticket),
 }
@@ -243,6 +247,7 @@ impl<V: Value> Tiers<V> {
         observe.rejected(Tier::L1, reason);
         match reason {
             RejectReason::Proof => return Memory::Unproven(Found { entry, expired: standing == Standing::Expired }),
+            RejectReason::Held => return Memory::Held,
             RejectReason::Marker | RejectReason::Expired => self.l1.remove(key.hash()),
             _ => {}
         }
@@ -252,6 +257,31 @@ impl<V: Value> Tiers<V> {
     /// Whether there is a tier that processes share.
     pub(crate) fn is_shared(&self) -> bool {
         self.l2.is_some()
+    }
+
+    /// What was found before, if it would be found again: what was invalidated since answers nobody, whatever else fails.
+    /// Without proof it has to be recent, as for any other look while nobody can be asked.
+    pub(crate) fn still(&self, found: Found<V>, now: Instant) -> Option<Found<V>> {
+        if !self.is_proven(now) && !self.is_recent(&found.entry, now) {
+            return None;
+        }
+        match found.entry.standing() {
+            Standing::Held | Standing::Dead => None,
+            standing => Some(Found { expired: standing == Standing::Expired, ..found }),
+        }
+    }
+
+    /// The ticket for a response that keeps the content of `entry`, of which nothing proves that it was there when
+    /// `ticket` was taken: it is stamped no later than that entry, and shared only if that makes no difference.
+    pub(crate) fn keeping(&self, ticket: Ticket, entry: &Entry<V>) -> Ticket {
+        // Raises its stamp as far as nothing known now forbids.
+        let _ = entry.standing();
+        let stamp = entry.checked();
+        let followed = ticket.shared.as_ref().is_none_or(|shared| self.mirror().local(shared) == Some(ticket.stamp));
+        if followed && stamp >= ticket.stamp {
+            return ticket;
+        }
+        Ticket { stamp: stamp.min(ticket.stamp), shared: None, ..ticket }
     }
 
     /// Until when a request that begins to ask the shared tier may wait for its answers.
@@ -273,6 +303,7 @@ impl<V: Value> Tiers<V> {
         match l2.lookup(ticket.key.bytes(), tags, until).await {
             Shared::Silent => Beyond::Silent(ticket),
             Shared::Missed(stamp) => Beyond::Missed(self.stamped(ticket, stamp)),
+            Shared::Held(stamp) => Beyond::Held(self.stamped(ticket, stamp)),
             Shared::Found(entered) => {
                 let Entered { payload, tags, stamp, now, resident, expired } = *entered;
                 let own = self.stamped(ticket.for_key(ticket.key.clone()), stamp);
@@ -284,12 +315,14 @@ impl<V: Value> Tiers<V> {
                 };
                 let entry = self.admit(own, Fill { value, bytes, tags, life, namespace });
                 // An invalidation of this process may be on its way there.
-                if matches!(entry.standing(), Standing::Held | Standing::Dead) {
-                    self.observe().lookup(Tier::L2, LookupResult::Rejected);
-                    self.observe().rejected(Tier::L2, RejectReason::Held);
-                    return Beyond::Missed(ticket);
-                }
-                Beyond::Found(Found { entry, expired }, ticket)
+                let (reason, beyond) = match entry.standing() {
+                    Standing::Held => (RejectReason::Held, Beyond::Held(ticket)),
+                    Standing::Dead => (RejectReason::Marker, Beyond::Missed(ticket)),
+                    Standing::Current | Standing::Expired => return Beyond::Found(Found { entry, expired }, ticket),
+                };
+                self.observe().lookup(Tier::L2, LookupResult::Rejected);
+                self.observe().rejected(Tier::L2, reason);
+                beyond
             }
         }
     }

@@ -53,8 +53,12 @@ struct Record {
     given: u64,
     /// What others hold, as the last poll had it.
     held_by_others: Vec<Short>,
-    /// What this process holds, and how often.
+    /// What this process holds for invalidations, and how often.
     held_here: ByTag<Holds>,
+    /// What this process holds for changes that it has announced, and how often.
+    changing: ByTag<u32>,
+    /// How often this process has stopped following others: what it held then is marked now.
+    departures: u64,
     /// Held until the mirror has caught up with these.
     awaited: Vec<Awaited>,
 }
@@ -64,6 +68,15 @@ struct Record {
 struct Holds {
     hard: u32,
     soft: u32,
+}
+
+/// What tells a hold from one that was turned into markers since, because this process stopped following others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hold(Option<u64>);
+
+impl Hold {
+    /// Of what is marked already.
+    pub(crate) const NONE: Self = Self(None);
 }
 
 /// Tags that are held until their invalidation is known here.
@@ -156,8 +169,7 @@ impl Mirror {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, record: &mut Record, tag: Tag, soft: bool, position: u64) {
-        let short = self.tags.short(tag);
+    fn put(&self, record: &mut Record, short: Short, soft: bool, position: u64) {
         record.put(short, Position(position), soft);
         // Whoever writes has the record.
         let slot = &self.slots[slot(short, soft)];
@@ -193,8 +205,12 @@ impl Mirror {
     fn held(&self, tags: impl Iterator<Item = Short> + Clone) -> Option<Standing> {
         let record = self.record();
         let here = |tag| record.held_here.get(&tag);
-        if tags.clone().any(|tag| here(tag).is_some_and(|holds| holds.hard > 0) || record.held_by_others.contains(&tag))
-        {
+        let is_held = |tag| {
+            here(tag).is_some_and(|holds| holds.hard > 0)
+                || record.changing.contains_key(&tag)
+                || record.held_by_others.contains(&tag)
+        };
+        if tags.clone().any(is_held) {
             return Some(Standing::Held);
         }
         tags.map(here).any(|holds| holds.is_some()).then_some(Standing::Expired)
@@ -223,9 +239,11 @@ impl Mirror {
     }
 
     fn write(&self, record: &mut Record, tags: &[Tag], soft: bool) -> Position {
+        // A position of its own would hide from it what others do at the same one.
+        debug_assert!(!self.is_following(), "only who follows nobody makes positions");
         let position = self.applied.load(Ordering::Relaxed) + 1;
         for tag in tags {
-            self.put(record, *tag, soft, position);
+            self.put(record, self.tags.short(*tag), soft, position);
         }
         // Whoever reads this position also reads what was written before it.
         self.applied.store(position, Ordering::Release);
@@ -235,16 +253,43 @@ impl Mirror {
 
 /// As the copy of one.
 impl Mirror {
-    /// From here on this process is alone, until it [follows](Self::adopt) an epoch again: nothing is held, and what is
-    /// known here is all there is.
+    /// From here on this process is alone, until it [follows](Self::follow) others again: what is known here is all there
+    /// is. What it holds for invalidations is marked from now on, for no poll will tell of them.
     pub(crate) fn follow_nobody(&self) {
         let mut record = self.record();
+        let position = self.applied.load(Ordering::Relaxed).max(record.given) + 1;
+        for (tag, holds) in std::mem::take(&mut record.held_here) {
+            for (count, soft) in [(holds.hard, false), (holds.soft, true)] {
+                if count > 0 {
+                    self.put(&mut record, tag, soft, position);
+                }
+            }
+        }
+        self.applied.store(position, Ordering::Release);
         record.epoch = None;
+        record.departures += 1;
         record.held_by_others.clear();
-        record.held_here.clear();
         record.awaited.clear();
         self.count_held(&record);
         self.proof.store(ALWAYS, Ordering::Release);
+    }
+
+    /// From here on nothing is proven that others do not prove.
+    pub(crate) fn follow(&self) {
+        let _record = self.record();
+        if !self.is_following() {
+            self.proof.store(0, Ordering::Release);
+        }
+    }
+
+    /// Holds `tags` where others have to be told, and else invalidates what carries them.
+    pub(super) fn hold_or_invalidate(&self, tags: &[Tag], soft: bool) -> Hold {
+        let mut record = self.record();
+        if self.is_following() {
+            return self.hold_in(&mut record, tags, soft);
+        }
+        self.write(&mut record, tags, soft);
+        Hold::NONE
     }
 
     /// The epoch that is followed.
@@ -313,7 +358,7 @@ impl Mirror {
         for (marker, mark) in marks {
             let tag = Tag::named(marker.tag);
             match mark {
-                Mark::At(at) => self.put(&mut record, tag, marker.soft, base + at),
+                Mark::At(at) => self.put(&mut record, self.tags.short(tag), marker.soft, base + at),
                 Mark::Held => record.held_by_others.push(self.tags.short(tag)),
                 Mark::Unmarked => {}
             }
@@ -335,28 +380,63 @@ impl Mirror {
     }
 
     /// From now on nothing that carries one of `tags` is served, or only as stale: its invalidation is under way.
-    pub(crate) fn hold(&self, tags: &[Tag], soft: bool) {
-        let mut record = self.record();
+    pub(crate) fn hold(&self, tags: &[Tag], soft: bool) -> Hold {
+        self.hold_in(&mut self.record(), tags, soft)
+    }
+
+    fn hold_in(&self, record: &mut Record, tags: &[Tag], soft: bool) -> Hold {
         for tag in tags {
             *record.held_here.entry(self.tags.short(*tag)).or_default().of(soft) += 1;
         }
-        self.count_held(&record);
+        self.count_held(record);
+        Hold(Some(record.departures))
+    }
+
+    /// Whether that is still held.
+    pub(super) fn has(&self, hold: Hold) -> bool {
+        self.record().has(hold)
     }
 
     /// What was [held](Self::hold) is covered by something else.
-    pub(crate) fn release(&self, tags: &[Tag], soft: bool) {
+    pub(crate) fn release(&self, tags: &[Tag], soft: bool, hold: Hold) {
+        let mut record = self.record();
+        if record.has(hold) {
+            for tag in tags {
+                record.release(self.tags.short(*tag), soft);
+            }
+            self.count_held(&record);
+        }
+    }
+
+    /// The invalidation of `tags` took effect at `receipt`, which came now: they are held until that is known here.
+    pub(crate) fn release_at(&self, receipt: Receipt, (tags, soft): (&[Tag], bool), hold: Hold, now: Instant) {
+        let mut record = self.record();
+        if record.has(hold) {
+            record.awaited.push(Awaited { receipt, tags: tags.to_vec(), soft, since: now });
+            self.catch_up(&mut record, None);
+        }
+    }
+
+    /// From now on nothing that carries one of `tags` is served, whether this process is alone or not: a change of what
+    /// does is announced.
+    pub(crate) fn begin_change(&self, tags: &[Tag]) {
         let mut record = self.record();
         for tag in tags {
-            record.release(self.tags.short(*tag), soft);
+            *record.changing.entry(self.tags.short(*tag)).or_default() += 1;
         }
         self.count_held(&record);
     }
 
-    /// The invalidation of `tags` took effect at `receipt`, which came now: they are held until that is known here.
-    pub(crate) fn release_at(&self, receipt: Receipt, tags: &[Tag], soft: bool, now: Instant) {
+    /// The change is over, and what it was about is invalidated or held.
+    pub(crate) fn end_change(&self, tags: &[Tag]) {
         let mut record = self.record();
-        record.awaited.push(Awaited { receipt, tags: tags.to_vec(), soft, since: now });
-        self.catch_up(&mut record, None);
+        for tag in tags.iter().map(|tag| self.tags.short(*tag)) {
+            match record.changing.get_mut(&tag) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(record.changing.remove(&tag)),
+            }
+        }
+        self.count_held(&record);
     }
 
     /// Lets go of what was held until now. What was acknowledged in another epoch than the one that is followed waits for
@@ -385,7 +465,7 @@ impl Mirror {
     }
 
     fn count_held(&self, record: &Record) {
-        let held = record.held_here.len() + record.held_by_others.len();
+        let held = record.held_here.len() + record.changing.len() + record.held_by_others.len();
         self.held.store(held as u64, Ordering::Release);
     }
 }
@@ -419,9 +499,15 @@ impl Record {
         }
     }
 
+    /// Whether a hold is one of now.
+    fn has(&self, hold: Hold) -> bool {
+        hold.0 == Some(self.departures)
+    }
+
     fn release(&mut self, tag: Short, soft: bool) {
         if let Some(holds) = self.held_here.get_mut(&tag) {
-            *holds.of(soft) -= 1;
+            debug_assert!(*holds.of(soft) > 0, "what is released was held");
+            *holds.of(soft) = holds.of(soft).saturating_sub(1);
             if *holds == Holds::default() {
                 self.held_here.remove(&tag);
             }
@@ -578,19 +664,19 @@ mod following {
         let mirror = followed(1, 5);
         let (tag, other) = (mirror.tags().name("a"), mirror.tags().name("b"));
         let standing = |tag: Tag| mirror.standing(mirror.position(), [tag].into_iter());
-        mirror.hold(&[tag], false);
-        mirror.hold(&[tag], false);
+        let _ = mirror.hold(&[tag], false);
+        let hold = mirror.hold(&[tag], false);
         assert_eq!([tag, other].map(standing), [Standing::Held, Standing::Current]);
-        mirror.release_at(receipt(1, 6), &[tag], false, at(1));
-        mirror.release_at(receipt(1, 7), &[tag], false, at(1));
+        mirror.release_at(receipt(1, 6), (&[tag], false), hold, at(1));
+        mirror.release_at(receipt(1, 7), (&[tag], false), hold, at(1));
         assert_eq!(standing(tag), Standing::Held, "6 and 7 are not known yet");
         mirror.apply(&[(marker(&mirror, "a"), Mark::At(6))], 6, 0, at(2));
         assert_eq!(standing(tag), Standing::Held, "7 is not");
         mirror.apply(&[(marker(&mirror, "a"), Mark::At(7))], 7, 0, at(3));
         assert_eq!(standing(tag), Standing::Current);
         // Those of an epoch that is over are covered by the next.
-        mirror.hold(&[tag], false);
-        mirror.release_at(receipt(1, 100), &[tag], false, at(3));
+        let hold = mirror.hold(&[tag], false);
+        mirror.release_at(receipt(1, 100), (&[tag], false), hold, at(3));
         assert_eq!(standing(tag), Standing::Held);
         mirror.adopt(receipt(2, 0));
         assert_eq!(standing(tag), Standing::Current);
@@ -601,14 +687,14 @@ mod following {
         let mirror = followed(1, 5);
         let (tag, other) = (mirror.tags().name("a"), mirror.tags().name("b"));
         let standing = |tag: Tag| mirror.standing(mirror.position(), [tag].into_iter());
-        mirror.hold(&[tag], true);
+        let _ = mirror.hold(&[tag], true);
         assert_eq!([tag, other].map(standing), [Standing::Expired, Standing::Current]);
-        mirror.hold(&[tag], false);
+        let hold = mirror.hold(&[tag], false);
         assert_eq!(standing(tag), Standing::Held);
-        mirror.release(&[tag], false);
+        mirror.release(&[tag], false, hold);
         assert_eq!(standing(tag), Standing::Expired);
         let before = mirror.position();
-        mirror.release_at(receipt(1, 6), &[tag], true, at(1));
+        mirror.release_at(receipt(1, 6), (&[tag], true), hold, at(1));
         let soft = Marker { soft: true, ..marker(&mirror, "a") };
         mirror.apply(&[(soft, Mark::At(6))], 6, 0, at(2));
         assert!(!mirror.holds_any());
@@ -621,15 +707,15 @@ mod following {
         let mirror = followed(1, 5);
         let tag = mirror.tags().name("a");
         let standing = || mirror.standing(mirror.position(), [tag].into_iter());
-        mirror.hold(&[tag], false);
-        mirror.release_at(receipt(2, 1), &[tag], false, at(10));
+        let hold = mirror.hold(&[tag], false);
+        mirror.release_at(receipt(2, 1), (&[tag], false), hold, at(10));
         mirror.apply(&[], 5, 0, at(9));
         assert_eq!(standing(), Standing::Held, "the poll was sent before");
         mirror.adopt(receipt(2, 1));
         assert_eq!(standing(), Standing::Current);
         // One from an epoch that is over comes late: the next poll that is sent covers it.
-        mirror.hold(&[tag], false);
-        mirror.release_at(receipt(1, 6), &[tag], false, at(20));
+        let hold = mirror.hold(&[tag], false);
+        mirror.release_at(receipt(1, 6), (&[tag], false), hold, at(20));
         assert_eq!(standing(), Standing::Held);
         mirror.apply(&[], 1, 0, at(21));
         assert_eq!(standing(), Standing::Current);
@@ -648,11 +734,11 @@ mod following {
     #[test]
     fn everything_is_held_with_the_tag_that_every_entry_carries() {
         let mirror = followed(1, 5);
-        mirror.hold(&[Tag::EVERYTHING], false);
+        let hold = mirror.hold(&[Tag::EVERYTHING], false);
         assert_eq!(mirror.standing(mirror.position(), std::iter::empty()), Standing::Held);
         let everything = Marker { tag: TagName([0; 16]), soft: false };
         let before = mirror.position();
-        mirror.release(&[Tag::EVERYTHING], false);
+        mirror.release(&[Tag::EVERYTHING], false, hold);
         mirror.apply(&[(everything, Mark::At(6))], 6, 0, at(2));
         assert_eq!(mirror.standing(before, std::iter::empty()), Standing::Dead);
     }

@@ -83,6 +83,9 @@ async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
     if polls_are_held() {
         return Some(l2.settings.poll_interval());
     }
+    if !l2.mirror.is_following() {
+        l2.outbox.rejoin(&l2.mirror);
+    }
     let now = l2.clock.now();
     if !l2.control.allows(now) {
         return Some(Duration::from_millis(50).min(l2.settings.poll_interval()));
@@ -115,6 +118,9 @@ async fn round(l2: &L2, probed: &mut Option<Instant>) -> Result<(), Fault> {
     let now = l2.clock.now();
     if probed.is_none_or(|last| now.duration_since(last) >= PROBE) {
         let probe = l2.counted(L2Op::Other, l2.remote.probe()).await;
+        l2.has_room.store(probe != Err(Fault::Oom), Ordering::Relaxed);
+        // One without room is the right one all the same, and takes invalidations.
+        let probe = if probe == Err(Fault::Oom) { Ok(()) } else { probe };
         l2.takes_writes.store(probe.is_ok(), Ordering::Relaxed);
         probe?;
         *probed = Some(now);
@@ -162,8 +168,7 @@ async fn adopt(l2: &L2) -> Result<(), Fault> {
     l2.observe.position(current.position);
     l2.mirror.adopt(current);
     // The server that confirmed these may have been replaced already.
-    for owed in l2.outbox.take_of_other_epochs(&epoch, l2.clock.now()) {
-        l2.mirror.hold(&owed.tags, owed.soft);
+    for owed in l2.outbox.take_of_other_epochs(&epoch, l2.clock.now(), &l2.mirror) {
         drop(l2.issue(owed, None).await);
     }
     Ok(())
@@ -191,7 +196,7 @@ async fn pay(l2: &L2) {
     while let Some(one) = owed.next() {
         if l2.issue(one, None).await.is_err() {
             // It is owed again; the others would fail as well.
-            owed.by_ref().for_each(|one| l2.owe(one));
+            owed.by_ref().for_each(|one| l2.owe(&one));
         }
     }
 }

@@ -1,4 +1,4 @@
-use crate::store::remote::Epoch;
+use crate::store::remote::{self, Epoch};
 
 /// A point in the order of invalidations. Zero is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +32,10 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    pub(in crate::store) fn of(receipt: remote::Receipt) -> Self {
+        Self { epoch: Some(receipt.epoch), position: Position(receipt.position), replicas: None }
+    }
+
     /// The name of the epoch that the position belongs to; `None` where the store is in the memory of this process.
     pub fn epoch(&self) -> Option<String> {
         self.epoch.as_ref().map(Epoch::text)

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 /// that are alike fall together, which costs a fetch: an invalidation meets one foreign entry in some hundred million.
 ///
 /// In a store that processes share, 128 bits of a digest that all of them compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tag(u128);
 
 impl Tag {

@@ -1,5 +1,7 @@
 //! Processes that share a tier: each store here is one of them. The tier is one that a test breaks and mends.
 
+mod switched;
+
 use http::{Method, Request};
 use std::future::Future;
 use std::pin::Pin;
@@ -540,19 +542,21 @@ async fn however_many_answers_of_a_slow_tier_a_request_needs_it_waits_for_one_bu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_server_is_asked_no_more_after_the_first_refusal_and_again_when_it_has_room() {
+async fn a_full_server_is_given_no_more_after_the_first_refusal_until_it_has_room() {
     let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
     fleet.chaos.fails(Failure::Full);
     fleet.get(0, "/first").await;
-    let lookups = fleet.chaos.lookups();
     for number in 0..20 {
         fleet.get(0, &format!("/{number}")).await;
     }
-    assert_eq!(fleet.chaos.lookups(), lookups, "each would be a look-up, a lease and an entry for nothing");
+    let stats = fleet.stores[0].stats();
+    assert_eq!(stats.stores(Tier::L2, StoreResult::Rejected), 0, "the lease of the first was refused already");
+    assert_eq!(stats.stores(Tier::L2, StoreResult::Skipped), 21);
+    assert_eq!(stats.breaker_transitions(BreakerName::Data, BreakerState::Open), 0);
     fleet.chaos.fails(Failure::None);
     fleet.pass(Duration::from_secs(2)).await;
     fleet.get(0, "/last").await;
-    assert_eq!(fleet.chaos.lookups(), lookups + 1);
+    assert_eq!(fleet.stores[0].stats().stores(Tier::L2, StoreResult::Ok), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -999,5 +1003,152 @@ async fn a_scrape_shows_the_shared_tier() {
     assert!((value("cache_coherence_fence_mode{mode=\"strict\"}") - 1.0).abs() < 0.1);
     for series in ["cache_l2_up", "cache_coherence_max_lag_seconds", "cache_invalidations_pending"] {
         assert!(value(series) >= 0.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_request_revives_nothing_that_another_process_has_invalidated() {
+    let (version, origin) = changing(&[("cache-control", "max-age=1, stale-if-error=600")]);
+    let fleet = Fleet::of(2, origin).await;
+    assert_eq!(fleet.get(0, "/").await.text(), "1");
+    fleet.chaos.is_silent(true);
+    fleet.pass(Duration::from_millis(2500)).await;
+    version.store(2, SeqCst);
+    let _receipt = fleet.stores[1].purge_url("/").await.unwrap();
+    // The first has not heard of it, and nothing in the head contradicts the content that it has.
+    call(&fleet.services[0], ask(Method::HEAD, "/", &[])).await;
+    fleet.pass(Duration::from_millis(500)).await;
+    for process in [1, 0] {
+        assert_eq!(fleet.get(process, "/").await.text(), "2", "process {process}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_request_freshens_what_is_stale_for_all_processes() {
+    let fleet = Fleet::of(2, Origin::counting(&[("cache-control", "max-age=1, stale-if-error=600")])).await;
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_millis(1500)).await;
+    call(&fleet.services[0], ask(Method::HEAD, "/", &[])).await;
+    fleet.pass(Duration::from_millis(10)).await;
+    for process in [0, 1] {
+        let answer = fleet.get(process, "/").await;
+        assert!(answer.is_hit() && answer.text() == "1", "process {process}: {answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_invalidated_while_the_origin_is_asked_does_not_answer_for_it_when_it_fails() {
+    const FIELDS: &[(&str, &str)] = &[("cache-control", "max-age=1, stale-if-error=600")];
+    for (purged, status) in [(true, 503), (false, 200)] {
+        let (gate, calls) = (Gate::default(), AtomicU64::new(0));
+        let fleet = Fleet::of(
+            1,
+            gate.before(move |_| match calls.fetch_add(1, SeqCst) {
+                0 => text(FIELDS, "1"),
+                _ => respond(503, &[], terrace_tests::full("failed")),
+            }),
+        )
+        .await;
+        gate.admit(1);
+        assert_eq!(fleet.get(0, "/").await.text(), "1");
+        fleet.pass(Duration::from_millis(1500)).await;
+        let asked = spawn(&fleet.services[0], get("/"));
+        until("the origin is asked", || gate.arrived() == 2).await;
+        if purged {
+            let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
+        }
+        fleet.pass(Duration::from_secs(20)).await;
+        gate.open();
+        assert_eq!(asked.await.unwrap().status, status, "purged: {purged}");
+    }
+}
+
+impl Fleet {
+    /// How long each of so many requests takes that come at the same time, spread over the processes; the longest last.
+    async fn times(&self, count: usize, uri: &str) -> Vec<Duration> {
+        let started = tokio::time::Instant::now();
+        let request = |number: usize| {
+            let asked = spawn(&self.services[number % self.services.len()], get(uri));
+            tokio::spawn(async move { asked.await.map(|_| started.elapsed()).unwrap() })
+        };
+        let tasks: Vec<_> = (0..count).map(request).collect();
+        while !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
+            self.pass(Duration::from_millis(5)).await;
+        }
+        let mut times = Vec::new();
+        for task in tasks {
+            times.push(task.await.unwrap());
+        }
+        times.sort();
+        times
+    }
+}
+
+/// An origin that takes this long.
+fn slow(milliseconds: u64, fields: &'static [(&'static str, &'static str)]) -> Origin {
+    Origin::new(move |_| async move {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        Ok(text(fields, "x"))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_invalidation_is_unconfirmed_requests_do_not_queue_for_what_it_is_about() {
+    let fleet = Fleet::of(1, slow(100, TAGGED)).await;
+    fleet.get(0, "/").await;
+    fleet.chaos.fails(Failure::Refuses);
+    fleet.stores[0].purge_url("/").await.unwrap_err();
+    fleet.pass(Duration::from_secs(5)).await;
+    let times = fleet.times(20, "/").await;
+    assert!(times[19] < Duration::from_millis(150), "{times:?}");
+    let times = fleet.times(20, "/").await;
+    assert!(times[19] < Duration::from_millis(150), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_change_is_open_requests_do_not_queue_for_what_it_is_about() {
+    let fleet = Fleet::of(4, slow(100, TAGGED)).await;
+    fleet.get(0, "/").await;
+    let _change = fleet.stores[0].begin_change(["user:42"]).await.unwrap();
+    fleet.pass(Duration::from_secs(1)).await;
+    // Those who have nothing yet cannot know what it will carry: one asks first, here and among processes.
+    for most in [350, 150] {
+        let times = fleet.times(40, "/").await;
+        assert!(times[39] < Duration::from_millis(most), "{times:?}");
+        let times = fleet.times(40, "/new").await;
+        assert!(times[39] < Duration::from_millis(most), "{times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_leaves_while_it_asks_for_the_turn_keeps_no_other_process_waiting() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.chaos.fails(Failure::Slow(Duration::from_millis(10)));
+    let asked = call(&fleet.services[0], get("/"));
+    assert!(tokio::time::timeout(Duration::from_millis(15), asked).await.is_err(), "it leaves");
+    fleet.chaos.fails(Failure::None);
+    let times = fleet.times(2, "/").await;
+    assert!(times[1] < Duration::from_millis(20), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_answers_within_the_budget_is_read_and_not_given_up_however_far_away_it_is() {
+    for (far, least) in [(9, 40), (20, 0)] {
+        let origin = Origin::counting(&[FRESH, ("cache-tag", "a"), ("vary", "accept")]);
+        let fleet = Fleet::of(2, origin).await;
+        for number in 0..40 {
+            fleet.get(0, &format!("/{number}")).await;
+        }
+        fleet.chaos.fails(Failure::Slow(Duration::from_millis(far)));
+        fleet.pass(Duration::from_millis(500)).await;
+        let mut hits = 0;
+        for number in 0..40 {
+            let asked = spawn(&fleet.services[1], get(&format!("/{number}")));
+            fleet.pass(Duration::from_millis(100)).await;
+            hits += usize::from(asked.await.unwrap().is_hit());
+        }
+        let opened = fleet.stats(1).breaker_transitions(BreakerName::Data, BreakerState::Open);
+        assert_eq!(opened, 0, "{far} ms: it answered every call that had the whole budget");
+        assert!(hits >= least, "{far} ms: {hits} hits");
     }
 }
