@@ -123,8 +123,9 @@ pub(super) async fn attend(connector: &Connector, pool: &Pool, channels: &[&str]
         (PushKind::Disconnection, _) => on_end.notify_one(),
         _ => {}
     };
-    let listening = connector.listen(&link.address, channels, Box::new(listener)).await;
-    let listening = listening.map_err(|error| classify(&error))?;
+    let listening = connector.listen(&link.address, channels, Box::new(listener));
+    let listening = tokio::time::timeout(connector.settings().socket_timeout, listening).await;
+    let listening = listening.map_err(|_| Fault::Timeout)?.map_err(|error| classify(&error))?;
     ear(Heard::Begun);
     let mut quiet = Duration::ZERO;
     while connector.is_usable(&link) {

@@ -55,6 +55,7 @@ impl Pool {
         let checkout = checkout?;
         let link = checkout.clone();
         let _held = (self.manners == Manners::Alone).then_some(checkout);
+        let _in_use = self.uses(&link);
         let mut reply = Box::pin(request(link.clone()));
         match (first(reply.as_mut(), timer).await, self.manners) {
             (Ok(Ok(reply)), _) => read(reply).map_err(|misread| self.failed(&link, link.misread(&misread))),

@@ -282,7 +282,7 @@ impl Redis {
 
     async fn fence(&self, pool: &Pool, budget: Duration, dead: Option<&Epoch>) -> Result<(), Fault> {
         let request = |link: Link| {
-            let call = fence(&self.names, &link.facts, dead.map_or(b"", Epoch::as_bytes));
+            let call = fence(&self.names, &link.facts, &nonce(), dead.map_or(b"", Epoch::as_bytes));
             run(link, call)
         };
         pool.call(budget, request, done).await

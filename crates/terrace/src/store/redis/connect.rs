@@ -8,6 +8,7 @@ use super::nodes::Nodes;
 use super::scripts;
 use super::settings::{Address, Login, Place, RedisSettings};
 use crate::danger::{Protection, is_off};
+use crate::observe::stats::FenceResult;
 use crate::store::remote::Fault;
 use redis::{ErrorKind, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
 use std::fmt;
@@ -31,6 +32,8 @@ pub(super) struct Connector {
     begun: AtomicU64,
     /// Which of them the status is of: what is asked earlier may be heard later.
     told: AtomicU64,
+    /// How connections to the primary ended up, by result.
+    fences: [AtomicU64; FenceResult::ALL.len()],
 }
 
 /// What is known about the server, for whoever publishes it.
@@ -65,7 +68,17 @@ impl Connector {
     pub(super) fn new(settings: RedisSettings, names: Arc<Names>, opener: Opener) -> Self {
         let (generation, known, status) = (AtomicU64::new(0), Mutex::default(), watch::Sender::default());
         let (hearing, begun, told) = (watch::Sender::default(), AtomicU64::new(0), AtomicU64::new(0));
-        Self { settings, names, opener, generation, known, status, hearing, begun, told }
+        let fences = Default::default();
+        Self { settings, names, opener, generation, known, status, hearing, begun, told, fences }
+    }
+
+    fn fenced(&self, result: FenceResult) {
+        self.fences[result as usize].fetch_add(1, SeqCst);
+    }
+
+    /// How many connections were made or not made since the last time, by what the fence found.
+    pub(super) fn take_fences(&self) -> impl Iterator<Item = (FenceResult, u64)> {
+        FenceResult::ALL.iter().map(|result| (*result, self.fences[*result as usize].swap(0, SeqCst)))
     }
 
     pub(super) fn settings(&self) -> &RedisSettings {
@@ -104,7 +117,10 @@ impl Connector {
         let made = made.unwrap_or_else(|_| Err(late()));
         let status = match &made {
             Ok(link) => Status::Up(Arc::clone(&link.facts)),
-            Err(failure) => Status::Down(failure.fault, failure.text.as_str().into()),
+            Err(failure) => {
+                self.fenced(result_of(failure.fault));
+                Status::Down(failure.fault, failure.text.as_str().into())
+            }
         };
         self.tell(number, &status);
         made.map_err(|failure| failure.fault)
@@ -159,11 +175,17 @@ impl Connector {
         if let Some((fault, why)) = facts.refusal() {
             return Err(Failure { fault, text: format!("Redis at {address} {why}") });
         }
+        let mut result = FenceResult::Ok;
         if !is_off(Protection::FenceOnConnect) {
-            let fenced: RedisResult<Value> = fence(&self.names, &facts, b"").invoke_async(&mut line.connection()).await;
-            fenced.map_err(failed)?;
+            let nonce = nonce();
+            let call = fence(&self.names, &facts, &nonce, b"");
+            let epoch: Vec<u8> = call.invoke_async(&mut line.connection()).await.map_err(failed)?;
+            if epoch.ends_with(nonce.as_bytes()) {
+                result = FenceResult::NewEpoch;
+            }
         }
         facts.deny(ask_rights(&self.names, &line, &facts).await.map_err(failed)?);
+        self.fenced(result);
         let generation = self.generation_of(facts.identity.as_deref(), generation);
         Ok(Link::new(line, address.clone(), facts, generation))
     }
@@ -246,11 +268,11 @@ impl Connector {
 }
 
 /// Begins a new epoch unless the control record was made on this server in its present life, and is not that of the
-/// epoch `dead`.
-pub(super) fn fence(names: &Names, facts: &ServerFacts, dead: &[u8]) -> ScriptInvocation<'static> {
+/// epoch `dead`. Answers the name of the epoch, which ends with `nonce` if it is new.
+pub(super) fn fence(names: &Names, facts: &ServerFacts, nonce: &str, dead: &[u8]) -> ScriptInvocation<'static> {
     let identity = facts.identity.as_deref().unwrap_or_default();
     let mut call = scripts::FENCE.call(facts.has_script_flags());
-    call.key(&names.control).arg(identity).arg(nonce()).arg(&names.bell).arg(dead);
+    call.key(&names.control).arg(identity).arg(nonce).arg(&names.bell).arg(dead);
     call
 }
 
@@ -314,6 +336,14 @@ impl Failure {
 
     fn new(doing: &str, address: &Address, error: &RedisError) -> Self {
         Self { fault: not_connected(error), text: format!("{doing} {address}: {error}") }
+    }
+}
+
+fn result_of(fault: Fault) -> FenceResult {
+    match fault {
+        Fault::Auth => FenceResult::Denied,
+        Fault::ReadOnly => FenceResult::NotPrimary,
+        _ => FenceResult::Error,
     }
 }
 

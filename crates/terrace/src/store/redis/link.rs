@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -43,6 +43,15 @@ impl Link {
     /// Keeps the connection from being used again. What is under way on it goes on.
     pub(super) fn give_up(&self) {
         self.line.state.broken.store(true, Relaxed);
+    }
+
+    /// Counts the connection among `all` until what is returned is dropped, unless it is counted already.
+    pub(super) fn used<'a>(&'a self, all: &'a AtomicU32) -> InUse<'a> {
+        let calls = &self.line.state.calls;
+        if calls.fetch_add(1, Relaxed) == 0 {
+            all.fetch_add(1, Relaxed);
+        }
+        InUse { calls, all }
     }
 
     /// What to send commands on.
@@ -165,6 +174,23 @@ impl fmt::Debug for Line {
 struct State {
     broken: AtomicBool,
     watched: AtomicBool,
+    /// How many wait for a reply on it.
+    calls: AtomicU32,
+}
+
+/// Somebody waits for a reply.
+pub(super) struct InUse<'a> {
+    calls: &'a AtomicU32,
+    /// Connections on which somebody does.
+    all: &'a AtomicU32,
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        if self.calls.fetch_sub(1, Relaxed) == 1 {
+            self.all.fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 /// The task that reads and writes; it ends with the last clone of the connection.

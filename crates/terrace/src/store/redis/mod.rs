@@ -37,6 +37,7 @@ use settings::{Place, RedisSettings};
 use crate::Error;
 use crate::clock::{Clock, Instant, nanoseconds};
 use crate::config::Config;
+use crate::observe::stats::FenceResult;
 use crate::store::codec::{Codec, KeyRing, SCHEMA};
 use crate::store::remote::Fault;
 use bell::Bell;
@@ -111,6 +112,16 @@ pub(crate) struct Redis {
     pools: Mutex<Option<Arc<Pools>>>,
     swept: Mutex<Option<Instant>>,
     markers: AtomicU64,
+}
+
+/// How connections are used. That to all nodes of a cluster is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Those on which somebody waits for a reply.
+    in_use: u32,
+    idle: u32,
+    /// How many there may be.
+    max: u32,
 }
 
 /// All connections.
@@ -237,18 +248,23 @@ impl Redis {
         }
     }
 
-    /// How many connections are open, besides that for messages.
-    pub(crate) fn connections(&self) -> u32 {
+    /// How the connections are used, besides that for messages.
+    pub(crate) fn usage(&self) -> Usage {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        pools.map_or(0, |pools| {
-            let Pools { reads, entries, fills, control, replicated, bell: _ } = &*pools;
-            [reads, fills, control, replicated].into_iter().chain(entries).map(Pool::connections).sum()
-        })
+        let looks = self.connector.settings().max_connections;
+        let max = looks + self.nodes.as_ref().map_or(0, |_| looks) + FILLS.min(looks) + CONTROL + REPLICATED;
+        let Some(pools) = pools else { return Usage { in_use: 0, idle: 0, max } };
+        let Pools { reads, entries, fills, control, replicated, bell: _ } = &*pools;
+        let all = || [reads, fills, control, replicated].into_iter().chain(entries);
+        let in_use = all().map(Pool::in_use).sum();
+        // What is given up is no longer counted, though somebody may still wait for it.
+        let idle = all().map(Pool::connections).sum::<u32>().saturating_sub(in_use);
+        Usage { in_use, idle, max }
     }
 
-    /// How many connections for look-ups there may be.
-    pub(crate) fn max_connections(&self) -> u32 {
-        self.connector.settings().max_connections
+    /// How many connections were made or not made since the last time, by what was found out before their first use.
+    pub(crate) fn take_fences(&self) -> impl Iterator<Item = (FenceResult, u64)> {
+        self.connector.take_fences()
     }
 
     /// Closes every connection, as soon as what is under way on it has ended. The next call connects again; whoever waits

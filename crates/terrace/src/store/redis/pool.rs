@@ -2,12 +2,13 @@
 
 use super::call::first;
 use super::connect::Connector;
-use super::link::Link;
+use super::link::{InUse, Link};
 use super::nodes::Nodes;
 use crate::store::remote::Fault;
 use bb8_redis::bb8::{self, ManageConnection, RunError};
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -18,6 +19,7 @@ pub(super) struct Pool {
     links: bb8::Pool<Manager>,
     pub(super) connector: Arc<Connector>,
     failures: Arc<Failures>,
+    in_use: Arc<AtomicU32>,
     pub(super) manners: Manners,
 }
 
@@ -103,12 +105,22 @@ impl Pool {
         let (connector, failures) = (Arc::clone(connector), Arc::<Failures>::default());
         let manager =
             Manager { connector: Arc::clone(&connector), nodes: nodes.cloned(), failures: Arc::clone(&failures) };
-        Self { links: pool.build_unchecked(manager), connector, failures, manners }
+        Self { links: pool.build_unchecked(manager), connector, failures, in_use: Arc::default(), manners }
     }
 
     /// How many connections there are.
     pub(super) fn connections(&self) -> u32 {
         self.links.state().connections
+    }
+
+    /// On how many of them somebody waits for a reply.
+    pub(super) fn in_use(&self) -> u32 {
+        self.in_use.load(Relaxed)
+    }
+
+    /// Counts a connection as in use until what is returned is dropped.
+    pub(super) fn uses<'a>(&'a self, link: &'a Link) -> InUse<'a> {
+        link.used(&self.in_use)
     }
 
     /// A usable connection, to be shared.

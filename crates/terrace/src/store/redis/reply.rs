@@ -174,7 +174,7 @@ pub(super) enum Seen {
 pub(super) fn seen(reply: Value, since: u64, limit: usize) -> Reading<(Seen, u64)> {
     let [range, scores, members] = <[Value; 3]>::try_from(array(reply)?).map_err(|_| Misread::Shape)?;
     let Value::Int(members) = members else { return Err(Misread::Shape) };
-    let markers = u64::try_from(members - OTHERS).unwrap_or(0);
+    let markers = u64::try_from(members.saturating_sub(OTHERS)).unwrap_or(0);
     Ok((seen_since(range, scores, since, limit)?, markers))
 }
 
@@ -230,5 +230,20 @@ pub(super) fn is_done(reply: &Value) -> Reading<bool> {
         Value::Okay => Ok(true),
         Value::Nil => Ok(false),
         _ => Err(Misread::Shape),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_members_is_too_few() {
+        for (members, markers) in [(i64::MIN, 0), (-1, 0), (3, 0), (5, 2)] {
+            let (range, scores) = (Value::Array(vec![]), Value::Array(vec![Value::Nil; 3]));
+            let poll = Value::Array(vec![range, scores, Value::Int(members)]);
+            let (seen, counted) = seen(poll, 0, 10).unwrap();
+            assert_eq!((seen, counted), (Seen::Found { polled: Polled::OtherEpoch, has_changes: false }, markers));
+        }
     }
 }

@@ -5,8 +5,7 @@ use super::call::first;
 use super::connect::{Hearing, Status};
 use super::facts::{ServerFacts, Warning};
 use crate::observe::Observe;
-use crate::observe::stats::{FenceMode, FenceResult, Weakness};
-use crate::store::remote::Fault;
+use crate::observe::stats::{FenceMode, Weakness};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -25,32 +24,20 @@ pub(crate) fn start(redis: &Arc<Redis>, observe: Observe, runtime: &Handle) {
             let Some(redis) = weak.upgrade() else {
                 return;
             };
-            observe.pool(redis.connections().into(), 0, redis.max_connections().into());
+            let used = redis.usage();
+            observe.pool(used.idle.into(), used.in_use.into(), used.max.into());
+            for (result, times) in redis.take_fences() {
+                (0..times).for_each(|_| observe.fence(result));
+            }
             observe.markers(redis.markers());
             let heard = *hearing.borrow_and_update();
             observe.bus(heard == Hearing::Messages);
-            let is_new = status.has_changed().unwrap_or(false);
             let now = status.borrow_and_update().clone();
-            if is_new {
-                connected(&now, &observe);
-            }
             if let Status::Up(facts) = &now {
                 warn(facts, heard, &observe, &mut said);
             }
         }
     }));
-}
-
-fn connected(status: &Status, observe: &Observe) {
-    match status {
-        Status::Unknown => {}
-        Status::Up(_) => observe.fence(FenceResult::Ok),
-        Status::Down(fault, _) => observe.fence(match fault {
-            Fault::Auth => FenceResult::Denied,
-            Fault::ReadOnly => FenceResult::NotPrimary,
-            _ => FenceResult::Error,
-        }),
-    }
 }
 
 /// Each weakness once, until it is gone.

@@ -46,7 +46,7 @@ async fn a_lookup_is_one_round_trip() {
     tier.store(b"key", value("body"), LIFE).await.unwrap();
     // Connections that are still being made have round trips of their own.
     let has =
-        |many| until_ok(move || async move { if tier.connections() == many { Ok(()) } else { Err(Fault::Other) } });
+        |many| until_ok(move || async move { if connections(tier) == many { Ok(()) } else { Err(Fault::Other) } });
     has(3).await;
     let before = proxy.round_trips();
     for _ in 0..100 {

@@ -1,5 +1,7 @@
 use super::*;
+use crate::observe::stats::FenceResult;
 use crate::store::redis::connect::Hearing;
+use futures_util::future::join;
 use terrace_redis_server::Proxy;
 use tokio::time::Instant;
 
@@ -363,7 +365,7 @@ async fn replicas_are_waited_for_when_asked() {
 async fn what_is_disconnected_has_no_connection_until_it_is_used_again() {
     let server = Server::start();
     let tier = at(server.port());
-    assert_eq!(tier.connections(), 0, "nothing is connected before it is used");
+    assert_eq!(connections(&tier), 0, "nothing is connected before it is used");
     tier.current().await.unwrap();
     tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
     tier.disconnect();
@@ -407,6 +409,46 @@ async fn budgets_can_be_changed() {
     let start = Instant::now();
     assert_eq!(tier.lookup(&epoch, b"key", &[]).await.unwrap_err(), Fault::Timeout);
     assert!(start.elapsed() < PATIENCE / 10, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_is_in_use_while_somebody_waits_for_a_reply() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    let Usage { in_use: 0, max, .. } = tier.usage() else { panic!("{:?}", tier.usage()) };
+    assert_eq!(max, tier.connector.settings().max_connections + 4 + 2 + 4, "look-ups, fills, control, replicas");
+    // The first look-up makes what is missing.
+    until_ok(async || if connections(&tier) >= 4 { Ok(()) } else { Err(Fault::Other) }).await;
+    server.pause();
+    let mut looking = std::pin::pin!(async { join(tier.lookup(&epoch, b"key", &[A]), tier.poll(&epoch, 0)).await });
+    let used = until_ok(async || if tier.usage().in_use == 2 { Ok(()) } else { Err(Fault::Other) });
+    assert_eq!(crate::store::redis::call::first(looking.as_mut(), used).await.err(), Some(()));
+    assert_eq!((connections(&tier), tier.usage().max), (tier.usage().idle + 2, max));
+    server.resume();
+    let (looked, polled) = looking.await;
+    assert!(looked.is_ok() && polled.is_ok());
+    assert_eq!(tier.usage().in_use, 0);
+}
+
+#[tokio::test]
+async fn each_connection_is_counted_by_what_was_found_before_its_first_use() {
+    let server = Server::start();
+    let fences = |tier: &Redis| tier.take_fences().filter(|(_, times)| *times > 0).collect::<Vec<_>>();
+    let only = async |tier: &Redis| tier.connector.connect().await.map(drop);
+    let tier = at(server.port());
+    for _ in 0..3 {
+        only(&tier).await.unwrap();
+    }
+    assert_eq!(fences(&tier), [(FenceResult::Ok, 2), (FenceResult::NewEpoch, 1)]);
+    assert_eq!(fences(&tier), [], "they are told once");
+    let second = Server::replica_of(&server);
+    let replica = at(second.port());
+    assert_eq!(only(&replica).await, Err(Fault::ReadOnly));
+    assert_eq!(fences(&replica), [(FenceResult::NotPrimary, 1)]);
+    server.command(&["CONFIG", "SET", "requirepass", "secret"]);
+    assert_eq!(only(&tier).await, Err(Fault::Auth));
+    assert_eq!(fences(&tier), [(FenceResult::Denied, 1)]);
 }
 
 #[tokio::test]

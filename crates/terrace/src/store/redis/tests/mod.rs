@@ -46,6 +46,11 @@ fn at(port: u16) -> Redis {
     tier(&format!("redis://127.0.0.1:{port}"))
 }
 
+fn connections(tier: &Redis) -> u32 {
+    let Usage { in_use, idle, .. } = tier.usage();
+    in_use + idle
+}
+
 /// Has all connections made anew.
 async fn reconnect(tier: &Redis) {
     let pools = tier.pools();

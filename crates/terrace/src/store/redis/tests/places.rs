@@ -1,6 +1,6 @@
 use super::*;
 use crate::store::redis::link::Opener;
-use terrace_redis_server::{Certificates, form_cluster};
+use terrace_redis_server::{Certificates, Proxy, form_cluster};
 use tokio::time::Instant;
 
 fn addresses(servers: &[Server]) -> String {
@@ -13,11 +13,12 @@ mod tls {
     use tokio_rustls::rustls::RootCertStore;
     use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
-    fn trusting(certificates: &Certificates, url: &str) -> Redis {
+    fn trusting(certificates: &Certificates, url: &str, socket_timeout: Duration) -> Redis {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(certificates.authority().as_bytes()).unwrap()).unwrap();
         let plain = tier(url);
-        let settings = plain.connector.settings().clone();
+        let mut settings = plain.connector.settings().clone();
+        settings.socket_timeout = socket_timeout;
         let tls = Some(crate::store::redis::tls::Tls::with_roots(roots).unwrap());
         let opener = Opener { socket_timeout: settings.socket_timeout, tls };
         Redis::with_opener(settings, Names::new("test", "node"), plain.budgets, Clock::default(), opener).unwrap()
@@ -28,18 +29,32 @@ mod tls {
         let certificates = Certificates::new();
         let server = Server::with_tls(&certificates);
         let url = format!("rediss://localhost:{}", server.port());
-        let tier = trusting(&certificates, &url);
+        let tier = trusting(&certificates, &url, PATIENCE);
         let receipt = tier.invalidate(&[hard(A)]).await.unwrap();
         assert_eq!(tier.current().await.unwrap(), receipt);
         tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
 
-        let stranger = trusting(&Certificates::new(), &url);
+        let stranger = trusting(&Certificates::new(), &url, PATIENCE);
         assert_eq!(stranger.current().await.unwrap_err(), Fault::Connect);
         let Status::Down(_, why) = stranger.status().borrow().clone() else { panic!() };
         assert!(why.contains("certificate"), "{why}");
         // Without encryption there is no reply that makes sense.
         let plain = at(server.port()).current().await.unwrap_err();
         assert!(matches!(plain, Fault::Connect | Fault::Protocol), "{plain:?}");
+    }
+
+    #[tokio::test]
+    async fn who_listens_does_not_wait_for_ever_for_a_hand_to_shake() {
+        let certificates = Certificates::new();
+        let server = Server::with_tls(&certificates);
+        let proxy = Proxy::to(server.port());
+        let url = format!("rediss://localhost:{}", proxy.port());
+        let tier = trusting(&certificates, &url, Duration::from_secs(2));
+        tier.current().await.unwrap();
+        until_ok(async || tier.invalidate(&[hard(A)]).await).await;
+        proxy.hang_all();
+        let listening = tier.listen(&["channel"], Arc::new(|_| {}));
+        assert_eq!(tokio::time::timeout(PATIENCE, listening).await.unwrap(), Err(Fault::Timeout));
     }
 }
 
