@@ -12,7 +12,8 @@ use terrace::chaos::{Chaos, Failure};
 use terrace::clock::FakeClock;
 use terrace::stats::{
     BellDirection, BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, ErrorKind, Feature,
-    InvalidationResult, Kind, L2Op, LookupResult, PollResult, RejectReason, Scope, Stats, StoreResult, Tier,
+    InvalidationResult, Kind, L2Op, LockKind, LockResult, LookupResult, PollResult, RejectReason, Scope, Stats,
+    StoreResult, Tier,
 };
 use terrace::{Cache, CacheLayer, Config, Rules, SessionLayer, Store};
 use terrace_tests::{Answer, Body, Gate, Origin, Outcome, ask, call, get, get_with, respond, spawn, text, until};
@@ -1219,4 +1220,59 @@ async fn what_is_refreshed_early_is_asked_for_at_the_origin_unless_another_proce
     fleet.get(0, "/").await;
     fleet.pass(Duration::from_millis(400)).await;
     assert_eq!(fleet.origin.calls(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn turns_among_processes_are_counted_as_they_end() {
+    let gate = Gate::default();
+    let config = Config::from_vars([("CACHE_FILL_WAIT", "200ms")]).unwrap();
+    let fleet = Fleet::with(2, config, gate.before(|_| text(&[FRESH], "x"))).await;
+    let first = spawn(&fleet.services[0], get("/"));
+    until("it is in the origin", || gate.arrived() == 1).await;
+    let second = spawn(&fleet.services[1], get("/"));
+    fleet.pass(Duration::from_millis(300)).await;
+    gate.open();
+    first.await.unwrap();
+    second.await.unwrap();
+    fleet.chaos.fails(Failure::ReadOnly);
+    call(&fleet.services[0], get("/other")).await;
+    let count = |process, result| fleet.stats(process).locks(LockKind::Distributed, result);
+    let counts = [0, 1].map(|process| {
+        [LockResult::Acquired, LockResult::Timeout, LockResult::Error].map(|result| count(process, result))
+    });
+    assert_eq!(counts, [[1, 0, 1], [0, 1, 0]]);
+    assert!(count(1, LockResult::Contended) > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_is_counted_once() {
+    let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
+    fleet.get(0, "/").await;
+    fleet.chaos.is_silent(true);
+    let looks = || -> u64 { LookupResult::ALL.iter().map(|result| fleet.stats(0).lookups(Tier::L2, *result)).sum() };
+    let before = looks();
+    fleet.chaos.restarts();
+    // The reply that says so comes, and the next one does not.
+    fleet.chaos.fails(Failure::Slow(Duration::from_millis(20)));
+    let asked = spawn(&fleet.services[0], get("/new"));
+    fleet.pass(Duration::from_millis(100)).await;
+    asked.await.unwrap();
+    assert_eq!(looks(), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_too_that_the_answer_is_not_proven() {
+    // No poll has failed yet, so that the tier is still asked.
+    let config = Config::from_vars([("CACHE_POLL_INTERVAL", "5m")]).unwrap();
+    let fleet = Fleet::with(1, config, Origin::counting(&[FRESH])).await;
+    fleet.get(0, "/").await;
+    fleet.pass(Duration::from_secs(2)).await;
+    fleet.chaos.fails(Failure::Hangs);
+    let asked: Vec<_> = (0..3).map(|_| spawn(&fleet.services[0], get("/"))).collect();
+    fleet.pass(Duration::from_millis(200)).await;
+    for one in asked {
+        let answer = one.await.unwrap();
+        assert!(answer.is_hit() && answer.field("cache-status").contains("detail=unproven"), "{answer:?}");
+    }
+    assert_eq!(fleet.stats(0).locks(LockKind::Local, LockResult::Contended), 2, "two waited for the third");
 }

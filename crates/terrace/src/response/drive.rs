@@ -444,7 +444,11 @@ impl<S, B> Job<S, B> {
                 Look::Ask(ask) => ask,
                 answer @ Look::Answer(..) => return answer,
             };
-            if ask.purpose != Purpose::Fill || left.is_zero() {
+            if ask.purpose != Purpose::Fill {
+                return Look::Ask(ask);
+            }
+            if left.is_zero() {
+                tiers.observe().lock(LockKind::Distributed, LockResult::Timeout);
                 return Look::Ask(ask);
             }
             match tiers.turn(&ask.ticket, until).await {
@@ -454,7 +458,6 @@ impl<S, B> Job<S, B> {
                 Turn::Theirs => waited = true,
             }
             let (observe, started) = (tiers.observe(), tiers.clock().now());
-            observe.lock(LockKind::Distributed, LockResult::Contended);
             // A message may be lost, and with it the one who fetches.
             let _ = tokio::time::timeout((*left).min(MISSED), news).await;
             *left = left.saturating_sub(tiers.clock().now().duration_since(started));
@@ -524,7 +527,10 @@ impl<S, B> Job<S, B> {
         tiers.observe().flight_join(FlightJoin::Taken);
         let cached = response(&found)?;
         match plan(cached, &self.presented(&found, true), self.rules.policy()) {
-            Plan::Serve(answer) => Some(Look::Answer(found, answer, Served::Collapsed)),
+            Plan::Serve(answer) => {
+                let unproven = tiers.is_unproven(&found.entry, begun, self.now);
+                Some(Look::Answer(found, answer, if unproven { Served::Unproven } else { Served::Collapsed }))
+            }
             _ => None,
         }
     }

@@ -225,9 +225,10 @@ impl L2 {
         let Some(positions) = looked.positions else {
             // What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the same.
             self.wake.notify_one();
+            let now = self.counted(L2Op::Script, self.by(until, self.remote.current())).await?;
             self.observe.lookup(Tier::L2, LookupResult::Rejected);
             self.observe.rejected(Tier::L2, RejectReason::Epoch);
-            return self.counted(L2Op::Script, self.by(until, self.remote.current())).await.map(Shared::Missed);
+            return Ok(Shared::Missed(now));
         };
         let stamp = Receipt { epoch: epoch.clone(), position: positions.position };
         let Some((bytes, left)) = looked.entry else {

@@ -3,7 +3,7 @@
 use super::l2::L2;
 use super::remote::{Fault, Token};
 use crate::clock::Instant;
-use crate::observe::stats::L2Op;
+use crate::observe::stats::{L2Op, LockKind, LockResult};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::runtime::Handle;
@@ -38,7 +38,14 @@ impl L2 {
         // the same, and then it has to be given back.
         let mut lease = Lease { l2: Arc::clone(self), key, token: Token::new(), may_be_ours: true };
         let asked = self.by(until, self.remote.lease(&lease.key, &lease.token, life));
-        match self.counted(L2Op::Lock, asked).await {
+        let answer = self.counted(L2Op::Lock, asked).await;
+        let result = match answer {
+            Ok(true) => LockResult::Acquired,
+            Ok(false) => LockResult::Contended,
+            Err(_) => LockResult::Error,
+        };
+        self.observe.lock(LockKind::Distributed, result);
+        match answer {
             Ok(true) | Err(Fault::Timeout) => Turn::Ours(lease),
             Ok(false) => {
                 lease.may_be_ours = false;

@@ -368,6 +368,11 @@ impl<V: Value> Tiers<V> {
         }
     }
 
+    /// Whether an entry was not fetched for a request that came at `begun`, and nothing proves at `asked` that it is valid.
+    pub(crate) fn is_unproven(&self, entry: &Entry<V>, begun: Instant, asked: Instant) -> bool {
+        entry.inserted() < begun && !self.is_proven(asked)
+    }
+
     /// Stores what was fetched with `ticket`, in the shared tier too. The entry is returned for those who waited for it,
     /// stored or not.
     pub(crate) fn fill(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
