@@ -6,7 +6,7 @@ use super::answer::{from_stored, gateway_timeout};
 use super::body::ResponseBody;
 use super::extension::Partition;
 use super::fetch::Fetch;
-use super::key::{Target, variant};
+use super::key::variant;
 use super::rules::Rules;
 use super::select;
 use super::service::{Shared, is_ahead};
@@ -16,7 +16,7 @@ use crate::observe::PendingRequest;
 use crate::observe::stats::{
     BypassReason, CacheStatus as Outcome, Feature, FlightJoin, LockKind, LockResult, LookupResult, Tier,
 };
-use crate::store::{Before, Beyond, Entry, Found, Join, Key, Landing, Lead, Lease, Memory, Tag, Ticket, Turn, Wait};
+use crate::store::{Before, Beyond, Entry, Found, Join, Key, Landing, Lead, Lease, Memory, Ticket, Turn, Wait};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, IF_RANGE, RANGE};
 use http::{Method, Request, Response};
@@ -366,8 +366,8 @@ impl<S, B> Job<S, B> {
         if !tiers.is_shared() || ask.purpose == Purpose::Pass {
             return Look::Ask(ask);
         }
-        let (tags, namespace) = (self.tags(), self.shared.namespace);
-        let (found, ticket) = match tiers.look_beyond(ask.ticket, &tags, namespace).await {
+        let namespace = self.shared.namespace;
+        let (found, ticket) = match tiers.look_beyond(ask.ticket, namespace).await {
             Beyond::Found(found, ticket) => (found, ticket),
             Beyond::Missed(ticket) => return Look::Ask(Ask { ticket, unproven: None, ..ask }),
             Beyond::Silent(ticket) => return self.on_its_own(Ask { ticket, ..ask }),
@@ -381,7 +381,7 @@ impl<S, B> Job<S, B> {
             return Look::Ask(Ask { ticket, unproven: None, ..ask });
         };
         let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
-        match tiers.look_beyond(ticket, &tags, namespace).await {
+        match tiers.look_beyond(ticket, namespace).await {
             Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
             Beyond::Found(_, ticket) | Beyond::Missed(ticket) => {
                 Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask })
@@ -433,12 +433,6 @@ impl<S, B> Job<S, B> {
             Some(found) => self.judge(found, ask.ticket, Served::Unproven, Accept::Fresh).0,
             None => Look::Ask(ask),
         }
-    }
-
-    /// The tags that the response will carry without being told.
-    fn tags(&self) -> Vec<Tag> {
-        let tags = self.shared.tiers.mirror().tags();
-        Target::of(&self.request, &self.rules).map_or_else(Vec::new, |target| target.tags(tags))
     }
 
     fn presented(&self, found: &Found<Cached>, collapsed: bool) -> Presented<'_> {

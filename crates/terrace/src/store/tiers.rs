@@ -254,13 +254,12 @@ impl<V: Value> Tiers<V> {
         self.l2.is_some()
     }
 
-    /// Looks into the shared tier for what memory does not have, and puts what it finds into memory. `tags` are those
-    /// that the entry carries without being told.
-    pub(crate) async fn look_beyond(&self, ticket: Ticket, tags: &[Tag], namespace: Namespace) -> Beyond<V> {
+    /// Looks into the shared tier for what memory does not have, and puts what it finds into memory.
+    pub(crate) async fn look_beyond(&self, ticket: Ticket, namespace: Namespace) -> Beyond<V> {
         let Some(l2) = &self.l2 else {
             return Beyond::Missed(ticket);
         };
-        match l2.lookup(ticket.key.bytes(), tags).await {
+        match l2.lookup(ticket.key.bytes()).await {
             Shared::Silent => Beyond::Silent(ticket),
             Shared::Missed(stamp) => Beyond::Missed(self.stamped(ticket, stamp)),
             Shared::Found(entered) => {

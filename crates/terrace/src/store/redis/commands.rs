@@ -3,6 +3,7 @@
 use super::call::{run, send};
 use super::connect::{fence, nonce, section};
 use super::link::Link;
+use super::lookups::Lookup;
 use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
 use super::{Redis, bell::Bell, scripts};
@@ -30,14 +31,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Remote for Redis {
-    fn lookup<'a>(&'a self, epoch: &'a Epoch, key: &'a [u8], tags: &'a [TagName]) -> Reply<'a, Looked> {
-        Box::pin(async move {
-            let entry = self.names.entry(key);
-            let mut all = Pipeline::with_capacity(3);
-            all.cmd("GET").arg(&entry).cmd("PTTL").arg(&entry).add_command(self.scores(epoch, tags));
-            let reads = &self.pools().reads;
-            reads.call(self.budgets.read.get(), |link| send(link, all.clone()), reply::looked).await
-        })
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, key: &'a [u8]) -> Reply<'a, Looked> {
+        let lookup = Lookup { epoch: epoch.clone(), since, name: self.names.entry(key) };
+        Box::pin(self.desk.look(self.pools(), lookup, self.budgets.read.get()))
     }
 
     fn positions<'a>(&'a self, epoch: &'a Epoch, tags: &'a [TagName]) -> Reply<'a, Option<Positions>> {

@@ -15,6 +15,7 @@ mod connect;
 mod facts;
 mod fault;
 mod link;
+mod lookups;
 mod names;
 mod pool;
 mod reply;
@@ -40,6 +41,7 @@ use crate::store::codec::{Codec, KeyRing, SCHEMA};
 use bell::Bell;
 use connect::Connector;
 use link::Opener;
+use lookups::Desk;
 use pool::{Manners, Pool};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -104,6 +106,7 @@ pub(crate) struct Redis {
     codec: Codec,
     budgets: Arc<Budgets>,
     clock: Clock,
+    desk: Arc<Desk>,
     pools: Mutex<Option<Arc<Pools>>>,
     swept: Mutex<Option<Instant>>,
 }
@@ -168,7 +171,8 @@ impl Redis {
         let codec = Codec::new(names.namespace(), SCHEMA, MAX_BYTES);
         let names = Arc::new(names);
         let connector = Arc::new(Connector::new(settings, Arc::clone(&names), opener));
-        Self { connector, names, codec, budgets, clock, pools: Mutex::default(), swept: Mutex::default() }
+        let desk = Arc::new(Desk::new(Arc::clone(&names), clock.clone()));
+        Self { connector, names, codec, budgets, clock, desk, pools: Mutex::default(), swept: Mutex::default() }
     }
 
     /// Encodes entries in another way than plainly.

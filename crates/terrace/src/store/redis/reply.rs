@@ -1,6 +1,6 @@
 //! What replies mean. No I/O.
 
-use crate::store::remote::{Epoch, Looked, Mark, Marker, Polled, Positions, Receipt, TagName};
+use crate::store::remote::{Epoch, Mark, Marker, Polled, Positions, Receipt, TagName};
 use bytes::Bytes;
 use redis::{RedisError, Value};
 use std::time::Duration;
@@ -102,13 +102,26 @@ pub(super) fn positions(reply: Value) -> Reading<Option<Positions>> {
     Ok(Some(Positions { position: position(sequence)?, floor: position(floor)?, marks }))
 }
 
-/// The replies to GET, PTTL and the scores.
-pub(super) fn looked(replies: Vec<Value>) -> Reading<Looked> {
-    let [entry, life, scores] = <[Value; 3]>::try_from(replies).map_err(|_| Misread::Shape)?;
-    Ok(Looked { entry: entry_of(entry, life)?, positions: positions(scores)? })
+/// The replies to a GET and a PTTL for each of some entries, to the range after `since` and to the scores. The range is
+/// older than the scores: if the epoch is there afterwards, it was there before.
+pub(super) fn looked(mut replies: Vec<Value>, since: u64, limit: usize) -> Reading<(Vec<Kept>, Polled)> {
+    let (Some(scores), Some(range)) = (replies.pop(), replies.pop()) else { return Err(Misread::Shape) };
+    let news = match seen_in(range, scores, since, limit)? {
+        Seen::Found { polled, .. } => polled,
+        Seen::WentBack => Polled::OtherEpoch,
+    };
+    let mut replies = replies.into_iter();
+    let mut entries = Vec::with_capacity(replies.len() / 2);
+    while let (Some(entry), Some(life)) = (replies.next(), replies.next()) {
+        entries.push(entry_of(entry, life)?);
+    }
+    Ok((entries, news))
 }
 
-fn entry_of(entry: Value, life: Value) -> Reading<Option<(Bytes, Duration)>> {
+/// An entry, and how long it is kept.
+type Kept = Option<(Bytes, Duration)>;
+
+fn entry_of(entry: Value, life: Value) -> Reading<Kept> {
     let entry = match entry.extract_error() {
         Ok(Value::BulkString(bytes)) => bytes,
         Ok(Value::Nil) => return Ok(None),
@@ -159,6 +172,10 @@ pub(super) enum Seen {
 /// floor.
 pub(super) fn seen(reply: Value, since: u64, limit: usize) -> Reading<Seen> {
     let [range, scores] = <[Value; 2]>::try_from(array(reply)?).map_err(|_| Misread::Shape)?;
+    seen_in(range, scores, since, limit)
+}
+
+fn seen_in(range: Value, scores: Value, since: u64, limit: usize) -> Reading<Seen> {
     let found = |polled, has_changes| Ok(Seen::Found { polled, has_changes });
     let Some(now) = positions(scores)? else { return found(Polled::OtherEpoch, false) };
     if now.position < since {

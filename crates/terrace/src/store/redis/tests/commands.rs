@@ -1,3 +1,4 @@
+use super::super::call::first;
 use super::*;
 use terrace_redis_server::Proxy;
 
@@ -17,18 +18,21 @@ async fn an_entry_is_found_with_what_proves_it_valid() {
     let at_a = tier.invalidate(&[hard(A), soft(B)]).await.unwrap();
     assert_eq!((at_a.epoch.clone(), at_a.position), (now.epoch.clone(), 1));
 
-    let found = tier.lookup(&now.epoch, b"key", &[A, B, TagName::EVERYTHING]).await.unwrap();
+    let found = tier.lookup(&now.epoch, 0, b"key").await.unwrap();
     let (bytes, life) = found.entry.unwrap();
     assert_eq!(bytes, "body");
     assert!(life <= LIFE && life + PATIENCE > LIFE, "{life:?}");
-    let positions = found.positions.unwrap();
-    assert_eq!((positions.position, positions.floor), (1, 0));
     let (one, none) = (Mark::At(1), Mark::Unmarked);
+    let news = |marks| Polled::Changes { marks, position: 1, floor: 0 };
+    assert_eq!(found.news, news(vec![(hard(A), one), (soft(B), one)]));
+    let tags = [A, B, TagName::EVERYTHING];
+    let positions = tier.positions(&now.epoch, &tags).await.unwrap().unwrap();
+    assert_eq!((positions.position, positions.floor), (1, 0));
     assert_eq!(positions.marks, [(one, none), (none, one), (none, none)]);
-    assert_eq!(tier.positions(&now.epoch, &[A]).await.unwrap().unwrap().marks, [(one, none)]);
 
-    let other = tier.lookup(&now.epoch, b"other", &[]).await.unwrap();
-    assert_eq!((other.entry, other.positions.unwrap().position), (None, 1));
+    let other = tier.lookup(&now.epoch, 0, b"other").await.unwrap();
+    assert_eq!((other.entry, other.news), (None, found.news));
+    assert_eq!(tier.lookup(&now.epoch, 1, b"key").await.unwrap().news, news(vec![]), "what is known is not told again");
 }
 
 #[tokio::test]
@@ -45,7 +49,7 @@ async fn a_lookup_is_one_round_trip() {
     has(3).await;
     let before = proxy.round_trips();
     for _ in 0..100 {
-        assert!(tier.lookup(&epoch, b"key", &[A, B]).await.unwrap().entry.is_some());
+        assert!(tier.lookup(&epoch, 0, b"key").await.unwrap().entry.is_some());
     }
     assert_eq!(proxy.round_trips() - before, 100);
     tier.invalidate(&[hard(A)]).await.unwrap();
@@ -58,6 +62,66 @@ async fn a_lookup_is_one_round_trip() {
 }
 
 #[tokio::test]
+async fn lookups_at_the_same_time_share_round_trips_and_each_gets_its_own_entry() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port());
+    let tier = Arc::new(at(proxy.port()));
+    let epoch = tier.current().await.unwrap().epoch;
+    tier.store(&[0], value("zero"), LIFE).await.unwrap();
+    tier.store(&[99], value("ninety-nine"), LIFE).await.unwrap();
+    let before = proxy.round_trips();
+    let lookups: Vec<_> = (0..100_u8)
+        .map(|key| {
+            let (tier, epoch) = (Arc::clone(&tier), epoch.clone());
+            tokio::spawn(async move { tier.lookup(&epoch, 0, &[key]).await.unwrap().entry })
+        })
+        .collect();
+    for (key, lookup) in lookups.into_iter().enumerate() {
+        let expected = [(0, "zero"), (99, "ninety-nine")].into_iter().find(|(has, _)| *has == key);
+        let found = lookup.await.unwrap().map(|(bytes, _)| bytes);
+        assert_eq!(found.as_deref(), expected.map(|(_, text)| text.as_bytes()), "{key}");
+    }
+    // Two alone, and the others with them; some more for connections that are still being made.
+    assert!(proxy.round_trips() - before < 50, "{} round trips", proxy.round_trips() - before);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_others_may_leave() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    server.pause();
+    let mut all: Vec<_> = (0..10).map(|_| tier.lookup(&epoch, 0, b"key")).collect();
+    for lookup in &mut all {
+        assert!(first(lookup, std::future::ready(())).await.is_err(), "the server hangs");
+    }
+    // The first ones have asked, the others wait for them.
+    drop(all.drain(..5));
+    server.resume();
+    for lookup in all {
+        assert_eq!(tokio::time::timeout(PATIENCE, lookup).await.unwrap().unwrap().entry, None);
+    }
+}
+
+#[tokio::test]
+async fn lookups_of_different_epochs_do_not_go_together() {
+    let server = Server::start();
+    let tier = Arc::new(at(server.port()));
+    let old = tier.current().await.unwrap().epoch;
+    server.command(&["DEL", "{test}:ctl"]);
+    let new = tier.current().await.unwrap().epoch;
+    let lookups: Vec<_> = (0..10)
+        .map(|number| {
+            let (tier, epoch) = (Arc::clone(&tier), if number % 2 == 0 { old.clone() } else { new.clone() });
+            tokio::spawn(async move { tier.lookup(&epoch, 0, b"key").await.unwrap().news })
+        })
+        .collect();
+    for (number, lookup) in lookups.into_iter().enumerate() {
+        assert_eq!(lookup.await.unwrap() == Polled::OtherEpoch, number % 2 == 0, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_entry_is_a_miss_and_hides_no_position() {
     let server = Server::start();
     let tier = at(server.port());
@@ -65,16 +129,16 @@ async fn what_is_no_entry_is_a_miss_and_hides_no_position() {
     server.command(&["RPUSH", "{test}:e:list", "x"]);
     server.command(&["SET", "{test}:e:endless", "x"]);
     for key in [&b"list"[..], b"endless"] {
-        let found = tier.lookup(&epoch, key, &[]).await.unwrap();
-        assert_eq!((found.entry, found.positions.unwrap().position), (None, 0));
+        let found = tier.lookup(&epoch, 0, key).await.unwrap();
+        assert_eq!((found.entry, found.news), (None, Polled::Changes { marks: vec![], position: 0, floor: 0 }));
     }
     // And a fill takes its place.
     tier.store(b"list", value("body"), LIFE).await.unwrap();
-    assert!(tier.lookup(&epoch, b"list", &[]).await.unwrap().entry.is_some());
+    assert!(tier.lookup(&epoch, 0, b"list").await.unwrap().entry.is_some());
     tier.store(b"dead", value("body"), Duration::from_micros(1)).await.unwrap();
-    assert_eq!(tier.lookup(&epoch, b"dead", &[]).await.unwrap().entry, None);
+    assert_eq!(tier.lookup(&epoch, 0, b"dead").await.unwrap().entry, None);
     tier.store(b"long", value("body"), Duration::MAX).await.unwrap();
-    assert!(tier.lookup(&epoch, b"long", &[]).await.unwrap().entry.is_some());
+    assert!(tier.lookup(&epoch, 0, b"long").await.unwrap().entry.is_some());
 }
 
 #[tokio::test]
@@ -83,7 +147,7 @@ async fn a_lost_control_record_is_another_epoch() {
     let tier = at(server.port());
     let first = tier.invalidate(&[hard(A)]).await.unwrap();
     server.command(&["DEL", "{test}:ctl"]);
-    assert_eq!(tier.lookup(&first.epoch, b"key", &[A]).await.unwrap().positions, None);
+    assert_eq!(tier.lookup(&first.epoch, 1, b"key").await.unwrap().news, Polled::OtherEpoch);
     assert_eq!(tier.poll(&first.epoch, first.position).await.unwrap(), Polled::OtherEpoch);
     let second = tier.current().await.unwrap();
     assert_ne!(second.epoch, first.epoch);
@@ -259,5 +323,5 @@ async fn namespaces_do_not_meet() {
     tier.invalidate(&[hard(A)]).await.unwrap();
     let now = other.current().await.unwrap();
     assert_eq!(now.position, 0);
-    assert_eq!(other.lookup(&now.epoch, b"key", &[A]).await.unwrap().entry, None);
+    assert_eq!(other.lookup(&now.epoch, 0, b"key").await.unwrap().entry, None);
 }

@@ -66,7 +66,7 @@ async fn sentinels_lead_to_the_primary_and_after_its_death_to_the_next() {
     primary.kill();
     let after = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
     assert_ne!(after.epoch, before.epoch, "a promoted server begins an epoch");
-    until_ok(|| tier.lookup(&after.epoch, b"key", &[A])).await;
+    until_ok(|| tier.lookup(&after.epoch, 0, b"key")).await;
     until_ok(|| tier.probe()).await;
     tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
     let promoted = replicas.iter_mut().find(|replica| replica.info("replication", "role") == "master");
@@ -83,17 +83,17 @@ async fn a_hung_primary_is_left_for_the_next() {
     let tier = tier_with(&[("REDIS_SENTINELS", &list), ("REDIS_MASTER_NAME", "main")]);
     let tier = Redis { budgets: Arc::default(), ..tier };
     let before = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
-    until_ok(|| tier.lookup(&before.epoch, b"key", &[A])).await;
+    until_ok(|| tier.lookup(&before.epoch, 0, b"key")).await;
     primary.pause();
     let after = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
     assert_ne!(after.epoch, before.epoch);
     // What control has found out holds for the connections that look-ups use.
-    let found = until_ok(|| tier.lookup(&after.epoch, b"key", &[A])).await;
-    assert!(found.positions.is_some());
+    let found = until_ok(|| tier.lookup(&after.epoch, 0, b"key")).await;
+    assert!(matches!(found.news, Polled::Changes { .. }), "{:?}", found.news);
     // The old primary is not believed when it wakes up.
     primary.resume();
-    let found = until_ok(|| tier.lookup(&after.epoch, b"key", &[A])).await;
-    assert!(found.positions.is_some());
+    let found = until_ok(|| tier.lookup(&after.epoch, 0, b"key")).await;
+    assert!(matches!(found.news, Polled::Changes { .. }), "{:?}", found.news);
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn any_node_of_a_cluster_leads_to_the_one_that_has_the_record() {
         let tier = tier_with(&[("REDIS_CLUSTER_NODES", &seed), ("REDIS_SOCKET_TIMEOUT", "30s")]);
         let receipt = tier.invalidate(&[hard(A)]).await.unwrap();
         tier.store(b"key", Bytes::from_static(b"body"), PATIENCE).await.unwrap();
-        assert!(tier.lookup(&receipt.epoch, b"key", &[A]).await.unwrap().entry.is_some());
+        assert!(tier.lookup(&receipt.epoch, 0, b"key").await.unwrap().entry.is_some());
         tier.probe().await.unwrap();
         tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
         epochs.push(receipt.epoch);
