@@ -55,11 +55,16 @@ pub fn plain<B: Send + 'static>()
 -> impl Service<Request<B>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send> + Clone + Send + Sync {
     service_fn(|_: Request<B>| async {
         CALLS.set(CALLS.get() + 1);
-        let mut response = Response::new(Full::new(Bytes::from_static(&CONTENT)));
-        response.headers_mut().extend(head());
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(CONTENT_LEN));
-        Ok(response)
+        Ok(response())
     })
+}
+
+/// What both answer.
+pub fn response() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(&CONTENT)));
+    response.headers_mut().extend(head());
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(CONTENT_LEN));
+    response
 }
 
 /// An application with as many products as anyone asks for, each with content of its own, and with the head that such

@@ -3,6 +3,7 @@
 //! `README.md` says what is measured, how, and what came out.
 
 pub mod app;
+pub mod askers;
 pub mod contenders;
 pub mod gets;
 pub mod measure;
