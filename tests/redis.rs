@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use terrace::stats::{CacheStatus, CoherenceState, Feature, PollResult, RejectReason, StoreResult, Tier};
 use terrace::{Cache, CacheLayer, Store};
-use terrace_redis_server::Server;
+use terrace_redis_server::{Proxy, Server};
 use terrace_tests::{Answer, Origin, call, get, text, until};
 use tower::Layer;
 
@@ -59,6 +59,33 @@ async fn processes_share_what_they_fetched_and_what_they_purged() {
     let position = other.store.stats().position();
     until("the other one knows", || other.store.stats().position() > position).await;
     assert_eq!(other.get("/").await.text(), "2");
+}
+
+/// Also of an entry that was there before the process, and of one whose tags only the entry tells.
+#[tokio::test]
+async fn a_lookup_is_one_round_trip() {
+    let server = Server::start();
+    let origin = Origin::counting(&[FRESH, ("cache-tag", "a, b")]);
+    let before = Process::new(&server, &origin, &[]).joined().await;
+    before.get_stored("/").await;
+    let _receipt = before.store.purge_tag("c").await.unwrap();
+    let proxy = Proxy::to(server.port());
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    // Nothing is asked for but what is counted.
+    let quiet = [("CACHE_L1_ENABLED", "off"), ("CACHE_POLL_INTERVAL", "5m"), ("REDIS_MAX_CONNECTIONS", "1")];
+    let vars = [("REDIS_URL", url.as_str())].into_iter().chain(quiet);
+    let store = Store::from_vars(vars).unwrap();
+    let service = CacheLayer::new(store.clone()).layer(origin.clone());
+    let process = Process { store, service }.joined().await;
+    process.get("/").await;
+    let (hits, trips) = (process.store.stats().requests(CacheStatus::L2CacheHit), proxy.round_trips());
+    for _ in 0..100 {
+        assert_eq!(process.get("/").await.text(), "1");
+    }
+    assert_eq!(process.store.stats().requests(CacheStatus::L2CacheHit) - hits, 100);
+    // Connections that are still being made have some of their own.
+    let trips = proxy.round_trips() - trips;
+    assert!((100..150).contains(&trips), "{trips}");
 }
 
 #[tokio::test]
@@ -196,7 +223,7 @@ async fn every_key_expires_but_the_control_record() {
     assert!(keys.len() >= 2, "{keys:?}");
     for key in keys {
         let expires = format!("{:?}", server.command(&["PTTL", key])) != "int(-1)";
-        assert_eq!(expires, !key.ends_with(":ctl"), "{key}");
+        assert_eq!(expires, !key.ends_with(":ctl") && !key.ends_with(":latest"), "{key}");
     }
     let _receipt = change.commit().await.unwrap();
 }

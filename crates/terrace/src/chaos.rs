@@ -194,6 +194,15 @@ impl Record {
         }
     }
 
+    fn since(&self, epoch: &Epoch, since: u64) -> Polled {
+        if *epoch != self.epoch() {
+            return Polled::OtherEpoch;
+        }
+        let later = |mark: &Mark| matches!(mark, Mark::Held) || matches!(mark, Mark::At(at) if *at > since);
+        let marks = self.marks.iter().filter(|(_, mark)| later(mark)).map(|(marker, mark)| (*marker, *mark));
+        Polled::Changes { marks: marks.collect(), position: self.position, floor: self.floor }
+    }
+
     fn positions(&self, epoch: &Epoch, tags: &[TagName]) -> Option<Positions> {
         let mark = |tag, soft| self.marks.get(&Marker { tag, soft }).copied().unwrap_or(Mark::Unmarked);
         let marks = tags.iter().map(|tag| (mark(*tag, false), mark(*tag, true))).collect();
@@ -202,13 +211,13 @@ impl Record {
 }
 
 impl Remote for Chaos {
-    fn lookup<'a>(&'a self, epoch: &'a Epoch, key: &'a [u8], tags: &'a [TagName]) -> Reply<'a, Looked> {
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, key: &'a [u8]) -> Reply<'a, Looked> {
         let now = self.clock.now();
         self.answer(false, |record| {
             record.lookups += 1;
             let entry = record.entries.get(key).filter(|(_, until)| *until > now);
             let entry = entry.map(|(value, until)| (value.clone(), until.duration_since(now)));
-            Looked { entry, positions: record.positions(epoch, tags) }
+            Looked { entry, news: record.since(epoch, since) }
         })
     }
 
@@ -298,12 +307,7 @@ impl Remote for Chaos {
         let now = self.clock.now();
         self.answer(false, |record| {
             record.sweep(now);
-            if *epoch != record.epoch() {
-                return Polled::OtherEpoch;
-            }
-            let later = |mark: &Mark| matches!(mark, Mark::Held) || matches!(mark, Mark::At(at) if *at > since);
-            let marks = record.marks.iter().filter(|(_, mark)| later(mark)).map(|(marker, mark)| (*marker, *mark));
-            Polled::Changes { marks: marks.collect(), position: record.position, floor: record.floor }
+            record.since(epoch, since)
         })
     }
 

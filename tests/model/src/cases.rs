@@ -78,6 +78,9 @@ const L2_ONLY: Scenario = ONE.without(Part::L1);
 const LOCAL: Scenario = ALONE.with(Part::LocalPositions);
 /// Where it is watched whether the local floor does what comparing epochs does.
 const WATCHED: Scenario = LOCAL.with(Part::EpochWitness);
+/// Where a lookup reads what the mirror does not have.
+const NEWS: Scenario = ONE.with(Part::LocalPositions).with(Part::News);
+const NEWS_ALONE: Scenario = NEWS.without(Part::SecondReader);
 const GUARDED: Scenario = ONE.with(Part::Guard);
 const OWN: Scenario = ALONE.with(Part::OwnInvalidation);
 /// Only where the position moves without the tag does it matter up to where an entry was checked.
@@ -86,7 +89,7 @@ const OWN_SHORTCUT: Scenario = SHORTCUT.with(Part::OwnInvalidation);
 
 /// The protocol under everything that may happen to it.
 pub fn scenarios() -> Vec<Case> {
-    [invalidations(), losses(), guards(), local_positions(), shortcuts(), own_invalidations()].concat()
+    [invalidations(), losses(), guards(), local_positions(), news(), shortcuts(), own_invalidations()].concat()
 }
 
 fn holds(name: &'static str, scenario: Scenario) -> Case {
@@ -145,6 +148,25 @@ fn local_positions() -> Vec<Case> {
     ]
 }
 
+fn news() -> Vec<Case> {
+    vec![
+        holds("news", NEWS),
+        holds("news, markers first", NEWS.with(Part::MarkersFirst)),
+        holds("news, two invalidations, one process", NEWS_ALONE.changes(2)),
+        holds("news, two invalidations", NEWS.changes(2)).size(Size::Large),
+        holds("news, two tags, one process", NEWS_ALONE.with(Part::OtherTag)),
+        holds("news, trimming with floor", NEWS.with(Part::Trimming)),
+        holds("news, single-flight join", NEWS.with(Part::Joins)),
+        holds("news, guarded change", NEWS.with(Part::Guard)),
+        holds("news, guarded change with lossy failover, one process", NEWS_ALONE.with(Part::Guard).failovers(1)),
+        holds("news, control key evicted, one process", NEWS_ALONE.evictions(1)),
+        holds("news, control key evicted twice, one process", NEWS_ALONE.evictions(2)).size(Size::Large),
+        holds("news, control key evicted", NEWS.evictions(1)).size(Size::Large),
+        holds("news, lossy failover, one process", NEWS_ALONE.failovers(1)),
+        holds("news, lossy failover", NEWS.failovers(1)).size(Size::Large),
+    ]
+}
+
 fn shortcuts() -> Vec<Case> {
     vec![
         holds("two tags", ONE.with(Part::OtherTag)).size(Size::Large),
@@ -198,6 +220,9 @@ fn mutants_of_l2() -> Vec<Case> {
         mutant(Rule::MarkersAndEpochInOneKey, "control key evicted", ONE.evictions(1)),
         mutant(Rule::TrimmingRaisesFloor, "trimming with floor", ONE.with(Part::Trimming)),
         mutant(Rule::JoinsCheck, "single-flight join", ONE.with(Part::Joins)),
+        mutant(Rule::MarksOfMirrorAndNews, "news", NEWS),
+        mutant(Rule::LatestWrittenWithControl, "news", NEWS),
+        mutant(Rule::HoldTakesPosition, "news, guarded change", NEWS.with(Part::Guard)),
     ]
 }
 
@@ -227,7 +252,7 @@ fn mutants_of_local_positions() -> Vec<Case> {
         |rule| self::mutant(rule, Promise::Epoch, "local positions, control key evicted", WATCHED.evictions(1));
     vec![
         mutant(Rule::FloorRaisedOnAdoption, "local positions, control key evicted", evicted),
-        mutant(Rule::FloorAtAdoptedPosition, "local positions, control key evicted", evicted),
+        mutant(Rule::AdoptedFromTheBeginning, "local positions, control key evicted", evicted),
         mutant(
             Rule::BaseAboveEveryStamp,
             "local positions, two invalidations, control key evicted",

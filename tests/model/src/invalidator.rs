@@ -43,7 +43,9 @@ impl Protocol {
             to.then(INVALIDATOR, "begins a change", state, |next| {
                 next.begun += 1;
                 let control = self.fence(next);
-                next.primary.control = Some(Control { marker: HELD, ..control });
+                // Only then do lookups see that something has changed.
+                let sequence = control.sequence + u8::from(self.has(Part::News) && self.keeps(Rule::HoldTakesPosition));
+                self.write(next, Control { sequence, marker: HELD, ..control });
                 next.change = Change::Open;
             });
         } else {
@@ -87,7 +89,7 @@ impl Protocol {
         let sequence = before.sequence + 1;
         let marker = if self.keeps(Rule::EndTakesNewPosition) { sequence } else { 0 };
         let control = Control { sequence, marker, ..before };
-        next.primary.control = Some(control);
+        self.write(next, control);
         control
     }
 

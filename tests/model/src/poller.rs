@@ -27,8 +27,12 @@ impl Protocol {
             Poll::Replied { control: None, .. } => to.then(POLLER, "finds no control key", state, abandon),
             Poll::Replied { sent, control: Some(control) } => to.then(POLLER, "applies the reply", state, |next| {
                 let proof = if self.keeps(Rule::ProofDatedAtSend) { sent } else { next.time };
+                let adopts = self.has(Part::LocalPositions) && control.epoch != next.mirror.epoch;
                 next.poll = Poll::None;
                 next.mirror = self.follow(next.mirror, control, proof);
+                if adopts {
+                    await_next(next);
+                }
                 catch_up(next);
             }),
         }
@@ -53,13 +57,14 @@ impl Protocol {
         Mirror { epoch, base: 0, applied: sequence, marker, floor, proof }
     }
 
-    /// Continues the local positions with those of another epoch. Its markers were not read and nothing is proven by it.
+    /// Continues the local positions with those of another epoch, from its beginning: its markers were not read, and nothing
+    /// is proven by it.
     fn adopt(&self, mirror: Mirror, control: Control) -> Mirror {
         debug_assert!(control.sequence < STRIDE);
         let above = if self.keeps(Rule::BaseAboveEveryStamp) { mirror.base + STRIDE } else { mirror.applied + 1 };
-        let adopted = above + control.sequence;
-        let floor = if self.keeps(Rule::FloorAtAdoptedPosition) { adopted } else { above };
-        let floor = if self.keeps(Rule::FloorRaisedOnAdoption) { floor } else { mirror.floor };
+        let begun = self.keeps(Rule::AdoptedFromTheBeginning);
+        let adopted = if begun { above } else { above + control.sequence };
+        let floor = if self.keeps(Rule::FloorRaisedOnAdoption) { above } else { mirror.floor };
         Mirror { epoch: control.epoch, base: above, applied: adopted, marker: 0, floor, proof: mirror.proof }
     }
 }
@@ -80,6 +85,11 @@ fn merged(known: u8, read: u8) -> u8 {
 
 fn abandon(next: &mut State) {
     next.poll = Poll::None;
+    await_next(next);
+}
+
+/// This poll did not bring what is pending.
+fn await_next(next: &mut State) {
     if next.pending == Pending::UntilApplied {
         next.pending = Pending::UntilSent;
     }

@@ -23,6 +23,12 @@ pub enum Rule {
     TrimmingRaisesFloor,
     /// A follower takes the value of the leader only if its own check passes it.
     JoinsCheck,
+    /// Who reads only the markers that are later than its mirror also asks the mirror.
+    MarksOfMirrorAndNews,
+    /// Whoever changes the control key writes what lookups read of it, in the same step.
+    LatestWrittenWithControl,
+    /// The beginning of a change is a position too: else a lookup that reads only news would not see it.
+    HoldTakesPosition,
     /// What a change touches is held from before its transaction until after it.
     ChangeHeld,
     /// The end of a change is a position after every stamp taken during it.
@@ -37,8 +43,8 @@ pub enum Rule {
     BaseAboveEveryStamp,
     /// The adoption of an epoch raises the local floor, so that every older stamp is below it.
     FloorRaisedOnAdoption,
-    /// It is raised up to the adopted position: the markers before that one were not read.
-    FloorAtAdoptedPosition,
+    /// An adopted epoch is followed from its beginning: what has happened in it is not known yet.
+    AdoptedFromTheBeginning,
     /// Memory does not serve what is held, nor what this process is about to invalidate.
     HeldRefuses,
     /// That is asked before the shortcut "already checked at this position".
@@ -51,7 +57,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::StampBeforeFetch,
         Self::FenceOnConnect,
         Self::IdentityHasReplicationId,
@@ -62,6 +68,9 @@ impl Rule {
         Self::MarkersAndEpochInOneKey,
         Self::TrimmingRaisesFloor,
         Self::JoinsCheck,
+        Self::MarksOfMirrorAndNews,
+        Self::LatestWrittenWithControl,
+        Self::HoldTakesPosition,
         Self::ChangeHeld,
         Self::EndTakesNewPosition,
         Self::SweptAfterTransaction,
@@ -69,7 +78,7 @@ impl Rule {
         Self::InvalidationKeepsHold,
         Self::BaseAboveEveryStamp,
         Self::FloorRaisedOnAdoption,
-        Self::FloorAtAdoptedPosition,
+        Self::AdoptedFromTheBeginning,
         Self::HeldRefuses,
         Self::HeldBeforeShortcut,
         Self::PendingUntilCaughtUp,

@@ -26,6 +26,8 @@ pub enum Part {
     /// An entry of memory raises its stamp to the position up to which it was checked, and is not checked again until
     /// the mirror is further.
     Shortcut,
+    /// A lookup of the first process reads a copy of the control key, and of it only what its mirror does not have.
+    News,
     /// The first process is the one that invalidates.
     OwnInvalidation,
 }

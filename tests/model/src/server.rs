@@ -16,6 +16,12 @@ impl Protocol {
             }
             to.then(SERVER, "fails over to the replica", state, |next| self.fail_over(next));
         }
+        if state.primary.latest.is_some() && state.evictions < self.scenario.evictions {
+            to.then(SERVER, "loses what lookups read", state, |next| {
+                next.evictions += 1;
+                next.primary.latest = None;
+            });
+        }
         let Some(control) = state.primary.control else { return };
         if state.evictions < self.scenario.evictions {
             to.then(SERVER, "loses the control key", state, |next| {
@@ -25,10 +31,10 @@ impl Protocol {
         }
         if self.has(Part::OtherTag) && control.sequence <= self.scenario.changes {
             let control = Control { sequence: control.sequence + 1, ..control };
-            to.then("somebody", "invalidates another tag", state, |next| next.primary.control = Some(control));
+            to.then("somebody", "invalidates another tag", state, |next| self.write(next, control));
         }
         if self.has(Part::Trimming) && control.marker > 0 && control.marker != HELD {
-            to.then(SERVER, "forgets the marker", state, |next| next.primary.control = Some(self.trimmed(control)));
+            to.then(SERVER, "forgets the marker", state, |next| self.write(next, self.trimmed(control)));
         }
     }
 
@@ -72,8 +78,16 @@ impl Protocol {
         let epoch = Epoch::new(next.identity, next.nonce);
         next.nonce += 1;
         let control = Control { epoch, sequence: 0, marker: 0, floor: 0 };
-        next.primary.control = Some(control);
+        self.write(next, control);
         control
+    }
+
+    /// What every script does that changes the control key.
+    pub(crate) fn write(&self, next: &mut State, control: Control) {
+        next.primary.control = Some(control);
+        if self.has(Part::News) && self.keeps(Rule::LatestWrittenWithControl) {
+            next.primary.latest = Some(control);
+        }
     }
 
     pub(crate) fn is_trusted(&self, control: Control, identity: u8) -> bool {

@@ -77,6 +77,8 @@ impl fmt::Debug for Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Data {
     pub(crate) control: Option<Control>,
+    /// What lookups read of it. Only where they read news.
+    pub(crate) latest: Option<Control>,
     pub(crate) entry: Option<Entry>,
 }
 
@@ -211,10 +213,10 @@ pub struct State {
 }
 
 impl State {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(has_latest: bool) -> Self {
         let epoch = Epoch::new(0, 0);
         let control = Control { epoch, sequence: 0, marker: 0, floor: 0 };
-        let data = Data { control: Some(control), entry: None };
+        let data = Data { control: Some(control), latest: has_latest.then_some(control), entry: None };
         Self {
             time: 0,
             origin: 0,

@@ -50,7 +50,7 @@ impl World for Protocol {
     type State = State;
 
     fn start(&self) -> State {
-        State::start()
+        State::start(self.has(Part::News))
     }
 
     fn broken(&self, state: &State) -> Option<Promise> {

@@ -95,7 +95,11 @@ impl Breakage {
             Self::RollbackUnseen => hold_polls(nodes, time, |held| roll_back(servers, held)),
             Self::Flush => again(time, Duration::from_secs(2), || drop(servers.primary().command(&["FLUSHALL"]))),
             Self::ControlLost => {
-                again(time, Duration::from_secs(2), || drop(servers.primary().command(&["DEL", "{default}:ctl"])));
+                // The record, what look-ups read of it, and both.
+                let (control, latest) = ("{default}:ctl", "{default}:latest");
+                let mut turns =
+                    [&["DEL", control][..], &["DEL", latest], &["DEL", control, latest]].into_iter().cycle();
+                again(time, Duration::from_secs(2), || drop(turns.next().map(|it| servers.primary().command(it))));
             }
             Self::LossyFailover => fail_over(servers, time),
             Self::Sentinel => fail_over_watched(servers, time),

@@ -417,7 +417,7 @@ impl<S, B> Job<S, B> {
             return Look::Ask(Ask { ticket, unproven: None, ..ask });
         };
         let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
-        // Its tags are those of the list, as a rule: read with it, they take no round trip of their own.
+        // Its tags are those of the list, as a rule.
         let tags: Vec<Tag> = found.entry.tags().collect();
         match tiers.look_beyond(ticket, (&tags, namespace), until).await {
             Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
@@ -489,10 +489,10 @@ impl<S, B> Job<S, B> {
         }
     }
 
-    /// The tags that the response will carry without being told.
+    /// The tags that the response will carry without being told, where that matters: where something is held.
     fn tags(&self) -> Vec<Tag> {
-        let tags = self.shared.tiers.mirror().tags();
-        implicit_tags(self.key.bytes(), tags)
+        let mirror = self.shared.tiers.mirror();
+        if mirror.holds_any() { implicit_tags(self.key.bytes(), mirror.tags()) } else { Vec::new() }
     }
 
     fn presented(&self, found: &Found<Cached>, collapsed: bool) -> Presented<'_> {

@@ -81,7 +81,7 @@ impl Store {
 
 async fn see(l2: &L2, redis: &Redis, key: &[u8]) -> Result<Option<Seen>, Fault> {
     let now = l2.remote.current().await?;
-    let looked = l2.remote.lookup(&now.epoch, key, &[]).await?;
+    let looked = l2.remote.lookup(&now.epoch, now.position, key).await?;
     let Some((value, left)) = looked.entry else {
         return Ok(None);
     };

@@ -1,9 +1,9 @@
 //! The tier that processes share, as the other tiers use it: bounded in time and number, and never trusted.
 
 use super::breaker::Breaker;
-use super::coherence::{Mirror, Outbox, Owed, Tag};
+use super::coherence::{Mirror, Outbox, Owed, Standing, Tag};
 use super::lease::Lease;
-use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Positions, Receipt, Remote, Reply, TagName};
+use super::remote::{Envelope, Epoch, Fault, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, TagName};
 use super::writes::Writes;
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
@@ -160,16 +160,15 @@ impl L2 {
     /// Looks for an entry, of which `tags` are known to be carried, until then.
     pub(crate) async fn lookup(&self, key: &[u8], tags: &[Tag], until: Instant) -> Shared {
         let started = self.clock.now();
-        let Some(epoch) = self.mirror.epoch().filter(|_| self.is_asked(started)) else {
+        let Some(Receipt { epoch, position }) = self.mirror.followed().filter(|_| self.is_asked(started)) else {
             self.observe.lookup(Tier::L2, LookupResult::Skipped);
             return Shared::Silent;
         };
-        let names = names(tags);
-        let looked = self.counted(L2Op::Get, self.by(until, self.remote.lookup(&epoch, key, &names))).await;
+        let looked = self.counted(L2Op::Get, self.by(until, self.remote.lookup(&epoch, position, key))).await;
         let whole = until.duration_since(started) + MORE >= self.settings.read_budget();
         let answered = looked.is_ok();
         let found = match looked {
-            Ok(looked) => self.judge(&epoch, (key, &names), looked, until).await,
+            Ok(looked) => self.judge(epoch, (key, tags), looked, until).await,
             Err(fault) => Err(fault),
         };
         self.tell_breaker(found.as_ref().err().copied(), (answered, whole));
@@ -217,27 +216,30 @@ impl L2 {
 
     async fn judge(
         &self,
-        epoch: &Epoch,
-        (key, names): (&[u8], &[TagName]),
+        epoch: Epoch,
+        (key, tags): (&[u8], &[Tag]),
         looked: Looked,
         until: Instant,
     ) -> Result<Shared, Fault> {
-        let Some(positions) = looked.positions else {
-            // What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the same.
-            self.wake.notify_one();
-            let now = self.counted(L2Op::Script, self.by(until, self.remote.current())).await?;
-            self.observe.lookup(Tier::L2, LookupResult::Rejected);
-            self.observe.rejected(Tier::L2, RejectReason::Epoch);
-            return Ok(Shared::Missed(now));
+        let stamp = match looked.news {
+            Polled::Changes { position, .. } | Polled::TooMany { position } => Receipt { epoch, position },
+            Polled::OtherEpoch => {
+                // What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the
+                // same.
+                self.wake.notify_one();
+                let now = self.counted(L2Op::Script, self.by(until, self.remote.current())).await?;
+                self.observe.lookup(Tier::L2, LookupResult::Rejected);
+                self.observe.rejected(Tier::L2, RejectReason::Epoch);
+                return Ok(Shared::Missed(now));
+            }
         };
-        let stamp = Receipt { epoch: epoch.clone(), position: positions.position };
         let Some((bytes, left)) = looked.entry else {
             self.observe.lookup(Tier::L2, LookupResult::Miss);
-            let held = positions.marks.iter().any(|(hard, _)| *hard == Mark::Held);
-            return Ok(if held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
+            let is_held = self.is_held(&stamp, &looked.news, tags);
+            return Ok(if is_held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
         };
         let verdict = match self.remote.decode(key, bytes) {
-            Ok(envelope) => self.check(&stamp, (names, &positions), (envelope, left), until).await?,
+            Ok(envelope) => self.check(&stamp, &looked.news, (envelope, left), until).await?,
             Err(reason) => Err(reason),
         };
         Ok(match verdict {
@@ -254,36 +256,63 @@ impl L2 {
     async fn check(
         &self,
         now: &Receipt,
-        (names, positions): (&[TagName], &Positions),
+        news: &Polled,
         (envelope, left): (Envelope, Duration),
         until: Instant,
     ) -> Result<Verdict<Entered>, Fault> {
-        let mut expired = match survives(&envelope, now, positions) {
+        let tags: Vec<Tag> = envelope.tags.iter().copied().map(Tag::named).collect();
+        let survives = match self.survives_news(now, news, &envelope, &tags) {
+            Some(survives) => survives,
+            None => self.survives_record(now, &envelope, until).await?,
+        };
+        let expired = match survives {
             Ok(expired) => expired,
             Err(reason) => return Ok(Err(reason)),
         };
-        let others: Vec<TagName> = envelope.tags.iter().filter(|tag| !names.contains(tag)).copied().collect();
-        if !others.is_empty() {
-            let positions = self.counted(L2Op::Get, self.by(until, self.remote.positions(&now.epoch, &others)));
-            let Some(positions) = positions.await? else {
-                return Ok(Err(RejectReason::Epoch));
-            };
-            match survives(&envelope, now, &positions) {
-                Ok(also) => expired |= also,
-                Err(reason) => return Ok(Err(reason)),
-            }
-        }
         let stamp =
             if expired { Receipt { epoch: now.epoch.clone(), position: envelope.position } } else { now.clone() };
         let whole = Duration::from_millis(envelope.fresh_ms.saturating_add(envelope.stale_ms));
-        Ok(Ok(Entered {
-            payload: envelope.payload,
-            tags: envelope.tags.into_iter().map(Tag::named).collect(),
-            stamp,
-            now: now.clone(),
-            resident: whole.saturating_sub(left),
-            expired,
-        }))
+        let resident = whole.saturating_sub(left);
+        Ok(Ok(Entered { payload: envelope.payload, tags, stamp, now: now.clone(), resident, expired }))
+    }
+
+    /// By what the mirror knows and what happened since. Together that is everything (the model's
+    /// `marks_of_mirror_and_news`), unless the entry is older than what the mirror knows, or too much has happened: then
+    /// there is no verdict.
+    fn survives_news(&self, now: &Receipt, news: &Polled, envelope: &Envelope, tags: &[Tag]) -> Option<Verdict<bool>> {
+        let Polled::Changes { marks, floor, .. } = news else {
+            return None;
+        };
+        if let Err(reason) = is_remembered(envelope, now, *floor) {
+            return Some(Err(reason));
+        }
+        let stamp = Receipt { epoch: now.epoch.clone(), position: envelope.position };
+        Some(match self.mirror.standing_with(&stamp, tags, marks)? {
+            Standing::Current => Ok(false),
+            Standing::Expired => Ok(true),
+            Standing::Held => Err(RejectReason::Held),
+            Standing::Dead => Err(RejectReason::Marker),
+        })
+    }
+
+    /// By the record itself, which has to be asked.
+    async fn survives_record(
+        &self,
+        now: &Receipt,
+        envelope: &Envelope,
+        until: Instant,
+    ) -> Result<Verdict<bool>, Fault> {
+        // Everything is carried by every entry without being written down.
+        let names: Vec<TagName> = std::iter::once(&TagName::EVERYTHING).chain(&envelope.tags).copied().collect();
+        let asked = self.by(until, self.remote.positions(&now.epoch, &names));
+        let positions = self.counted(L2Op::Get, asked).await?;
+        Ok(positions.map_or(Err(RejectReason::Epoch), |positions| survives(envelope, now, &positions)))
+    }
+
+    /// Whether somebody changes what carries `tags`, as far as it is known: if not, some may wait for one that fetches.
+    fn is_held(&self, now: &Receipt, news: &Polled, tags: &[Tag]) -> bool {
+        let Polled::Changes { marks, .. } = news else { return false };
+        self.mirror.standing_with(now, tags, marks) == Some(Standing::Held)
     }
 
     /// Sends an entry, in the background: nobody waits for it, and one too many is not sent.
@@ -494,19 +523,17 @@ async fn lending<T>(lease: Option<Lease>, patience: Duration, storing: impl Futu
     storing.await
 }
 
-/// Everything is carried by every entry without being written down.
-fn names(tags: &[Tag]) -> Vec<TagName> {
-    std::iter::once(&Tag::EVERYTHING).chain(tags).map(|tag| tag.name()).collect()
-}
-
-/// Whether an entry is of the same epoch, remembered, and not invalidated hard; if so, whether softly.
-pub(super) fn survives(envelope: &Envelope, now: &Receipt, positions: &Positions) -> Verdict<bool> {
+/// Whether an entry is of the same epoch, and of a time that is remembered.
+fn is_remembered(envelope: &Envelope, now: &Receipt, floor: u64) -> Verdict<()> {
     if envelope.epoch != now.epoch && !is_off(Protection::EpochCompared) {
         return Err(RejectReason::Epoch);
     }
-    if positions.floor > envelope.position {
-        return Err(RejectReason::Floor);
-    }
+    if floor > envelope.position { Err(RejectReason::Floor) } else { Ok(()) }
+}
+
+/// Whether an entry is remembered and not invalidated hard; if so, whether softly.
+pub(super) fn survives(envelope: &Envelope, now: &Receipt, positions: &Positions) -> Verdict<bool> {
+    is_remembered(envelope, now, positions.floor)?;
     let later = |mark: &Mark| matches!(mark, Mark::At(at) if *at > envelope.position);
     let hard = || positions.marks.iter().map(|(hard, _)| hard);
     if hard().any(|mark| *mark == Mark::Held) {

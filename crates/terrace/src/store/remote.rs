@@ -17,8 +17,9 @@ pub(crate) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + S
 
 /// The tier that processes share. Every call has a time limit of its own, and waits for nothing else than its replies.
 pub(crate) trait Remote: fmt::Debug + Send + Sync {
-    /// Reads an entry together with what proves it valid, in one round trip.
-    fn lookup<'a>(&'a self, epoch: &'a Epoch, key: &'a [u8], tags: &'a [TagName]) -> Reply<'a, Looked>;
+    /// Reads an entry together with what proves it valid: everything that happened in the epoch after `since`. In one
+    /// round trip.
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, key: &'a [u8]) -> Reply<'a, Looked>;
 
     /// Reads the positions of tags; `None` if the epoch is another one.
     fn positions<'a>(&'a self, epoch: &'a Epoch, tags: &'a [TagName]) -> Reply<'a, Option<Positions>>;
@@ -208,11 +209,10 @@ pub(crate) struct Positions {
 pub(crate) struct Looked {
     /// The entry, and how long it is kept.
     pub(crate) entry: Option<(Bytes, Duration)>,
-    /// `None` if the epoch is another one.
-    pub(crate) positions: Option<Positions>,
+    pub(crate) news: Polled,
 }
 
-/// What a poll found.
+/// What happened after a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Polled {
     /// Everything that happened since, and that nothing else did.

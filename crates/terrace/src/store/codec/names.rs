@@ -36,6 +36,11 @@ pub(crate) fn control_name(namespace: &str) -> String {
     format!("{{{namespace}}}:ctl")
 }
 
+/// `{namespace}:latest`: where the control record stands, and its latest changes.
+pub(crate) fn latest_name(namespace: &str) -> String {
+    format!("{{{namespace}}}:latest")
+}
+
 /// `{namespace}:bell`: the channel that says that something was invalidated.
 pub(crate) fn bell_name(namespace: &str) -> String {
     format!("{{{namespace}}}:bell")
@@ -68,6 +73,7 @@ mod tests {
         assert_eq!(spread(&entry_name("shop-1", 7, key)), format!("shop-1:e:7:{digest}"));
         assert_eq!(lease_name("shop-1", 7, key), format!("{{shop-1}}:l:7:{digest}"));
         assert_eq!(control_name("shop-1"), "{shop-1}:ctl");
+        assert_eq!(latest_name("shop-1"), "{shop-1}:latest");
         assert_eq!(bell_name("shop-1"), "{shop-1}:bell");
         assert_eq!(heartbeat_name("shop-1", "a1"), "{shop-1}:hb:a1");
     }

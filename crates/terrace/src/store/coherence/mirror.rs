@@ -98,8 +98,8 @@ const MAX_MARKERS: usize = 1 << 17;
 /// Of a mirror that is the control record itself.
 const ALWAYS: u64 = u64::MAX;
 
-/// How an entry stands towards the invalidations known here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an entry stands towards the invalidations known here, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Standing {
     /// No tag of it was invalidated since it was stamped.
     Current,
@@ -181,24 +181,46 @@ impl Mirror {
         if since.0 < self.dead_below.load(Ordering::Acquire) {
             return Standing::Dead;
         }
-        let tags = tags.map(|tag| self.tags.short(tag));
-        let everything = self.tags.short(Tag::EVERYTHING);
-        let tags = std::iter::once(everything).chain(tags);
-        if self.any_marked(since, tags.clone(), false) {
-            return Standing::Dead;
-        }
-        if self.holds_any()
-            && let Some(standing) = self.held(tags.clone())
-        {
-            return standing;
-        }
-        if self.any_marked(since, tags, true) { Standing::Expired } else { Standing::Current }
+        let tags = std::iter::once(Tag::EVERYTHING).chain(tags).map(|tag| self.tags.short(tag));
+        // First what is held, then the slots: what is let go has been raised there before.
+        let held = if self.holds_any() { self.held(tags.clone()) } else { None };
+        let marked = |tag: Short| {
+            if self.is_marked(tag, since, false) {
+                Standing::Dead
+            } else if self.is_marked(tag, since, true) {
+                Standing::Expired
+            } else {
+                Standing::Current
+            }
+        };
+        tags.map(marked).fold(held.unwrap_or(Standing::Current), Standing::max)
     }
 
-    fn any_marked(&self, since: Position, tags: impl Iterator<Item = Short>, soft: bool) -> bool {
-        let late = |tag: &Short| self.slots[slot(*tag, soft)].load(Ordering::Relaxed) > since.0;
-        let mut late = tags.filter(late);
-        late.any(|tag| self.is_marked(&self.record(), tag, since, soft))
+    /// As [`standing`](Self::standing), of what was valid at `stamp`, with `news`: all that happened after a position that
+    /// was known here. `None` if it is not known here what happened since the stamp.
+    pub(crate) fn standing_with(&self, stamp: &Receipt, tags: &[Tag], news: &[(Marker, Mark)]) -> Option<Standing> {
+        let since = {
+            let record = self.record();
+            let (epoch, base) = record.epoch.as_ref()?;
+            (*epoch == stamp.epoch).then_some(Position(base + stamp.position))?
+        };
+        if since.0 < self.dead_below.load(Ordering::Acquire) {
+            return None;
+        }
+        // As it is where nothing has happened since it was stored.
+        let is_latest = !self.holds_any() && since >= self.position();
+        let known = if is_latest { Standing::Current } else { self.standing(since, tags.iter().copied()) };
+        let carried = |marker: &Marker| {
+            let tag = Tag::named(marker.tag);
+            tag == Tag::EVERYTHING || tags.contains(&tag)
+        };
+        let news = news.iter().filter(|(marker, _)| carried(marker));
+        Some(news.fold(known, |standing, (marker, mark)| match mark {
+            Mark::Held => standing.max(Standing::Held),
+            Mark::At(at) if *at > stamp.position && !marker.soft => Standing::Dead,
+            Mark::At(at) if *at > stamp.position => standing.max(Standing::Expired),
+            Mark::At(_) | Mark::Unmarked => standing,
+        }))
     }
 
     /// What follows from what is held, if anything: a soft invalidation that is under way forbids nothing.
@@ -216,9 +238,15 @@ impl Mirror {
         tags.map(here).any(|holds| holds.is_some()).then_some(Standing::Expired)
     }
 
-    fn is_marked(&self, record: &Record, tag: Short, since: Position, soft: bool) -> bool {
-        let late = self.slots[slot(tag, soft)].load(Ordering::Relaxed) > since.0;
-        late && (since < record.floor || record.get(tag, soft).is_some_and(|position| position > since))
+    #[inline]
+    fn is_marked(&self, tag: Short, since: Position, soft: bool) -> bool {
+        self.is_late(tag, since, soft) && self.record().is_marked(tag, since, soft)
+    }
+
+    /// Whether a tag that shares its slot with this one has been invalidated since.
+    #[inline]
+    fn is_late(&self, tag: Short, since: Position, soft: bool) -> bool {
+        self.slots[slot(tag, soft)].load(Ordering::Relaxed) > since.0
     }
 }
 
@@ -234,7 +262,10 @@ impl Mirror {
     pub(super) fn supersede(&self, tags: &[Tag], stamp: Position, held: &[Tag]) -> (Position, bool) {
         let mut record = self.record();
         let mut held = held.iter().chain([&Tag::EVERYTHING]);
-        let current = !held.any(|tag| self.is_marked(&record, self.tags.short(*tag), stamp, false));
+        let current = !held.any(|tag| {
+            let tag = self.tags.short(*tag);
+            self.is_late(tag, stamp, false) && record.is_marked(tag, stamp, false)
+        });
         (self.write(&mut record, tags, false), current)
     }
 
@@ -491,6 +522,10 @@ impl Record {
         if soft { &self.soft } else { &self.hard }.get(&tag).copied()
     }
 
+    fn is_marked(&self, tag: Short, since: Position, soft: bool) -> bool {
+        since < self.floor || self.get(tag, soft).is_some_and(|position| position > since)
+    }
+
     fn put(&mut self, tag: Short, position: Position, soft: bool) {
         let known = self.of(soft).entry(tag).or_default();
         *known = position.max(*known);
@@ -644,6 +679,32 @@ mod following {
         mirror.apply(&[(held, Mark::At(7))], 7, 0, at(3));
         assert!(!mirror.holds_any());
         assert_eq!(standing(tags[1]), Standing::Dead, "every way out of a hold takes a new position");
+    }
+
+    #[test]
+    fn what_is_known_here_and_what_is_news_decide_together() {
+        let mirror = followed(1, 5);
+        let (known, news, held) = (marker(&mirror, "known"), marker(&mirror, "news"), marker(&mirror, "held"));
+        mirror.apply(&[(known, Mark::At(6))], 6, 0, at(2));
+        let soft = Marker { soft: true, ..news };
+        let of = |marker: Marker| [Tag::named(marker.tag)];
+        let standing =
+            |position, tags: &[Tag], news: &[(Marker, Mark)]| mirror.standing_with(&receipt(1, position), tags, news);
+        assert_eq!(standing(5, &of(known), &[]), Some(Standing::Dead), "by what is known here");
+        assert_eq!(standing(6, &of(known), &[]), Some(Standing::Current));
+        assert_eq!(standing(6, &of(news), &[(news, Mark::At(7))]), Some(Standing::Dead), "by the news");
+        assert_eq!(standing(7, &of(news), &[(news, Mark::At(7))]), Some(Standing::Current), "fetched after it");
+        assert_eq!(standing(6, &of(news), &[(soft, Mark::At(7))]), Some(Standing::Expired));
+        assert_eq!(standing(6, &of(news), &[(soft, Mark::At(8)), (news, Mark::At(7))]), Some(Standing::Dead));
+        assert_eq!(standing(9, &of(held), &[(held, Mark::Held)]), Some(Standing::Held), "whatever its stamp");
+        let everything = Marker { tag: TagName::EVERYTHING, soft: false };
+        assert_eq!(standing(6, &[], &[(everything, Mark::At(7))]), Some(Standing::Dead));
+        assert_eq!(standing(6, &of(known), &[(news, Mark::At(7)), (held, Mark::Held)]), Some(Standing::Current));
+        // Of what is not known here, nobody but the record can say.
+        assert_eq!(mirror.standing_with(&receipt(2, 6), &[], &[]), None);
+        mirror.skip(8);
+        assert_eq!(standing(7, &of(news), &[]), None);
+        assert_eq!(Mirror::shared().standing_with(&receipt(1, 6), &[], &[]), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::clock::Instant;
 use crate::danger::{bell_is_lost, polls_are_held};
 use crate::observe::stats::{BellDirection, EpochChange, L2Op, PollResult};
 use crate::store::l2::L2;
-use crate::store::remote::{Epoch, Fault, Polled, Remote, Rung};
+use crate::store::remote::{Epoch, Fault, Polled, Receipt, Remote, Rung};
 use std::future::{Future, pending, poll_fn};
 use std::ops::Range;
 use std::pin::pin;
@@ -165,8 +165,8 @@ async fn adopt(l2: &L2) -> Result<(), Fault> {
     if let Some(before) = before.filter(|before| *before != epoch) {
         l2.observe.epoch_changed(reason(&before, &epoch));
     }
-    l2.observe.position(current.position);
-    l2.mirror.adopt(current);
+    // From its beginning: what has happened in it so far is not known here yet (the model's `adopted_from_the_beginning`).
+    l2.mirror.adopt(Receipt { epoch: current.epoch, position: 0 });
     // The server that confirmed these may have been replaced already.
     for owed in l2.outbox.take_of_other_epochs(&epoch, l2.clock.now(), &l2.mirror) {
         drop(l2.issue(owed, None).await);

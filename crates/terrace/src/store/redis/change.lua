@@ -1,17 +1,24 @@
--- KEYS[1] control record   ARGV: hold | end | sweep, name of a new epoch, bell, token (32 characters),
+-- KEYS[1] control record, KEYS[2] latest   ARGV: hold | end | sweep, name of a new epoch, bell, token (32 characters),
 -- hold in milliseconds, marker...
 -- Holds markers for a change, releases them, or releases what nobody has renewed in time. Answers the epoch and the
 -- position.
-local control, step, token = KEYS[1], ARGV[1], ARGV[4]
+local control, latest, step, token = KEYS[1], KEYS[2], ARGV[1], ARGV[4]
 -- Later than every position, and exact.
 local BASE = 4503599627370496
 if not redis.call('ZSCORE', control, '\0s') then
-  redis.call('UNLINK', control)
-  redis.call('ZADD', control, -1, '\0e' .. ARGV[2], 0, '\0f', 0, '\0s')
+  begin(control, latest, '\0e' .. ARGV[2])
 end
 local time = redis.call('TIME')
 local now = BASE + time[1] * 1000 + math.floor(time[2] / 1000)
 local epoch, position = redis.call('ZRANGE', control, 0, 0)[1], redis.call('ZSCORE', control, '\0s')
+local before, changes = position, {}
+
+-- What was done so far takes effect: at a position of its own, so that look-ups see that something has changed.
+local function finish()
+  tell(control, latest, before, table.concat(changes))
+  -- A bell that may not ring costs time, and nothing else.
+  redis.pcall('PUBLISH', ARGV[3], position)
+end
 
 if step == 'hold' then
   -- Before anything is written: a change holds all of its markers, or none.
@@ -24,11 +31,16 @@ if step == 'hold' then
   if new > 0 and redis.call('ZCOUNT', control, BASE, '(inf') + new > 1024 then
     return redis.error_reply('TOOMANY too many open changes')
   end
+  if new > 0 then
+    position = redis.call('ZINCRBY', control, 1, '\0s')
+  end
   for i = 6, #ARGV do
     redis.call('ZADD', control, now + tonumber(ARGV[5]), '\0c' .. token .. ARGV[i], '+inf', ARGV[i])
+    changes[#changes + 1] = change(position, '+', ARGV[i])
   end
-  -- A bell that may not ring costs time, and nothing else.
-  redis.pcall('PUBLISH', ARGV[3], '0')
+  if new > 0 then
+    finish()
+  end
   return {epoch, position}
 end
 
@@ -55,8 +67,9 @@ if next(free) then
   for marker in pairs(free) do
     if not held[marker] then
       redis.call('ZADD', control, position, marker)
+      changes[#changes + 1] = change(position, '=', marker)
     end
   end
-  redis.pcall('PUBLISH', ARGV[3], position)
+  finish()
 end
 return {epoch, position}

@@ -4,16 +4,16 @@ use super::bell::{Bell, attend};
 use super::call::{run, send};
 use super::connect::{fence, nonce, section};
 use super::link::Link;
+use super::lookups::Lookup;
 use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
-use super::{MAX_BYTES, Redis, scripts};
+use super::{Redis, scripts};
 use crate::observe::stats::RejectReason;
 use crate::store::codec::Reject;
 use crate::store::remote::{
     Ear, Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, Rung, TagName, Token,
 };
 use bytes::Bytes;
-use futures_util::future::join;
 use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd, pipe};
 use std::future::Future;
 use std::pin::Pin;
@@ -33,16 +33,13 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Remote for Redis {
-    fn lookup<'a>(&'a self, epoch: &'a Epoch, key: &'a [u8], tags: &'a [TagName]) -> Reply<'a, Looked> {
-        Box::pin(async move {
-            let (pools, budget) = (self.pools(), self.budgets.read.get());
-            if let Some(entries) = &pools.entries {
-                return self.look_apart(&pools.reads, entries, (epoch, key, tags)).await;
-            }
-            let mut all = get(&self.names.entry(key));
-            all.add_command(self.scores(epoch, tags));
-            pools.reads.call(budget, |link| send(link, all.clone()), reply::looked).await
-        })
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, key: &'a [u8]) -> Reply<'a, Looked> {
+        let (pools, budget) = (self.pools(), self.budgets.read.get());
+        let lookup = Lookup { epoch: epoch.clone(), since, name: self.names.entry(key) };
+        if pools.entries.is_some() {
+            return Box::pin(async move { self.desk.look_apart(&pools, lookup, budget).await });
+        }
+        Box::pin(self.desk.look(pools, lookup, budget))
     }
 
     fn positions<'a>(&'a self, epoch: &'a Epoch, tags: &'a [TagName]) -> Reply<'a, Option<Positions>> {
@@ -72,7 +69,9 @@ impl Remote for Redis {
             let mut set = pipe();
             set.cmd("SET").arg(self.names.entry(key)).arg(&*value).arg("PX").arg(life);
             let fills = &self.pools().fills;
-            fills.call(self.budgets.write.get(), |link| send(link, set.clone()), |replies| only(replies, done)).await
+            fills
+                .call(self.budgets.write.get(), |link| send(link, set.clone()), |replies| done(reply::only(replies)?))
+                .await
         })
     }
 
@@ -120,7 +119,7 @@ impl Remote for Redis {
         Box::pin(async move {
             let request = |link: Link| {
                 let mut call = scripts::POLL.call(link.facts.has_script_flags());
-                call.key(&self.names.control).arg(since).arg(MAX_POLLED).arg(epoch.as_bytes());
+                call.key(&self.names.control).key(&self.names.latest).arg(since).arg(MAX_POLLED).arg(epoch.as_bytes());
                 run(link, call)
             };
             let read = |reply| reply::seen(reply, since, MAX_POLLED);
@@ -177,7 +176,7 @@ impl Remote for Redis {
             set.cmd("SET").arg(self.names.lease(key)).arg(token.as_str()).arg("NX").arg("PX");
             set.arg(milliseconds(life).max(1));
             let reads = &self.pools().reads;
-            let got = |replies| only(replies, |reply| reply::is_done(&reply.extract_error()?));
+            let got = |replies| reply::is_done(&reply::only(replies)?.extract_error()?);
             reads.call(self.budgets.read.get(), |link| send(link, set.clone()), got).await
         })
     }
@@ -238,24 +237,10 @@ enum Step {
 }
 
 impl Redis {
-    /// Looks for an entry that is on another node than the control record: on both at the same time. What counts is that
-    /// the markers are read after the look-up began, not whether before or after the entry.
-    async fn look_apart(
-        &self,
-        reads: &Pool,
-        entries: &Pool,
-        (epoch, key, tags): (&Epoch, &[u8], &[TagName]),
-    ) -> Result<Looked, Fault> {
-        let all = get(&self.names.entry(key));
-        let entry = entries.call(self.budgets.read.get(), |link| send(link, all.clone()), reply::entry);
-        let (entry, positions) = join(entry, self.positions_on(reads, epoch, tags)).await;
-        Ok(Looked { entry: entry?, positions: positions? })
-    }
-
     async fn positions_on(&self, pool: &Pool, epoch: &Epoch, tags: &[TagName]) -> Result<Option<Positions>, Fault> {
         let mut all = Pipeline::with_capacity(1);
         all.add_command(self.scores(epoch, tags));
-        let read = |replies| only(replies, reply::positions);
+        let read = |replies| reply::positions(reply::only(replies)?);
         pool.call(self.budgets.read.get(), |link| send(link, all.clone()), read).await
     }
 
@@ -290,7 +275,11 @@ impl Redis {
 
     fn invalidation(&self, link: &Link, tags: &[Marker]) -> ScriptInvocation<'static> {
         let mut call = scripts::INVALIDATE.call(link.facts.has_script_flags());
-        call.key(&self.names.control).arg(new_epoch(link)).arg(MAX_MARKERS).arg(&self.names.bell);
+        call.key(&self.names.control)
+            .key(&self.names.latest)
+            .arg(new_epoch(link))
+            .arg(MAX_MARKERS)
+            .arg(&self.names.bell);
         for tag in tags {
             call.arg(member(*tag));
         }
@@ -305,7 +294,7 @@ impl Redis {
                 Step::Sweep => ("sweep", 0),
             };
             let mut call = scripts::CHANGE.call(link.facts.has_script_flags());
-            call.key(&self.names.control).arg(word).arg(new_epoch(&link)).arg(&self.names.bell);
+            call.key(&self.names.control).key(&self.names.latest).arg(word).arg(new_epoch(&link)).arg(&self.names.bell);
             call.arg(change.map_or("", Token::as_str)).arg(hold);
             for tag in tags {
                 call.arg(member(Marker { tag: *tag, soft: false }));
@@ -326,14 +315,6 @@ impl Redis {
     }
 }
 
-/// Reads how long an entry is kept, and then the entry: if somebody else writes it between the two, it counts as older than
-/// it is. Of what is larger than any entry, no more is read than tells so.
-fn get(name: &[u8]) -> Pipeline {
-    let mut all = Pipeline::with_capacity(3);
-    all.cmd("PTTL").arg(name).cmd("GETRANGE").arg(name).arg(0).arg(MAX_BYTES);
-    all
-}
-
 /// The name that an epoch gets if the record turns out to be gone.
 fn new_epoch(link: &Link) -> String {
     link.facts.identity.as_deref().unwrap_or_default().to_owned() + &nonce()
@@ -348,10 +329,6 @@ fn probed((replies, link): (Vec<Value>, Link)) -> Reading<Option<Link>> {
     }
     written.extract_error()?;
     Ok(None)
-}
-
-fn only<T>(mut replies: Vec<Value>, read: impl Fn(Value) -> Reading<T>) -> Reading<T> {
-    read(replies.pop().ok_or(Misread::Shape)?)
 }
 
 fn done(reply: Value) -> Reading<()> {

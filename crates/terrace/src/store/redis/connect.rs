@@ -272,7 +272,7 @@ impl Connector {
 pub(super) fn fence(names: &Names, facts: &ServerFacts, nonce: &str, dead: &[u8]) -> ScriptInvocation<'static> {
     let identity = facts.identity.as_deref().unwrap_or_default();
     let mut call = scripts::FENCE.call(facts.has_script_flags());
-    call.key(&names.control).arg(identity).arg(nonce).arg(&names.bell).arg(dead);
+    call.key(&names.control).key(&names.latest).arg(identity).arg(nonce).arg(&names.bell).arg(dead);
     call
 }
 

@@ -96,7 +96,7 @@ impl Redis {
         let Some(entries) = &pools.entries else {
             let mut scan = Pipeline::with_capacity(1);
             scan.add_command(self.scan_from(cursor));
-            return self.ask(&pools.reads, scan, |replies| scanned(only(replies)?)).await;
+            return self.ask(&pools.reads, scan, |replies| scanned(reply::only(replies)?)).await;
         };
         // One node of a cluster after the other.
         let (node, own) = (cursor >> NODE, cursor & OWN);
@@ -126,7 +126,7 @@ impl Redis {
     async fn primaries(&self, reads: &Pool) -> Result<Vec<Address>, Fault> {
         let mut slots = Pipeline::with_capacity(1);
         slots.cmd("CLUSTER").arg("SLOTS");
-        let mut all = self.ask(reads, slots, |replies| owners(only(replies)?)).await?;
+        let mut all = self.ask(reads, slots, |replies| owners(reply::only(replies)?)).await?;
         all.sort();
         all.dedup();
         Ok(all)
@@ -199,10 +199,6 @@ impl Server {
 
 fn is_sealed(front: &[u8]) -> bool {
     crate::store::codec::Outline::of(front).is_ok_and(|outline| outline.sealed_by.is_some())
-}
-
-fn only(mut replies: Vec<Value>) -> Reading<Value> {
-    replies.pop().ok_or(Misread::Shape)
 }
 
 /// What `CLUSTER SLOTS` says: of each range of slots its ends, the node that has it, and that node's replicas.

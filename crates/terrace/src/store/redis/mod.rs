@@ -16,6 +16,7 @@ mod facts;
 mod fault;
 pub(crate) mod inspect;
 mod link;
+mod lookups;
 mod names;
 mod nodes;
 mod pool;
@@ -43,6 +44,7 @@ use crate::store::remote::Fault;
 use bell::Bell;
 use connect::Connector;
 use link::Opener;
+use lookups::Desk;
 use pool::{Manners, Pool};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -109,6 +111,7 @@ pub(crate) struct Redis {
     codec: Codec,
     budgets: Arc<Budgets>,
     clock: Clock,
+    desk: Arc<Desk>,
     pools: Mutex<Option<Arc<Pools>>>,
     swept: Mutex<Option<Instant>>,
     markers: AtomicU64,
@@ -210,8 +213,9 @@ impl Redis {
         let codec = Codec::new(names.namespace(), SCHEMA, MAX_BYTES);
         let names = Arc::new(names);
         let connector = Arc::new(Connector::new(settings, Arc::clone(&names), opener));
+        let desk = Arc::new(Desk::new(Arc::clone(&names), clock.clone()));
         let (pools, swept, markers) = (Mutex::default(), Mutex::default(), AtomicU64::default());
-        Ok(Self { connector, nodes, names, codec, budgets, clock, pools, swept, markers })
+        Ok(Self { connector, nodes, names, codec, budgets, clock, desk, pools, swept, markers })
     }
 
     /// Encodes entries in another way than plainly.

@@ -2,7 +2,7 @@
 
 use crate::store::codec::SCHEMA;
 use crate::store::codec::names::{
-    bell_name, control_name, entries_pattern, entry_name, heartbeat_name, lease_name, spread,
+    bell_name, control_name, entries_pattern, entry_name, heartbeat_name, latest_name, lease_name, spread,
 };
 
 /// The names of everything that one namespace has in Redis. The braces keep all of it, other than entries, on one node of
@@ -14,6 +14,8 @@ pub(crate) struct Names {
     spread: bool,
     /// The control record, a sorted set.
     pub(super) control: String,
+    /// What look-ups read of it.
+    pub(super) latest: String,
     /// The channel on which invalidations ring.
     pub(super) bell: String,
     /// What this process writes to see whether it may.
@@ -30,6 +32,7 @@ impl Names {
             namespace: namespace.to_owned(),
             spread: false,
             control: control_name(namespace),
+            latest: latest_name(namespace),
             bell: bell_name(namespace),
             scratch: format!("{heartbeat}:scratch"),
             heartbeat,

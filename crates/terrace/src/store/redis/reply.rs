@@ -1,6 +1,6 @@
 //! What replies mean. No I/O.
 
-use crate::store::remote::{Epoch, Looked, Mark, Marker, Polled, Positions, Receipt, TagName};
+use crate::store::remote::{Epoch, Mark, Marker, Polled, Positions, Receipt, TagName};
 use bytes::Bytes;
 use redis::{RedisError, Value};
 use std::time::Duration;
@@ -32,6 +32,11 @@ impl From<RedisError> for Misread {
     fn from(error: RedisError) -> Self {
         Self::Error(error)
     }
+}
+
+/// The reply to a command that was sent alone.
+pub(super) fn only(mut replies: Vec<Value>) -> Reading<Value> {
+    replies.pop().ok_or(Misread::Shape)
 }
 
 /// How a tag is called in the control record.
@@ -109,19 +114,82 @@ pub(super) fn positions(reply: Value) -> Reading<Option<Positions>> {
     Ok(Some(Positions { position: position(sequence)?, floor: position(floor)?, marks }))
 }
 
-/// The replies to PTTL, GETRANGE and the scores.
-pub(super) fn looked(replies: Vec<Value>) -> Reading<Looked> {
-    let [life, entry, scores] = <[Value; 3]>::try_from(replies).map_err(|_| Misread::Shape)?;
-    Ok(Looked { entry: entry_of(entry, life)?, positions: positions(scores)? })
+/// The replies to PTTL and GETRANGE for each of some entries, and to GET of what tells the latest changes.
+pub(super) fn looked(mut replies: Vec<Value>, epoch: &Epoch, since: u64) -> Reading<(Vec<Kept>, Option<Polled>)> {
+    let told = replies.pop().ok_or(Misread::Shape)?;
+    let mut replies = replies.into_iter();
+    let mut entries = Vec::with_capacity(replies.len() / 2);
+    while let (Some(life), Some(entry)) = (replies.next(), replies.next()) {
+        entries.push(entry_of(entry, life)?);
+    }
+    Ok((entries, latest(told, epoch, since)?))
 }
 
 /// The replies to PTTL and GETRANGE.
-pub(super) fn entry(replies: Vec<Value>) -> Reading<Option<(Bytes, Duration)>> {
+pub(super) fn entry(replies: Vec<Value>) -> Reading<Kept> {
     let [life, entry] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
     entry_of(entry, life)
 }
 
-fn entry_of(entry: Value, life: Value) -> Reading<Option<(Bytes, Duration)>> {
+/// What `latest.lua` wrote, as far as it is about `epoch` and what happened after `since`; `None` where there is nothing
+/// of that kind.
+pub(super) fn latest(told: Value, epoch: &Epoch, since: u64) -> Reading<Option<Polled>> {
+    match told.extract_error() {
+        Ok(Value::BulkString(told)) => Ok(latest_in(&told, epoch, since)),
+        Ok(Value::Nil) => Ok(None),
+        Ok(_) => Err(Misread::Shape),
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn latest_in(told: &[u8], epoch: &Epoch, since: u64) -> Option<Polled> {
+    let (position, rest) = number::<16>(told)?;
+    let (floor, rest) = number::<16>(rest)?;
+    let (complete_after, rest) = number::<16>(rest)?;
+    let (count, rest) = number::<2>(rest)?;
+    let (changes, name) = rest.split_at_checked(usize::try_from(count).ok()? * CHANGE_BYTES)?;
+    if name != epoch.as_bytes() || position < since {
+        // Positions that go back are for the poll to see to: writes were lost, unnoticed.
+        return Some(Polled::OtherEpoch);
+    }
+    if position == since {
+        return Some(Polled::Changes { marks: Vec::new(), position, floor });
+    }
+    if since < complete_after {
+        return Some(Polled::TooMany { position });
+    }
+    let changes = changes.as_chunks::<CHANGE_BYTES>().0.iter().map(|change| changed(change));
+    let changes = changes.collect::<Option<Vec<_>>>()?;
+    let marks = changes.into_iter().filter(|(at, _)| *at > since).map(|(_, mark)| mark).collect();
+    Some(Polled::Changes { marks, position, floor })
+}
+
+/// How long each change is that `latest.lua` tells: its position, its kind, and its marker.
+const CHANGE_BYTES: usize = 16 + 1 + 18;
+
+fn changed(change: &[u8]) -> Option<(u64, (Marker, Mark))> {
+    let (at, rest) = number::<16>(change)?;
+    let (kind, member) = rest.split_first()?;
+    let member = if member[2..].starts_with(b"*   ") { &member[..3] } else { member };
+    let mark = match kind {
+        b'=' => Mark::At(at),
+        b'+' => Mark::Held,
+        _ => return None,
+    };
+    Some((at, (marker(member)?, mark)))
+}
+
+fn number<const DIGITS: usize>(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (digits, rest) = bytes.split_first_chunk::<DIGITS>()?;
+    let add = |number: u64, digit: &u8| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'));
+    Some((digits.iter().try_fold(0, add)?, rest))
+}
+
+/// An entry, and how long it is kept.
+type Kept = Option<(Bytes, Duration)>;
+
+fn entry_of(entry: Value, life: Value) -> Reading<Kept> {
     let entry = match entry.extract_error() {
         // No entry is empty.
         Ok(Value::BulkString(bytes)) if bytes.is_empty() => return Ok(None),

@@ -11,18 +11,18 @@ pub(super) struct Source {
 }
 
 macro_rules! source {
-    ($file:literal) => {
+    ($($file:literal),+) => {
         Source {
-            plain: LazyLock::new(|| Script::new(include_str!($file))),
-            flagged: LazyLock::new(|| Script::new(concat!("#!lua flags=allow-oom\n", include_str!($file)))),
+            plain: LazyLock::new(|| Script::new(concat!($(include_str!($file)),+))),
+            flagged: LazyLock::new(|| Script::new(concat!("#!lua flags=allow-oom\n", $(include_str!($file)),+))),
         }
     };
 }
 
-pub(super) static INVALIDATE: Source = source!("invalidate.lua");
-pub(super) static FENCE: Source = source!("fence.lua");
-pub(super) static CHANGE: Source = source!("change.lua");
-pub(super) static POLL: Source = source!("poll.lua");
+pub(super) static INVALIDATE: Source = source!("latest.lua", "invalidate.lua");
+pub(super) static FENCE: Source = source!("latest.lua", "fence.lua");
+pub(super) static CHANGE: Source = source!("latest.lua", "change.lua");
+pub(super) static POLL: Source = source!("latest.lua", "poll.lua");
 pub(super) static RELEASE: Source = source!("release.lua");
 pub(super) static RIGHTS: Source = source!("rights.lua");
 

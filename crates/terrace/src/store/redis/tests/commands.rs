@@ -1,3 +1,4 @@
+use super::super::call::first;
 use super::*;
 use crate::observe::stats::RejectReason;
 use std::io::{Read, Write};
@@ -22,18 +23,21 @@ async fn an_entry_is_found_with_what_proves_it_valid() {
     let at_a = tier.invalidate(&[hard(A), soft(B)]).await.unwrap();
     assert_eq!((at_a.epoch.clone(), at_a.position), (now.epoch.clone(), 1));
 
-    let found = tier.lookup(&now.epoch, b"key", &[A, B, TagName::EVERYTHING]).await.unwrap();
+    let found = tier.lookup(&now.epoch, 0, b"key").await.unwrap();
     let (bytes, life) = found.entry.unwrap();
     assert_eq!(bytes, "body");
     assert!(life <= LIFE && life + PATIENCE > LIFE, "{life:?}");
-    let positions = found.positions.unwrap();
-    assert_eq!((positions.position, positions.floor), (1, 0));
     let (one, none) = (Mark::At(1), Mark::Unmarked);
+    let news = |marks| Polled::Changes { marks, position: 1, floor: 0 };
+    assert_eq!(found.news, news(vec![(hard(A), one), (soft(B), one)]));
+    let tags = [A, B, TagName::EVERYTHING];
+    let positions = tier.positions(&now.epoch, &tags).await.unwrap().unwrap();
+    assert_eq!((positions.position, positions.floor), (1, 0));
     assert_eq!(positions.marks, [(one, none), (none, one), (none, none)]);
-    assert_eq!(tier.positions(&now.epoch, &[A]).await.unwrap().unwrap().marks, [(one, none)]);
 
-    let other = tier.lookup(&now.epoch, b"other", &[]).await.unwrap();
-    assert_eq!((other.entry, other.positions.unwrap().position), (None, 1));
+    let other = tier.lookup(&now.epoch, 0, b"other").await.unwrap();
+    assert_eq!((other.entry, other.news), (None, found.news));
+    assert_eq!(tier.lookup(&now.epoch, 1, b"key").await.unwrap().news, news(vec![]), "what is known is not told again");
 }
 
 #[tokio::test]
@@ -50,7 +54,7 @@ async fn a_lookup_is_one_round_trip() {
     has(3).await;
     let before = proxy.round_trips();
     for _ in 0..100 {
-        assert!(tier.lookup(&epoch, b"key", &[A, B]).await.unwrap().entry.is_some());
+        assert!(tier.lookup(&epoch, 0, b"key").await.unwrap().entry.is_some());
     }
     assert_eq!(proxy.round_trips() - before, 100);
     tier.invalidate(&[hard(A)]).await.unwrap();
@@ -63,6 +67,66 @@ async fn a_lookup_is_one_round_trip() {
 }
 
 #[tokio::test]
+async fn lookups_at_the_same_time_share_round_trips_and_each_gets_its_own_entry() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port());
+    let tier = Arc::new(at(proxy.port()));
+    let epoch = tier.current().await.unwrap().epoch;
+    tier.store(&[0], value("zero"), LIFE).await.unwrap();
+    tier.store(&[99], value("ninety-nine"), LIFE).await.unwrap();
+    let before = proxy.round_trips();
+    let lookups: Vec<_> = (0..100_u8)
+        .map(|key| {
+            let (tier, epoch) = (Arc::clone(&tier), epoch.clone());
+            tokio::spawn(async move { tier.lookup(&epoch, 0, &[key]).await.unwrap().entry })
+        })
+        .collect();
+    for (key, lookup) in lookups.into_iter().enumerate() {
+        let expected = [(0, "zero"), (99, "ninety-nine")].into_iter().find(|(has, _)| *has == key);
+        let found = lookup.await.unwrap().map(|(bytes, _)| bytes);
+        assert_eq!(found.as_deref(), expected.map(|(_, text)| text.as_bytes()), "{key}");
+    }
+    // Two alone, and the others with them; some more for connections that are still being made.
+    assert!(proxy.round_trips() - before < 50, "{} round trips", proxy.round_trips() - before);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_others_may_leave() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    server.pause();
+    let mut all: Vec<_> = (0..10).map(|_| tier.lookup(&epoch, 0, b"key")).collect();
+    for lookup in &mut all {
+        assert!(first(lookup, std::future::ready(())).await.is_err(), "the server hangs");
+    }
+    // The first ones have asked, the others wait for them.
+    drop(all.drain(..5));
+    server.resume();
+    for lookup in all {
+        assert_eq!(tokio::time::timeout(PATIENCE, lookup).await.unwrap().unwrap().entry, None);
+    }
+}
+
+#[tokio::test]
+async fn lookups_of_different_epochs_do_not_go_together() {
+    let server = Server::start();
+    let tier = Arc::new(at(server.port()));
+    let old = tier.current().await.unwrap().epoch;
+    server.command(&["DEL", "{test}:ctl"]);
+    let new = tier.current().await.unwrap().epoch;
+    let lookups: Vec<_> = (0..10)
+        .map(|number| {
+            let (tier, epoch) = (Arc::clone(&tier), if number % 2 == 0 { old.clone() } else { new.clone() });
+            tokio::spawn(async move { tier.lookup(&epoch, 0, b"key").await.unwrap().news })
+        })
+        .collect();
+    for (number, lookup) in lookups.into_iter().enumerate() {
+        assert_eq!(lookup.await.unwrap() == Polled::OtherEpoch, number % 2 == 0, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_entry_is_a_miss_and_hides_no_position() {
     let server = Server::start();
     let tier = at(server.port());
@@ -72,16 +136,16 @@ async fn what_is_no_entry_is_a_miss_and_hides_no_position() {
     server.command(&["SET", &name(b"endless"), "x"]);
     server.command(&["SET", &name(b"empty"), "", "PX", "60000"]);
     for key in [&b"list"[..], b"endless", b"empty"] {
-        let found = tier.lookup(&epoch, key, &[]).await.unwrap();
-        assert_eq!((found.entry, found.positions.unwrap().position), (None, 0));
+        let found = tier.lookup(&epoch, 0, key).await.unwrap();
+        assert_eq!((found.entry, found.news), (None, Polled::Changes { marks: vec![], position: 0, floor: 0 }));
     }
     // And a fill takes its place.
     tier.store(b"list", value("body"), LIFE).await.unwrap();
-    assert!(tier.lookup(&epoch, b"list", &[]).await.unwrap().entry.is_some());
+    assert!(tier.lookup(&epoch, 0, b"list").await.unwrap().entry.is_some());
     tier.store(b"dead", value("body"), Duration::from_micros(1)).await.unwrap();
-    assert_eq!(tier.lookup(&epoch, b"dead", &[]).await.unwrap().entry, None);
+    assert_eq!(tier.lookup(&epoch, 0, b"dead").await.unwrap().entry, None);
     tier.store(b"long", value("body"), Duration::MAX).await.unwrap();
-    assert!(tier.lookup(&epoch, b"long", &[]).await.unwrap().entry.is_some());
+    assert!(tier.lookup(&epoch, 0, b"long").await.unwrap().entry.is_some());
 }
 
 #[tokio::test]
@@ -94,13 +158,13 @@ async fn of_what_is_larger_than_an_entry_no_more_is_read_than_tells_so() {
     server.command(&["PEXPIRE", &name, "60000"]);
     let sent = || server.info("stats", "total_net_output_bytes").parse::<usize>().unwrap();
     let before = sent();
-    let (bytes, _) = tier.lookup(&epoch, b"key", &[A]).await.unwrap().entry.unwrap();
+    let (bytes, _) = tier.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap();
     assert!(sent() - before < MAX_BYTES + (64 << 10), "{} bytes", sent() - before);
     assert_eq!(tier.decode(b"key", bytes).err(), Some(RejectReason::Size));
     // What is as large as an entry may be is read whole.
     let whole = Bytes::from(vec![1; MAX_BYTES]);
     tier.store(b"key", whole.clone(), LIFE).await.unwrap();
-    assert!(tier.lookup(&epoch, b"key", &[A]).await.unwrap().entry.unwrap().0 == whole);
+    assert!(tier.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap().0 == whole);
 }
 
 /// A way to the server on which, each time that `name` is said, the server answers what is said up to there, then the entry
@@ -158,9 +222,9 @@ async fn an_entry_that_is_replaced_while_it_is_read_counts_as_the_older_one() {
     let old = Duration::from_secs(10);
     direct.store(b"key", value("old"), old).await.unwrap();
     let tier = at(replacing(server.port(), &name));
-    let (_, life) = tier.lookup(&epoch, b"key", &[]).await.unwrap().entry.unwrap();
+    let (_, life) = tier.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap();
     assert!(life <= old, "{life:?}");
-    let (bytes, life) = direct.lookup(&epoch, b"key", &[]).await.unwrap().entry.unwrap();
+    let (bytes, life) = direct.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap();
     assert!(bytes == "new" && life > old, "it was replaced: {bytes:?}, {life:?}");
 }
 
@@ -170,7 +234,10 @@ async fn a_lost_control_record_is_another_epoch() {
     let tier = at(server.port());
     let first = tier.invalidate(&[hard(A)]).await.unwrap();
     server.command(&["DEL", "{test}:ctl"]);
-    assert_eq!(tier.lookup(&first.epoch, b"key", &[A]).await.unwrap().positions, None);
+    let nothing = Polled::Changes { marks: vec![], position: 1, floor: 0 };
+    assert_eq!(tier.lookup(&first.epoch, 1, b"key").await.unwrap().news, nothing, "nothing was invalidated since");
+    server.command(&["DEL", "{test}:latest"]);
+    assert_eq!(tier.lookup(&first.epoch, 1, b"key").await.unwrap().news, Polled::OtherEpoch);
     assert_eq!(tier.poll(&first.epoch, first.position).await.unwrap(), Polled::OtherEpoch);
     let second = tier.current().await.unwrap();
     assert_ne!(second.epoch, first.epoch);
@@ -180,6 +247,58 @@ async fn a_lost_control_record_is_another_epoch() {
     let third = tier.invalidate(&[hard(A)]).await.unwrap();
     assert!(third.epoch != second.epoch && third.position == 1);
     assert_eq!(tier.current().await.unwrap(), third);
+}
+
+#[tokio::test]
+async fn what_lookups_read_of_the_record_may_be_lost_and_is_written_again() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.invalidate(&[hard(A)]).await.unwrap().epoch;
+    let told = async |since| tier.lookup(&epoch, since, b"key").await.unwrap().news;
+    let all = Polled::Changes { marks: vec![(hard(A), Mark::At(1))], position: 1, floor: 0 };
+    assert_eq!(told(0).await, all);
+    for command in [&["DEL", "{test}:latest"][..], &["LPUSH", "{test}:latest", "x"], &["SET", "{test}:latest", "x"]] {
+        server.command(&["DEL", "{test}:latest"]);
+        server.command(command);
+        // What is there is no proof of anything; the position is still the right one.
+        assert_eq!(told(0).await, Polled::TooMany { position: 1 }, "{command:?}");
+        assert_eq!(told(1).await, Polled::TooMany { position: 1 }, "{command:?}");
+    }
+    server.command(&["DEL", "{test}:latest"]);
+    tier.poll(&epoch, 1).await.unwrap();
+    assert_eq!(told(0).await, Polled::TooMany { position: 1 }, "what happened before is not told again");
+    assert_eq!(told(1).await, Polled::Changes { marks: vec![], position: 1, floor: 0 });
+    tier.invalidate(&[soft(B)]).await.unwrap();
+    assert_eq!(told(1).await, Polled::Changes { marks: vec![(soft(B), Mark::At(2))], position: 2, floor: 0 });
+}
+
+#[tokio::test]
+async fn lookups_are_told_the_latest_changes_and_when_there_were_more() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    let told = async |since| tier.lookup(&epoch, since, b"key").await.unwrap().news;
+    let tag = |number: u128| TagName((number << 100 | 1).to_be_bytes());
+    for number in 1..=20 {
+        tier.invalidate(&[hard(tag(number))]).await.unwrap();
+    }
+    let marks = (5..=20).map(|number| (hard(tag(number.into())), Mark::At(number))).collect();
+    assert_eq!(told(4).await, Polled::Changes { marks, position: 20, floor: 0 });
+    assert_eq!(told(3).await, Polled::TooMany { position: 20 });
+    // Too many at once for any to be told, and everything, and a change that is open.
+    let many: Vec<Marker> = (1..=17).map(|number| hard(tag(number))).collect();
+    tier.invalidate(&many).await.unwrap();
+    assert_eq!(told(20).await, Polled::TooMany { position: 21 });
+    tier.invalidate(&[soft(TagName::EVERYTHING)]).await.unwrap();
+    let (change, everything) = (Token::new(), (soft(TagName::EVERYTHING), Mark::At(22)));
+    tier.hold(&change, &[A], LIFE).await.unwrap();
+    let changes = |marks, position| Polled::Changes { marks, position, floor: 0 };
+    assert_eq!(told(21).await, changes(vec![everything, (hard(A), Mark::Held)], 23));
+    tier.hold(&change, &[A], LIFE).await.unwrap();
+    assert_eq!(told(23).await, changes(vec![], 23), "a hold that goes on is no change");
+    tier.end(&change, &[A]).await.unwrap();
+    assert_eq!(told(23).await, changes(vec![(hard(A), Mark::At(24))], 24));
+    assert_eq!(told(25).await, Polled::OtherEpoch, "that has not happened here");
 }
 
 #[tokio::test]
@@ -239,9 +358,9 @@ async fn forgotten_markers_raise_the_floor() {
     for ten in 0..10 {
         tier.invalidate(&tags(1_000_000 * (ten + 1), 9_999)).await.unwrap();
     }
-    // 100000 markers with the hold and its marker: the two oldest are gone, which were of position 1.
+    // 100000 markers with the hold and its marker: the two oldest are gone, which were of position 2.
     let positions = tier.positions(&epoch, &[TagName(1_u128.to_be_bytes()), B]).await.unwrap().unwrap();
-    assert_eq!((positions.position, positions.floor), (11, 1));
+    assert_eq!((positions.position, positions.floor), (12, 2));
     assert_eq!(positions.marks, [(Mark::Unmarked, Mark::Unmarked), (Mark::Held, Mark::Unmarked)]);
 }
 
@@ -263,17 +382,17 @@ async fn a_change_holds_until_its_end_and_everything_before_stays_dead() {
         Polled::Changes { marks, position, .. } => (held(marks), position),
         other => panic!("{other:?}"),
     };
-    assert_eq!(poll(1).await, (vec![hard(A), hard(B)], 1));
+    assert_eq!(poll(1).await, (vec![hard(A), hard(B)], 3));
     // A plain invalidation releases nobody's hold.
-    assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap().position, 2);
+    assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap().position, 4);
     let marks = tier.positions(&begun.epoch, &[A]).await.unwrap().unwrap().marks;
     assert_eq!(marks, [(Mark::Held, Mark::Unmarked)]);
     // The end of one releases what only it held.
-    assert_eq!(tier.end(&one, &[A, B]).await.unwrap().position, 3);
-    assert_eq!(poll(2).await, (vec![hard(A)], 3));
-    assert_eq!(tier.end(&other, &[A]).await.unwrap().position, 4);
+    assert_eq!(tier.end(&one, &[A, B]).await.unwrap().position, 5);
+    assert_eq!(poll(4).await, (vec![hard(A)], 5));
+    assert_eq!(tier.end(&other, &[A]).await.unwrap().position, 6);
     let marks = tier.positions(&begun.epoch, &[A, B]).await.unwrap().unwrap().marks;
-    assert_eq!(marks, [(Mark::At(4), Mark::Unmarked), (Mark::At(3), Mark::Unmarked)]);
+    assert_eq!(marks, [(Mark::At(6), Mark::Unmarked), (Mark::At(5), Mark::Unmarked)]);
 }
 
 #[tokio::test]
@@ -285,7 +404,7 @@ async fn a_change_that_nobody_renews_is_swept_by_whoever_polls() {
     let swept = || async {
         let polled = living.poll(&epoch, 0).await?;
         let Polled::Changes { marks, .. } = polled else { panic!("{polled:?}") };
-        if marks == [(hard(A), Mark::At(1))] { Ok(()) } else { Err(Fault::Other) }
+        if marks == [(hard(A), Mark::At(2))] { Ok(()) } else { Err(Fault::Other) }
     };
     until_ok(swept).await;
 }
@@ -392,5 +511,5 @@ async fn namespaces_do_not_meet() {
     tier.invalidate(&[hard(A)]).await.unwrap();
     let now = other.current().await.unwrap();
     assert_eq!(now.position, 0);
-    assert_eq!(other.lookup(&now.epoch, b"key", &[A]).await.unwrap().entry, None);
+    assert_eq!(other.lookup(&now.epoch, 0, b"key").await.unwrap().entry, None);
 }

@@ -1,0 +1,35 @@
+-- What look-ups read instead of the control record: where it stands, and the latest changes, most of which fit.
+-- Position, floor, and the position after which every change is told, of 16 digits each; the number of changes, of two;
+-- the changes; the epoch. A change is a position, = for a mark or + for a hold, and a marker filled up with blanks to 18.
+local MOST, WIDTH = 16, 35
+
+local function change(position, kind, marker)
+  return string.format('%016.0f', position) .. kind .. marker .. string.rep(' ', 18 - #marker)
+end
+
+-- Tells what this script has done since the record stood at `before`.
+local function tell(control, latest, before, changes)
+  local epoch = redis.call('ZRANGE', control, 0, 0)[1]
+  local now = redis.call('ZMSCORE', control, '\0s', '\0f')
+  local since, old = string.format('%016.0f', before), redis.pcall('GET', latest)
+  local told = type(old) == 'string' and tonumber(string.sub(old, 49, 50))
+  if told and string.sub(old, 1, 16) == since and string.sub(old, 51 + told * WIDTH) == epoch then
+    since, changes = string.sub(old, 33, 48), string.sub(old, 51, 50 + told * WIDTH) .. changes
+  end
+  local over = #changes - MOST * WIDTH
+  if over > 0 then
+    -- Nothing at the position of what is left out counts as told.
+    since = string.sub(changes, over - WIDTH + 1, over - WIDTH + 16)
+    changes = string.sub(changes, over + 1)
+  end
+  local head = string.format('%016.0f%016.0f', now[1], now[2]) .. since .. string.format('%02d', #changes / WIDTH)
+  redis.call('SET', latest, head .. changes .. epoch)
+end
+
+-- Begins an epoch: what was stored before is dead.
+local function begin(control, latest, epoch)
+  redis.call('UNLINK', control)
+  redis.call('ZADD', control, -1, epoch, 0, '\0f', 0, '\0s')
+  tell(control, latest, 0, '')
+end
+

@@ -1,0 +1,239 @@
+//! Looking for entries, each with the proof that it is valid. Look-ups that are asked for while others are under way go
+//! together: in one write, with one proof for all of them.
+
+use super::call::send;
+use super::reply::{self, FLOOR, SEQUENCE};
+use super::{MAX_BYTES, Names, Pools};
+use crate::clock::{Clock, Instant};
+use crate::store::remote::{Epoch, Fault, Looked, Polled};
+use futures_util::future::join;
+use redis::{Cmd, Pipeline};
+use std::mem::take;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+
+/// Where look-ups wait for one another.
+#[derive(Debug)]
+pub(super) struct Desk {
+    state: Mutex<State>,
+    names: Arc<Names>,
+    clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Waiting>,
+    /// How many batches are under way.
+    under_way: usize,
+}
+
+/// A look-up.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    pub(super) epoch: Epoch,
+    /// What happened after this is not known.
+    pub(super) since: u64,
+    /// Of the entry.
+    pub(super) name: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    lookup: Lookup,
+    /// When it is no longer waited for.
+    until: Instant,
+    answer: oneshot::Sender<Result<Looked, Fault>>,
+}
+
+/// With so many batches under way, look-ups wait for one to end: fewer and larger ones cost less.
+const AT_ONCE: usize = 2;
+
+/// More look-ups do not go together: each waits for the values of all.
+const TOGETHER: usize = 64;
+
+impl Desk {
+    pub(super) fn new(names: Arc<Names>, clock: Clock) -> Self {
+        Self { state: Mutex::default(), names, clock }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for an entry, within `budget`.
+    pub(super) async fn look(
+        self: &Arc<Self>,
+        pools: Arc<Pools>,
+        lookup: Lookup,
+        budget: Duration,
+    ) -> Result<Looked, Fault> {
+        let until = self.clock.now() + budget;
+        match self.begin(pools, lookup, until) {
+            Begun::Asks(turn, lookup) => {
+                let looked = self.ask(&[&lookup], until, &turn.pools).await;
+                drop(turn);
+                looked?.pop().ok_or(Fault::Protocol)
+            }
+            Begun::Waits(looked) => looked.await.unwrap_or(Err(Fault::Other)),
+        }
+    }
+
+    fn begin(self: &Arc<Self>, pools: Arc<Pools>, lookup: Lookup, until: Instant) -> Begun {
+        let mut state = self.state();
+        if state.under_way < AT_ONCE {
+            state.under_way += 1;
+            return Begun::Asks(Turn { desk: Some(Arc::clone(self)), pools, carries: false }, lookup);
+        }
+        let (answer, looked) = oneshot::channel();
+        state.waiting.push(Waiting { lookup, until, answer });
+        Begun::Waits(looked)
+    }
+
+    /// Asks for entries of one epoch.
+    async fn ask(&self, batch: &[&Lookup], until: Instant, pools: &Pools) -> Result<Vec<Looked>, Fault> {
+        let Some(first) = batch.first() else { return Ok(Vec::new()) };
+        let (epoch, since) = (&first.epoch, batch.iter().map(|lookup| lookup.since).min().unwrap_or_default());
+        let mut all = Pipeline::with_capacity(2 * batch.len() + 1);
+        for lookup in batch {
+            add_entry(&mut all, &lookup.name);
+        }
+        all.cmd("GET").arg(&self.names.latest);
+        let read = |replies| reply::looked(replies, epoch, since);
+        let left = until.duration_since(self.clock.now());
+        let (entries, told) = pools.reads.call(left, |link| send(link, all.clone()), read).await?;
+        let news = self.news(told, pools, epoch, until).await?;
+        Ok(entries.into_iter().map(|entry| Looked { entry, news: news.clone() }).collect())
+    }
+
+    /// Looks for an entry that is on another node than the control record: on both at the same time, within `budget`. What
+    /// counts is that the proof is read after the look-up began, not whether before or after the entry.
+    pub(super) async fn look_apart(&self, pools: &Pools, lookup: Lookup, budget: Duration) -> Result<Looked, Fault> {
+        let (until, Lookup { epoch, since, name }) = (self.clock.now() + budget, lookup);
+        let entries = pools.entries.as_ref().unwrap_or(&pools.reads);
+        let (mut entry, mut latest) = (Pipeline::with_capacity(2), Pipeline::with_capacity(1));
+        add_entry(&mut entry, &name);
+        latest.cmd("GET").arg(&self.names.latest);
+        let read = |replies| reply::latest(reply::only(replies)?, &epoch, since);
+        let entry = entries.call(budget, |link| send(link, entry.clone()), reply::entry);
+        let (entry, told) = join(entry, pools.reads.call(budget, |link| send(link, latest.clone()), read)).await;
+        Ok(Looked { entry: entry?, news: self.news(told?, pools, &epoch, until).await? })
+    }
+
+    /// What was told; if nothing was, for the key was lost, then what the control record says. The next poll writes it.
+    async fn news(&self, told: Option<Polled>, pools: &Pools, epoch: &Epoch, until: Instant) -> Result<Polled, Fault> {
+        if let Some(told) = told {
+            return Ok(told);
+        }
+        let mut all = Pipeline::with_capacity(1);
+        all.cmd("ZMSCORE").arg(&self.names.control).arg(epoch.as_bytes()).arg(SEQUENCE).arg(FLOOR);
+        let left = until.duration_since(self.clock.now());
+        let read = |replies| reply::positions(reply::only(replies)?);
+        let now = pools.reads.call(left, |link| send(link, all.clone()), read).await?;
+        Ok(now.map_or(Polled::OtherEpoch, |now| Polled::TooMany { position: now.position }))
+    }
+}
+
+/// First how long it is kept: an entry that replaces it meanwhile then counts as older than it is.
+fn add_entry(all: &mut Pipeline, name: &[u8]) {
+    // With room for all of it at once.
+    let mut life = Cmd::with_capacity(2, 4 + name.len());
+    life.arg("PTTL").arg(name);
+    let mut range = Cmd::with_capacity(4, 24 + name.len());
+    // No more than an entry can be, and what tells that it is longer.
+    range.arg("GETRANGE").arg(name).arg(0).arg(MAX_BYTES);
+    all.add_command(life).add_command(range);
+}
+
+impl State {
+    /// What goes together next, in the order in which it was asked for.
+    fn next(&mut self) -> Vec<Waiting> {
+        self.waiting.retain(|waiting| !waiting.answer.is_closed());
+        let Some(epoch) = self.waiting.first().map(|first| first.lookup.epoch.clone()) else { return Vec::new() };
+        let among = ..self.waiting.len().min(TOGETHER);
+        self.waiting.extract_if(among, |waiting| waiting.lookup.epoch == epoch).collect()
+    }
+}
+
+fn answer(batch: Vec<Waiting>, answers: Result<Vec<Looked>, Fault>) {
+    // Whoever has left is not told.
+    match answers {
+        Ok(answers) => batch.into_iter().zip(answers).for_each(|(one, looked)| drop(one.answer.send(Ok(looked)))),
+        Err(fault) => batch.into_iter().for_each(|one| drop(one.answer.send(Err(fault)))),
+    }
+}
+
+/// How a look-up begins.
+enum Begun {
+    /// It is asked for at once.
+    Asks(Turn, Lookup),
+    /// It is asked for together with others.
+    Waits(oneshot::Receiver<Result<Looked, Fault>>),
+}
+
+/// The right to have a batch under way.
+struct Turn {
+    /// Until it is given back.
+    desk: Option<Arc<Desk>>,
+    pools: Arc<Pools>,
+    /// Whether it is for those who wait.
+    carries: bool,
+}
+
+impl Turn {
+    /// Asks for what waits, again and again, until nothing does.
+    async fn carry(mut self) {
+        loop {
+            // First those who were answered just now: they may ask for more.
+            yield_now().await;
+            let Some((desk, batch)) = self.next() else { return };
+            let lookups: Vec<&Lookup> = batch.iter().map(|waiting| &waiting.lookup).collect();
+            let answers = desk.ask(&lookups, batch[0].until, &self.pools).await;
+            answer(batch, answers);
+        }
+    }
+
+    /// What waits. If nothing does, the turn is over, before anybody can begin to wait for it.
+    fn next(&mut self) -> Option<(Arc<Desk>, Vec<Waiting>)> {
+        let desk = self.desk.take()?;
+        let mut state = desk.state();
+        let batch = state.next();
+        if batch.is_empty() {
+            state.under_way -= 1;
+            return None;
+        }
+        drop(state);
+        self.desk = Some(Arc::clone(&desk));
+        Some((desk, batch))
+    }
+
+    fn give_back(&self, desk: Arc<Desk>) {
+        let mut state = desk.state();
+        let is_awaited = !state.waiting.is_empty();
+        match Handle::try_current() {
+            Ok(runtime) if is_awaited && !self.carries => {
+                drop(state);
+                let next = Self { desk: Some(desk), pools: Arc::clone(&self.pools), carries: true };
+                drop(runtime.spawn(next.carry()));
+            }
+            // Nobody waits; or the runtime ends, and nobody will ask.
+            _ => {
+                state.under_way -= 1;
+                let unanswered = take(&mut state.waiting);
+                drop(state);
+                drop(unanswered);
+            }
+        }
+    }
+}
+
+/// Whoever has it at its end, or is dropped with it, sees to those who wait.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(desk) = self.desk.take() {
+            self.give_back(desk);
+        }
+    }
+}
