@@ -121,7 +121,7 @@ impl Packed {
             let Some((value, after)) = after.split_at_checked(len.into()) else {
                 return false;
             };
-            if (*number != UNKNOWN && usize::from(*number) >= KNOWN.len()) || HeaderValue::from_bytes(value).is_err() {
+            if (*number != UNKNOWN && usize::from(*number) >= KNOWN.len()) || !is_field_value(value) {
                 return false;
             }
             unknown += usize::from(*number == UNKNOWN);
@@ -174,6 +174,11 @@ impl Packed {
             (name, value.expect("it was a field value when it was packed"))
         })
     }
+}
+
+/// Whether a field value may have these bytes. `HeaderValue` would say the same of a copy of them.
+fn is_field_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
 }
 
 /// What another process wrote has no more fields, trailers included: a header map that is to hold more than its own limit
@@ -251,6 +256,14 @@ pub fn read(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_value_is_what_http_takes_for_one() {
+        for byte in 0..=255 {
+            assert_eq!(is_field_value(&[b'a', byte]), HeaderValue::from_bytes(&[b'a', byte]).is_ok(), "{byte}");
+        }
+        assert!(is_field_value(b""));
+    }
 
     #[test]
     fn what_is_packed_comes_out_the_same() {

@@ -5,6 +5,10 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// What a digest of 16 bytes is in base 64.
+const DIGEST_LETTERS: usize = 22;
 
 /// `{namespace}:e:schema:digest`: an entry. Two schemas live side by side.
 pub(crate) fn entry_name(namespace: &str, schema: u16, key: &[u8]) -> String {
@@ -28,7 +32,13 @@ pub(crate) fn lease_name(namespace: &str, schema: u16, key: &[u8]) -> String {
 }
 
 fn keyed(kind: char, namespace: &str, schema: u16, key: &[u8]) -> String {
-    format!("{{{namespace}}}:{kind}:{schema}:{}", Base64UrlUnpadded::encode_string(&key_digest(key)))
+    let mut letters = [0; DIGEST_LETTERS];
+    let digest = Base64UrlUnpadded::encode(&key_digest(key), &mut letters).expect("as many letters as it needs");
+    // One allocation: this is done for every look-up.
+    let mut name = String::with_capacity(namespace.len() + DIGEST_LETTERS + 16);
+    let _ = write!(name, "{{{namespace}}}:{kind}:{schema}:");
+    name.push_str(digest);
+    name
 }
 
 /// `{namespace}:ctl`: the control record.

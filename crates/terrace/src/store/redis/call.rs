@@ -7,6 +7,7 @@ use crate::store::remote::Fault;
 use redis::{Pipeline, RedisResult, ScriptInvocation, Value};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
@@ -22,6 +23,18 @@ pub(super) async fn first<A, B>(left: impl Future<Output = A>, right: impl Futur
 }
 
 impl Pool {
+    /// Sends commands in one round trip, perhaps on one connection after another.
+    pub(super) async fn send<T>(
+        &self,
+        budget: Duration,
+        mut commands: Pipeline,
+        read: impl Fn(Vec<Value>) -> Reading<T>,
+    ) -> Result<T, Fault> {
+        commands.ignore_errors();
+        let commands = Arc::new(commands);
+        self.call(budget, |link| send(link, Arc::clone(&commands)), read).await
+    }
+
     /// Makes a call that may be made twice, and makes it again, within the same time, if the connection turned out to
     /// be of no use.
     pub(super) async fn call<R, T, F>(
@@ -83,9 +96,11 @@ impl Pool {
 }
 
 /// Sends commands in one round trip. An error of one of them is a reply among the others.
-pub(super) async fn send(link: Link, mut pipe: Pipeline) -> RedisResult<Vec<Value>> {
-    pipe.ignore_errors().query_async(&mut link.connection()).await
+pub(super) async fn send(link: Link, pipe: Arc<Pipeline>) -> RedisResult<Vec<Value>> {
+    pipe.query_async(&mut link.connection()).await
 }
+
+
 
 /// Runs a script by its digest, and loads it where it is not known yet.
 pub(super) async fn run(link: Link, call: ScriptInvocation<'static>) -> RedisResult<Value> {

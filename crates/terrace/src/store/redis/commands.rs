@@ -69,9 +69,7 @@ impl Remote for Redis {
             let mut set = pipe();
             set.cmd("SET").arg(self.names.entry(key)).arg(&*value).arg("PX").arg(life);
             let fills = &self.pools().fills;
-            fills
-                .call(self.budgets.write.get(), |link| send(link, set.clone()), |replies| done(reply::only(replies)?))
-                .await
+            fills.send(self.budgets.write.get(), set, |replies| done(reply::only(replies)?)).await
         })
     }
 
@@ -146,9 +144,10 @@ impl Remote for Redis {
         Box::pin(async move {
             let mut all = Pipeline::with_capacity(2);
             all.cmd("INFO").arg("replication").cmd("SET").arg(&self.names.heartbeat).arg(1);
-            all.arg("PX").arg(milliseconds(HEARTBEAT));
+            all.arg("PX").arg(milliseconds(HEARTBEAT)).ignore_errors();
+            let all = Arc::new(all);
             let request = |link: Link| {
-                let all = all.clone();
+                let all = Arc::clone(&all);
                 async move { Ok((send(link.clone(), all).await?, link)) }
             };
             let control = &self.pools().control;
@@ -177,7 +176,7 @@ impl Remote for Redis {
             set.arg(milliseconds(life).max(1));
             let reads = &self.pools().reads;
             let got = |replies| reply::is_done(&reply::only(replies)?.extract_error()?);
-            reads.call(self.budgets.read.get(), |link| send(link, set.clone()), got).await
+            reads.send(self.budgets.read.get(), set, got).await
         })
     }
 
@@ -241,7 +240,7 @@ impl Redis {
         let mut all = Pipeline::with_capacity(1);
         all.add_command(self.scores(epoch, tags));
         let read = |replies| reply::positions(reply::only(replies)?);
-        pool.call(self.budgets.read.get(), |link| send(link, all.clone()), read).await
+        pool.send(self.budgets.read.get(), all, read).await
     }
 
     /// The scores of the epoch, the sequence, the floor, and both markers of each tag.
@@ -262,7 +261,7 @@ impl Redis {
         all.cmd("ZRANGE").arg(control).arg(0).arg(0);
         all.cmd("ZSCORE").arg(control).arg(SEQUENCE);
         all.cmd("ZRANGE").arg(control).arg(0).arg(0);
-        pool.call(budget, |link| send(link, all.clone()), reply::current).await
+        pool.send(budget, all, reply::current).await
     }
 
     async fn fence(&self, pool: &Pool, budget: Duration, dead: Option<&Epoch>) -> Result<(), Fault> {

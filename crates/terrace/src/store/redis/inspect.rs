@@ -1,7 +1,6 @@
 //! Looking at what is in Redis, for people. Nothing here is on a request's way.
 
 use super::Redis;
-use super::call::send;
 use super::connect::{Status, section};
 use super::facts::{ServerFacts, Warning};
 use super::link::Link;
@@ -181,7 +180,7 @@ impl Redis {
     }
 
     async fn ask<T>(&self, pool: &Pool, all: Pipeline, read: impl Fn(Vec<Value>) -> Reading<T>) -> Result<T, Fault> {
-        pool.call(self.budgets.read.get(), |link| send(link, all.clone()), read).await
+        pool.send(self.budgets.read.get(), all, read).await
     }
 }
 

@@ -1,7 +1,6 @@
 //! Looking for entries, each with the proof that it is valid. Look-ups that are asked for while others are under way go
 //! together: in one write, with one proof for all of them.
 
-use super::call::send;
 use super::reply::{self, FLOOR, SEQUENCE};
 use super::{MAX_BYTES, Names, Pools};
 use crate::clock::{Clock, Instant};
@@ -73,7 +72,8 @@ impl Desk {
         let until = self.clock.now() + budget;
         match self.begin(pools, lookup, until) {
             Begun::Asks(turn, lookup) => {
-                let looked = self.ask(&[&lookup], until, &turn.pools).await;
+                // Apart, so that the many who wait need no room for it.
+                let looked = Box::pin(self.ask(&[&lookup], until, &turn.pools)).await;
                 drop(turn);
                 looked?.pop().ok_or(Fault::Protocol)
             }
@@ -103,7 +103,7 @@ impl Desk {
         all.cmd("GET").arg(&self.names.latest);
         let read = |replies| reply::looked(replies, epoch, since);
         let left = until.duration_since(self.clock.now());
-        let (entries, told) = pools.reads.call(left, |link| send(link, all.clone()), read).await?;
+        let (entries, told) = pools.reads.send(left, all, read).await?;
         let news = self.news(told, pools, epoch, until).await?;
         Ok(entries.into_iter().map(|entry| Looked { entry, news: news.clone() }).collect())
     }
@@ -117,8 +117,8 @@ impl Desk {
         add_entry(&mut entry, &name);
         latest.cmd("GET").arg(&self.names.latest);
         let read = |replies| reply::latest(reply::only(replies)?, &epoch, since);
-        let entry = entries.call(budget, |link| send(link, entry.clone()), reply::entry);
-        let (entry, told) = join(entry, pools.reads.call(budget, |link| send(link, latest.clone()), read)).await;
+        let entry = entries.send(budget, entry, reply::entry);
+        let (entry, told) = join(entry, pools.reads.send(budget, latest, read)).await;
         Ok(Looked { entry: entry?, news: self.news(told?, pools, &epoch, until).await? })
     }
 
@@ -131,7 +131,7 @@ impl Desk {
         all.cmd("ZMSCORE").arg(&self.names.control).arg(epoch.as_bytes()).arg(SEQUENCE).arg(FLOOR);
         let left = until.duration_since(self.clock.now());
         let read = |replies| reply::positions(reply::only(replies)?);
-        let now = pools.reads.call(left, |link| send(link, all.clone()), read).await?;
+        let now = pools.reads.send(left, all, read).await?;
         Ok(now.map_or(Polled::OtherEpoch, |now| Polled::TooMany { position: now.position }))
     }
 }
