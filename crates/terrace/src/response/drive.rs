@@ -535,7 +535,7 @@ impl<S, B> Job<S, B> {
         }
     }
 
-    fn variant_key(&self, cached: &CachedResponse) -> Option<super::key::KeyBuf> {
+    fn variant_key(&self, cached: &CachedResponse) -> Option<crate::store::KeyBuf> {
         match Vary::of(&cached.headers()) {
             Vary::Fields(fields) if !fields.is_empty() => {
                 Some(variant(self.key.bytes(), &fields, self.request.headers()))

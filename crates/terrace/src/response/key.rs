@@ -1,59 +1,13 @@
 use super::digest::BodyDigest;
 use super::extension::Partition;
 use super::rules::{Query, Rules};
-use crate::store::{Tag, Tags, lower_case};
+use crate::store::{KeyBuf, Tag, Tags, lower_case};
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::ops::Deref;
 use terrace_policy::{selecting_values, selecting_values_in};
-
-/// An encoded key on the stack, unless it is uncommonly long.
-pub(super) struct KeyBuf {
-    short: [u8; SHORT],
-    len: usize,
-    /// The whole key, if it is not short.
-    long: Vec<u8>,
-}
-
-const SHORT: usize = 192;
-
-impl KeyBuf {
-    pub(super) fn new() -> Self {
-        Self { short: [0; SHORT], len: 0, long: Vec::new() }
-    }
-
-    #[inline]
-    fn push(&mut self, bytes: &[u8]) {
-        if self.long.is_empty()
-            && let Some(room) = self.short[self.len..].get_mut(..bytes.len())
-        {
-            room.copy_from_slice(bytes);
-            self.len += bytes.len();
-            return;
-        }
-        self.push_long(bytes);
-    }
-
-    #[cold]
-    fn push_long(&mut self, bytes: &[u8]) {
-        if self.long.is_empty() {
-            self.long.extend_from_slice(&self.short[..self.len]);
-        }
-        self.long.extend_from_slice(bytes);
-    }
-}
-
-impl Deref for KeyBuf {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        if self.long.is_empty() { &self.short[..self.len] } else { &self.long }
-    }
-}
 
 /// How many parts a key has, other than what tells variants apart.
 pub(super) const PARTS: usize = 9;

@@ -1,8 +1,9 @@
 //! Which of the variants of a URL a request may have (RFC 9111 section 4.1).
 
-use super::key::{KeyBuf, variant, variant_in};
+use super::key::{variant, variant_in};
 use super::stored::{Cached, Variants};
 use crate::clock::Instant;
+use crate::store::KeyBuf;
 use crate::store::{Found, Key, Tiers};
 use http::HeaderMap;
 use terrace_policy::{Policy, Stored, content_language, preferred_language};

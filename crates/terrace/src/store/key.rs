@@ -1,3 +1,4 @@
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// What an entry is stored under: the full encoded key, and its hash.
@@ -25,5 +26,50 @@ impl Key {
 
     pub(crate) fn shared_bytes(&self) -> Arc<[u8]> {
         Arc::clone(&self.bytes)
+    }
+}
+
+/// An encoded key on the stack, unless it is uncommonly long.
+pub(crate) struct KeyBuf {
+    short: [u8; SHORT],
+    len: usize,
+    /// The whole key, if it is not short.
+    long: Vec<u8>,
+}
+
+const SHORT: usize = 192;
+
+impl KeyBuf {
+    pub(crate) fn new() -> Self {
+        Self { short: [0; SHORT], len: 0, long: Vec::new() }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.long.is_empty()
+            && let Some(room) = self.short[self.len..].get_mut(..bytes.len())
+        {
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+            return;
+        }
+        self.push_long(bytes);
+    }
+
+    #[cold]
+    fn push_long(&mut self, bytes: &[u8]) {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(&self.short[..self.len]);
+        }
+        self.long.extend_from_slice(bytes);
+    }
+}
+
+impl Deref for KeyBuf {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        if self.long.is_empty() { &self.short[..self.len] } else { &self.long }
     }
 }

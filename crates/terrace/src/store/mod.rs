@@ -41,7 +41,7 @@ pub(crate) use coherence::canonical;
 pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
 pub(crate) use flight::{Join, Landing, Lead, Stream, Wait, Waiters};
-pub(crate) use key::Key;
+pub(crate) use key::{Key, KeyBuf};
 pub(crate) use lease::{Lease, Turn};
 pub use purge::Purge;
 pub(crate) use tiers::{Before, Beyond, Fill, Found, Glance, Memory, Tiers};

@@ -1,0 +1,76 @@
+//! How permissions are compared: segment by segment, with colons between them.
+
+use std::cmp::Ordering;
+
+/// Whether a segment of it is `*`.
+pub(super) fn is_pattern(permission: &str) -> bool {
+    permission.split(':').any(|segment| segment == "*")
+}
+
+/// Whether what is granted (or denied) is, or stands for, the permission that is asked for. Of that, which may be for one
+/// resource, every character is taken literally, and the resource is one segment whatever it contains.
+pub(super) fn covers(granted: &str, (asked, resource): (&str, Option<&str>)) -> bool {
+    if asked.is_empty() {
+        return false;
+    }
+    let mut granted = granted.split(':');
+    let mut asked = asked.split(':').chain(resource);
+    loop {
+        match (granted.next(), asked.next()) {
+            (None, None) => return true,
+            (Some("*"), Some(segment)) if !segment.is_empty() => {}
+            (Some(one), Some(other)) if one == other => {}
+            _ => return false,
+        }
+    }
+}
+
+/// How a permission without `*` is ordered towards what is asked for.
+pub(super) fn order(permission: &str, (asked, resource): (&str, Option<&str>)) -> Ordering {
+    let resource = resource.into_iter().flat_map(|resource| b":".iter().chain(resource.as_bytes()));
+    permission.as_bytes().iter().cmp(asked.as_bytes().iter().chain(resource))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_one_whole_segment_and_only_where_it_is_granted() {
+        for (granted, asked, expected) in [
+            ("invoice:read", "invoice:read", true),
+            ("invoice:*", "invoice:read", true),
+            ("*:read", "invoice:read", true),
+            ("*:*", "invoice:read", true),
+            ("*", "invoice", true),
+            ("*", "invoice:read", false),
+            ("invoice:*", "invoice", false),
+            ("invoice:*", "invoice:", false),
+            ("invoice:*", "invoice:read:7", false),
+            ("invoice:re*", "invoice:read", false),
+            ("invoice:read", "invoice:*", false),
+            ("invoice:*", "invoice:*", true),
+            ("invoice:read", "Invoice:read", false),
+            ("", "", false),
+            ("*", "", false),
+        ] {
+            assert_eq!(covers(granted, (asked, None)), expected, "{granted} {asked}");
+        }
+    }
+
+    #[test]
+    fn a_resource_is_one_segment_whatever_it_contains() {
+        for (granted, resource, expected) in [
+            ("invoice:read:7", "7", true),
+            ("invoice:read:*", "7", true),
+            ("invoice:read", "7", false),
+            ("invoice:read:7:8", "7:8", false),
+            ("invoice:read:*:8", "7:8", false),
+            ("invoice:read:*", "7:8", true),
+            ("invoice:read:7", "*", false),
+            ("invoice:read:*", "", false),
+        ] {
+            assert_eq!(covers(granted, ("invoice:read", Some(resource))), expected, "{granted} {resource}");
+        }
+    }
+}

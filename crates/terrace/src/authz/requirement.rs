@@ -1,0 +1,161 @@
+//! What a route asks of its callers.
+
+use super::grants::SourceVersion;
+use crate::Receipt;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a caller must be allowed, and how the answer is found.
+///
+/// A text becomes a requirement by itself: `authz.require("invoice:read")`.
+#[derive(Clone, Debug)]
+pub struct Requirement {
+    pub(super) rule: Rule,
+    /// A resource that is known.
+    pub(super) resource: Option<Arc<str>>,
+    #[cfg(feature = "axum")]
+    pub(super) resource_param: Option<Arc<str>>,
+    #[cfg(feature = "axum")]
+    pub(super) tenant_param: Option<Arc<str>>,
+    pub(super) consistency: Consistency,
+    pub(super) stale: Duration,
+    pub(super) hides: bool,
+}
+
+/// The permissions that a requirement is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) permissions: Arc<[Cow<'static, str>]>,
+    pub(super) needs: Needs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    All,
+    Any,
+}
+
+/// How recent the facts are that a decision rests on. As a request extension it counts for the one request; it is never
+/// read from what a client sends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// What is cached and proven to be valid.
+    #[default]
+    Cached,
+    /// Nothing from before the invalidation of this receipt.
+    AtLeast(Receipt),
+    /// This version of the source or a later one.
+    AtLeastVersion(SourceVersion),
+    /// What the source says now.
+    Fresh,
+}
+
+/// Requires one permission. A `*` in it means nothing special.
+pub fn perm(permission: impl Into<Cow<'static, str>>) -> Requirement {
+    Requirement::new([permission.into()].into(), Needs::All)
+}
+
+/// Requires all of these permissions. Of none at all nobody has all.
+pub fn all_of(permissions: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Requirement {
+    Requirement::new(permissions.into_iter().map(Into::into).collect(), Needs::All)
+}
+
+/// Requires one of these permissions.
+pub fn any_of(permissions: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Requirement {
+    Requirement::new(permissions.into_iter().map(Into::into).collect(), Needs::Any)
+}
+
+impl Requirement {
+    fn new(permissions: Arc<[Cow<'static, str>]>, needs: Needs) -> Self {
+        Self {
+            rule: Rule { permissions, needs },
+            resource: None,
+            #[cfg(feature = "axum")]
+            resource_param: None,
+            #[cfg(feature = "axum")]
+            tenant_param: None,
+            consistency: Consistency::Cached,
+            stale: Duration::ZERO,
+            hides: false,
+        }
+    }
+
+    /// Asks for the permissions on one resource: `invoice:read` on `7` is granted by `invoice:read:7` and
+    /// `invoice:read:*`, and not by `invoice:read`.
+    #[must_use]
+    pub fn resource(mut self, resource: impl Into<Arc<str>>) -> Self {
+        self.resource = Some(resource.into());
+        self
+    }
+
+    /// As [`resource`](Self::resource), which is the parameter of this name in the route's path. A route without it is
+    /// answered with 503.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn resource_param(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.resource_param = Some(name.into());
+        self
+    }
+
+    /// Demands that the parameter of this name in the route's path is the caller's tenant. A route without it is answered
+    /// with 503.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn tenant_param(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.tenant_param = Some(name.into());
+        self
+    }
+
+    /// Asks the source each time: for what must not be done a second after the right to it is gone. Costs a read of the
+    /// source.
+    #[must_use]
+    pub fn fresh(self) -> Self {
+        self.consistency(Consistency::Fresh)
+    }
+
+    /// How recent the facts have to be. A request extension that demands more counts instead.
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
+    /// Accepts facts that ended up to this long ago if the source fails, at most `AUTHZ_CACHE_STALE_IF_ERROR`. Only those
+    /// that are proven not to be revoked, and never past their own end.
+    #[must_use]
+    pub fn stale_if_source_fails(mut self, longest: Duration) -> Self {
+        self.stale = longest;
+        self
+    }
+
+    /// Answers who may not with 404 instead of 403, as if there were nothing.
+    #[must_use]
+    pub fn hide_as_not_found(mut self) -> Self {
+        self.hides = true;
+        self
+    }
+
+    /// The permissions that it asks for.
+    pub fn permissions(&self) -> impl Iterator<Item = &str> {
+        self.rule.permissions.iter().map(|permission| &**permission)
+    }
+}
+
+impl From<&'static str> for Requirement {
+    fn from(permission: &'static str) -> Self {
+        perm(permission)
+    }
+}
+
+impl From<String> for Requirement {
+    fn from(permission: String) -> Self {
+        perm(permission)
+    }
+}
+
+impl From<&Requirement> for Requirement {
+    fn from(requirement: &Requirement) -> Self {
+        requirement.clone()
+    }
+}
