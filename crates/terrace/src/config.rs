@@ -65,16 +65,16 @@ impl Config {
         Self::from_vars(text.collect::<Result<Vec<_>, _>>()?)
     }
 
-    /// Reads variables: those that start with `CACHE_` and the older names that the manual lists. All others are
-    /// passed over.
+    /// Reads variables: those that start with `CACHE_`, `AUTHZ_CACHE_` or `AUTHZ_L2_CACHE_`, and the older names that the
+    /// manual lists. All others are passed over.
     ///
     /// # Errors
     ///
-    /// A variable that starts with `CACHE_` and is not a setting, a malformed value or one out of range, and two
+    /// A variable that starts like this and is not a setting, a malformed value or one out of range, and two
     /// names of the same setting with different values. The error names the variable, its value and what is accepted.
     pub fn from_vars<N: AsRef<str>, V: AsRef<str>>(vars: impl IntoIterator<Item = (N, V)>) -> Result<Self, Error> {
         let mut config = Self::default();
-        let mut seen: [Option<String>; SETTINGS.len()] = Default::default();
+        let mut seen: [Option<String>; SETTINGS.len()] = [const { None }; SETTINGS.len()];
         for (name, value) in vars {
             let name = name.as_ref();
             if !is_ours(name) {
@@ -201,6 +201,19 @@ impl Config {
         self.values[Key::L1MaxBytes as usize]
     }
 
+    pub(crate) fn authz_l1_limit(&self) -> u64 {
+        self.values[Key::AuthzL1MaxBytes as usize]
+    }
+
+    pub(crate) fn source_concurrency(&self) -> usize {
+        usize::try_from(self.values[Key::AuthzSourceConcurrency as usize]).unwrap_or(usize::MAX)
+    }
+
+    /// The bytes that one tenant may use in memory.
+    pub(crate) fn tenant_limit(&self) -> u64 {
+        self.authz_l1_limit() / 100 * self.values[Key::AuthzTenantShare as usize]
+    }
+
     pub(crate) fn metrics_enabled(&self) -> bool {
         self.values[Key::MetricsEnabled as usize] != 0
     }
@@ -220,7 +233,9 @@ impl fmt::Debug for Config {
                 Accepts::Name => map.entry(&setting.name, &self.namespace),
                 Accepts::Keys => map.entry(&setting.name, &self.keys.as_ref().map(|_| "***")),
                 Accepts::TimeOrNone(_) if value == NONE => map.entry(&setting.name, &"none"),
-                Accepts::Time(_) | Accepts::TimeOrNone(_) => map.entry(&setting.name, &Duration::from_nanos(value)),
+                Accepts::Time(_) | Accepts::Millis(_) | Accepts::TimeOrNone(_) => {
+                    map.entry(&setting.name, &Duration::from_nanos(value))
+                }
                 _ => map.entry(&setting.name, &value),
             };
         }

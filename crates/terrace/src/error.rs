@@ -49,6 +49,12 @@ impl Error {
         Self(Box::new(Kind::Target(format!("cannot purge `{url}`: {expected}"))))
     }
 
+    #[cold]
+    pub(crate) fn subjects(count: usize, most: usize) -> Self {
+        let advice = "revoke the tenant if they are more";
+        Self(Box::new(Kind::Target(format!("a scope of subjects names {count}, but accepts 1 to {most}; {advice}"))))
+    }
+
     #[cfg(feature = "redis")]
     #[cold]
     pub(crate) fn unseen(why: String) -> Self {

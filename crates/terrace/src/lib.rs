@@ -43,7 +43,7 @@
 
 #![cfg_attr(not(feature = "redis"), allow(dead_code, reason = "what follows other processes has nobody to follow"))]
 
-#[allow(dead_code, reason = "nothing evaluates it yet")]
+mod authorized;
 pub mod authz;
 #[cfg(feature = "test-util")]
 pub mod chaos;
@@ -60,6 +60,8 @@ mod observe;
 mod response;
 mod store;
 
+pub use authorized::Authorized;
+pub use authz::{Authz, AuthzLayer};
 pub use config::Config;
 pub use error::Error;
 pub use observe::stats;

@@ -113,6 +113,7 @@ fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(text).ok()
 }
 
+#[expect(clippy::option_option, reason = "the outer one is about the bytes, the inner one about what they say")]
 /// A time, if there is one; where there is none it has to be zero, so that each set has one encoding.
 fn time(is_there: bool, bytes: [u8; TIME]) -> Option<Option<SystemTime>> {
     let since = optional(is_there, u64::from_be_bytes(bytes))?;

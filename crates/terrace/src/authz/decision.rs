@@ -33,6 +33,8 @@ pub enum DenyReason {
     InsufficientScope,
     /// The request is about another tenant than the caller's.
     TenantMismatch,
+    /// The credential has ended since the caller was identified. A layer answers 401.
+    CredentialEnded,
 }
 
 impl DenyReason {
@@ -43,6 +45,7 @@ impl DenyReason {
             Self::Denied => "denied",
             Self::InsufficientScope => "insufficient_scope",
             Self::TenantMismatch => "tenant_mismatch",
+            Self::CredentialEnded => "credential_ended",
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What facts are stored under.
 
-use super::principal::Who;
+use super::principal::{Principal, Who};
 use crate::store::KeyBuf;
+use sha2::{Digest, Sha256};
 
 /// What distinguishes the encodings of different versions.
 const SCHEMA: u8 = 1;
@@ -26,6 +27,7 @@ const SOURCE: u8 = b's';
 const POLICY: u8 = b'p';
 const TENANT: u8 = b't';
 const SUBJECT: u8 = b'u';
+const SCOPE: u8 = b'c';
 
 impl Keys {
     pub(super) fn new(namespace: &str, source: &str, policy: &str) -> Self {
@@ -47,6 +49,26 @@ impl Keys {
         field(&mut key, SUBJECT, subject.as_str());
         key
     }
+}
+
+/// Names what only this caller may see, so that nobody can tell who that is: a digest of who they are and what their
+/// credential is limited to.
+pub(crate) fn partition(principal: &Principal) -> String {
+    let Principal { who: Who { tenant, subject }, valid_until: _, scopes } = principal;
+    let mut fields = KeyBuf::new();
+    field(&mut fields, TENANT, tenant.as_str());
+    field(&mut fields, SUBJECT, subject.as_str());
+    // In one order, whatever order they were in.
+    let mut scopes: Vec<&str> = scopes.iter().map(|scope| &**scope).collect();
+    scopes.sort_unstable();
+    for scope in scopes {
+        field(&mut fields, SCOPE, scope);
+    }
+    let digest = Sha256::digest(&*fields);
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
+        text
+    })
 }
 
 fn field(key: &mut KeyBuf, tag: u8, text: &str) {

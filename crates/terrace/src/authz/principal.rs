@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// The name of [`Tenant::single`].
+pub(super) const SINGLE_TENANT: &str = "single";
+
 /// A name that is not empty and at most this long.
 const MAX_BYTES: usize = 256;
 
@@ -83,7 +86,7 @@ impl Tenant {
     /// The only tenant of an application that has no tenants. To be chosen, never fallen back to: a caller whose tenant is
     /// not known is [`IdentityError::Missing`].
     pub fn single() -> Self {
-        Self("single".into())
+        Self(SINGLE_TENANT.into())
     }
 }
 

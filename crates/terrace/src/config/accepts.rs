@@ -10,6 +10,8 @@ pub(super) enum Accepts {
     Bytes(RangeInclusive<u64>),
     /// In nanoseconds.
     Time(RangeInclusive<u64>),
+    /// In nanoseconds; a plain number is in milliseconds.
+    Millis(RangeInclusive<u64>),
     /// In nanoseconds, or `none`.
     TimeOrNone(RangeInclusive<u64>),
     Name,
@@ -38,6 +40,7 @@ impl Accepts {
             Self::Bytes(_) => parse_bytes(text)?,
             Self::TimeOrNone(_) if text == "none" => return Some(NONE),
             Self::Time(_) | Self::TimeOrNone(_) => parse_time(text)?,
+            Self::Millis(_) => parse_digits(text).map_or_else(|| parse_time(text), |n| n.checked_mul(MILLISECOND))?,
             Self::Thinning => parse_thinning(text)?,
             Self::Name | Self::Keys => return None,
         };
@@ -46,7 +49,11 @@ impl Accepts {
 
     pub(super) fn range(&self) -> RangeInclusive<u64> {
         match self {
-            Self::Count(range) | Self::Bytes(range) | Self::Time(range) | Self::TimeOrNone(range) => range.clone(),
+            Self::Count(range)
+            | Self::Bytes(range)
+            | Self::Time(range)
+            | Self::Millis(range)
+            | Self::TimeOrNone(range) => range.clone(),
             Self::Boolean => 0..=1,
             Self::Name | Self::Thinning | Self::Keys => 0..=u64::MAX,
         }
@@ -57,7 +64,7 @@ impl Accepts {
             Self::Boolean => "boolean",
             Self::Count(_) => "number",
             Self::Bytes(_) => "bytes",
-            Self::Time(_) | Self::TimeOrNone(_) => "time",
+            Self::Time(_) | Self::Millis(_) | Self::TimeOrNone(_) => "time",
             Self::Name => "name",
             Self::Thinning => "choice",
             Self::Keys => "secret",
@@ -72,7 +79,9 @@ impl fmt::Display for Accepts {
             Self::Boolean => f.write_str("`1 0 true false yes no on off`"),
             Self::Count(range) => write!(f, "{} to {}", range.start(), range.end()),
             Self::Bytes(range) => write!(f, "{} to {}", bytes_text(*range.start()), bytes_text(*range.end())),
-            Self::Time(range) => write!(f, "{} to {}", time_text(*range.start()), time_text(*range.end())),
+            Self::Time(range) | Self::Millis(range) => {
+                write!(f, "{} to {}", time_text(*range.start()), time_text(*range.end()))
+            }
             Self::TimeOrNone(range) => {
                 write!(f, "`none`, or {} to {}", time_text(*range.start()), time_text(*range.end()))
             }

@@ -68,6 +68,52 @@ impl Settings {
         Flags(Arc::clone(&self.0))
     }
 
+    /// Takes over what another configuration says about authorization, as far as it can be changed while running.
+    pub(crate) fn adopt_authz(&self, config: &Config) {
+        for (at, setting) in SETTINGS.iter().enumerate().skip(Key::AuthzEnabled as usize) {
+            match setting.apply {
+                Apply::Start => {}
+                Apply::Running => self.0.values[at].store(config.values[at], Relaxed),
+                Apply::Flag(feature) => {
+                    self.0.values[at].store(config.values[at], Relaxed);
+                    self.0.observe.flag_is(feature, config.values[at] != 0);
+                }
+            }
+        }
+    }
+
+    fn time(&self, key: Key) -> Duration {
+        Duration::from_nanos(self.0.get(key))
+    }
+
+    pub(crate) fn authz_ttl(&self) -> Duration {
+        self.time(Key::AuthzTtl)
+    }
+
+    pub(crate) fn authz_deny_ttl(&self) -> Duration {
+        self.time(Key::AuthzDenyTtl)
+    }
+
+    pub(crate) fn authz_stale_if_error(&self) -> Duration {
+        self.time(Key::AuthzStaleIfError)
+    }
+
+    pub(crate) fn source_timeout(&self) -> Duration {
+        self.time(Key::AuthzSourceTimeout)
+    }
+
+    pub(crate) fn source_lag(&self) -> Duration {
+        self.time(Key::AuthzSourceLag)
+    }
+
+    pub(crate) fn authz_hold(&self) -> Duration {
+        self.time(Key::AuthzHold)
+    }
+
+    pub(crate) fn authz_debug_header(&self) -> bool {
+        self.0.get(Key::AuthzDebugHeader) != 0
+    }
+
     pub(crate) fn max_body_bytes(&self) -> u64 {
         self.0.get(Key::MaxBodyBytes)
     }
@@ -163,5 +209,6 @@ pub(super) const fn flag(feature: Feature) -> Key {
         Feature::L1 => Key::L1Enabled,
         Feature::L2 => Key::L2Enabled,
         Feature::Swr => Key::SwrEnabled,
+        Feature::Authz => Key::AuthzEnabled,
     }
 }

@@ -56,9 +56,20 @@ pub(super) enum Key {
     SealKeys,
     MetricsEnabled,
     LogHits,
+    AuthzEnabled,
+    AuthzTtl,
+    AuthzDenyTtl,
+    AuthzStaleIfError,
+    AuthzSourceTimeout,
+    AuthzSourceConcurrency,
+    AuthzSourceLag,
+    AuthzHold,
+    AuthzL1MaxBytes,
+    AuthzTenantShare,
+    AuthzDebugHeader,
 }
 
-pub(super) const SETTINGS: [Setting; Key::LogHits as usize + 1] = [
+pub(super) const SETTINGS: [Setting; Key::AuthzDebugHeader as usize + 1] = [
     Setting {
         key: Key::Enabled,
         name: "CACHE_ENABLED",
@@ -311,6 +322,105 @@ pub(super) const SETTINGS: [Setting; Key::LogHits as usize + 1] = [
         apply: Apply::Start,
         doc: "How many hits are logged, at level DEBUG: none, the first and one in N per thread, or all.",
     },
+    Setting {
+        key: Key::AuthzEnabled,
+        name: "AUTHZ_CACHE_ENABLED",
+        aliases: &[],
+        default: "true",
+        accepts: Accepts::Boolean,
+        apply: Apply::Flag(Feature::Authz),
+        doc: "Whether what subjects may do is cached. Off: the source is asked each time; revocations still work.",
+    },
+    Setting {
+        key: Key::AuthzTtl,
+        name: "AUTHZ_CACHE_TTL",
+        aliases: &[],
+        default: "300s",
+        accepts: Accepts::Time(0..=HOUR),
+        apply: Apply::Running,
+        doc: "How long what a subject may do is cached at most; 0: not at all.",
+    },
+    Setting {
+        key: Key::AuthzDenyTtl,
+        name: "AUTHZ_CACHE_DENY_TTL",
+        aliases: &[],
+        default: "5s",
+        accepts: Accepts::Time(0..=HOUR),
+        apply: Apply::Running,
+        doc: "How old what is cached may be for somebody to be denied by it; 0: the source is asked before anybody is denied.",
+    },
+    Setting {
+        key: Key::AuthzStaleIfError,
+        name: "AUTHZ_CACHE_STALE_IF_ERROR",
+        aliases: &[],
+        default: "0s",
+        accepts: Accepts::Time(0..=HOUR),
+        apply: Apply::Running,
+        doc: "How long after its end a requirement may ask for what is cached to be used if the source fails.",
+    },
+    Setting {
+        key: Key::AuthzSourceTimeout,
+        name: "AUTHZ_CACHE_SOURCE_TIMEOUT_MS",
+        aliases: &[],
+        default: "800",
+        accepts: Accepts::Millis(MILLISECOND..=MINUTE),
+        apply: Apply::Running,
+        doc: "How long a check waits for the source of permissions, its turn included.",
+    },
+    Setting {
+        key: Key::AuthzSourceConcurrency,
+        name: "AUTHZ_CACHE_SOURCE_CONCURRENCY",
+        aliases: &[],
+        default: "64",
+        accepts: Accepts::Count(1..=100_000),
+        apply: Apply::Start,
+        doc: "Calls of the source of permissions at once; one more waits for its turn.",
+    },
+    Setting {
+        key: Key::AuthzSourceLag,
+        name: "AUTHZ_CACHE_SOURCE_LAG_MS",
+        aliases: &[],
+        default: "0",
+        accepts: Accepts::Millis(0..=MINUTE),
+        apply: Apply::Running,
+        doc: "How far the source of permissions may be behind a change: what is changed stays uncached for so long.",
+    },
+    Setting {
+        key: Key::AuthzHold,
+        name: "AUTHZ_CACHE_HOLD_S",
+        aliases: &[],
+        default: "10",
+        accepts: Accepts::Time(SECOND..=MINUTE),
+        apply: Apply::Running,
+        doc: "How long a change of rights whose process has died keeps what it is about uncached.",
+    },
+    Setting {
+        key: Key::AuthzL1MaxBytes,
+        name: "AUTHZ_CACHE_L1_MAX_BYTES",
+        aliases: &[],
+        default: "32MiB",
+        accepts: Accepts::Bytes(0..=1024 * GIB),
+        apply: Apply::Start,
+        doc: "Bytes of what subjects may do, overhead included, that this process keeps in memory.",
+    },
+    Setting {
+        key: Key::AuthzTenantShare,
+        name: "AUTHZ_CACHE_TENANT_SHARE_PCT",
+        aliases: &[],
+        default: "25",
+        accepts: Accepts::Count(1..=100),
+        apply: Apply::Start,
+        doc: "How much of these one tenant may use, in percent.",
+    },
+    Setting {
+        key: Key::AuthzDebugHeader,
+        name: "AUTHZ_CACHE_DEBUG_HEADER",
+        aliases: &[],
+        default: "false",
+        accepts: Accepts::Boolean,
+        apply: Apply::Running,
+        doc: "Whether responses say in `x-authz-cache` how their check was answered.",
+    },
 ];
 
 /// A row is found by its key.
@@ -323,7 +433,8 @@ const _: () = {
 };
 
 pub(super) fn is_ours(name: &str) -> bool {
-    name.starts_with("CACHE_") || names().any(|known| known == name)
+    const PREFIXES: [&str; 3] = ["CACHE_", "AUTHZ_CACHE_", "AUTHZ_L2_CACHE_"];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || names().any(|known| known == name)
 }
 
 pub(super) fn names() -> impl Iterator<Item = &'static str> {

@@ -39,10 +39,12 @@ fn the_defaults_are_the_documented_ones() {
 fn every_name_has_an_effect() {
     for setting in &SETTINGS {
         let value = match setting.accepts {
+            Accepts::Boolean if setting.default == "false" => "on",
             Accepts::Boolean => "off",
             Accepts::Count(_) => "7",
             Accepts::Bytes(_) => "1KiB",
-            Accepts::Time(_) | Accepts::TimeOrNone(_) => "90s",
+            Accepts::Time(_) | Accepts::TimeOrNone(_) => "29s",
+            Accepts::Millis(_) => "250",
             Accepts::Name => "shop",
             Accepts::Thinning => "all",
             Accepts::Keys => "one:key",

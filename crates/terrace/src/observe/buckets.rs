@@ -55,6 +55,24 @@ pub(super) const LAG: &[u64] = &[
     30 * SECOND,
 ];
 
+/// From 10 ms to an hour, with an edge on the default lifetimes of facts (5 s, 300 s).
+pub(super) const AGE: &[u64] = &[
+    10 * MILLISECOND,
+    100 * MILLISECOND,
+    500 * MILLISECOND,
+    SECOND,
+    2 * SECOND,
+    5 * SECOND,
+    10 * SECOND,
+    30 * SECOND,
+    60 * SECOND,
+    120 * SECOND,
+    300 * SECOND,
+    600 * SECOND,
+    1800 * SECOND,
+    3600 * SECOND,
+];
+
 /// The edges for requests, in seconds.
 #[cfg(feature = "metrics")]
 pub(super) fn request_seconds() -> Vec<f64> {

@@ -1,12 +1,13 @@
 //! The metric families: one table from which come the counters' places in memory, what is published, the
 //! descriptions, the manual's chapter and the tests that hold `/metrics` to all of it.
 
-use super::buckets::{LAG, LOOKUP, REQUEST};
+use super::buckets::{AGE, LAG, LOOKUP, REQUEST};
 use super::labels::{
-    BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, BypassReason, CacheStatus, ChangeResult,
-    CoherenceState, EpochChange, ErrorKind, EvictionReason, Feature, FenceMode, FenceResult, FlightJoin, ForwardReason,
-    Found, InvalidationResult, Kind, L2Op, LockKind, LockResult, LookupResult, OriginOutcome, PollResult, PoolState,
-    PrewarmResult, RejectReason, Scope, StoreResult, Tier, Weakness,
+    BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, BypassReason, CacheName, CacheStatus,
+    ChangeResult, CheckDecision, CheckStatus, CoherenceState, EpochChange, ErrorKind, EvictionReason, Feature,
+    FenceMode, FenceResult, FlightJoin, ForwardReason, Found, InvalidationResult, Kind, L2Op, LockKind, LockResult,
+    LookupResult, OriginOutcome, PollResult, PoolState, PrewarmResult, RejectReason, Scope, StoreResult, Tier,
+    Weakness,
 };
 
 /// One metric family.
@@ -132,18 +133,25 @@ pub(super) enum Id {
     BridgeMessages,
     BridgeGaps,
     BridgePrewarms,
+    Checks,
+    CheckDuration,
+    EntryAge,
+    RevocationBound,
+    OpenChanges,
+    StaleUsed,
 }
 
 const fn label(name: &'static str, words: &'static [&'static str]) -> Label {
     Label { name, values: Values::Closed(words) }
 }
 
-const CACHE: Label = label("cache", &["response"]);
+const CACHE: Label = label("cache", CacheName::WORDS);
 const TIER: Label = Label { name: "tier", values: Values::First(1, Tier::WORDS) };
 const NAMESPACE: Label = Label { name: "cache_namespace", values: Values::Namespaces };
 const STATUS: Label = label("cache_status", CacheStatus::WORDS);
+const CHECKED: Label = label("cache_status", CheckStatus::WORDS);
 
-pub(super) static FAMILIES: [Family; Id::BridgePrewarms as usize + 1] = [
+pub(super) static FAMILIES: [Family; Id::StaleUsed as usize + 1] = [
     Family {
         id: Id::Requests,
         name: "cache_requests_total",
@@ -539,6 +547,54 @@ pub(super) static FAMILIES: [Family; Id::BridgePrewarms as usize + 1] = [
         labels: &[label("result", PrewarmResult::WORDS)],
         exists: Exists::Shared,
         help: "Lists that other programs asked to warm, by which process does it.",
+    },
+    Family {
+        id: Id::Checks,
+        name: "authz_check_total",
+        kind: FamilyKind::Counter,
+        labels: &[CHECKED, label("decision", CheckDecision::WORDS)],
+        exists: Exists::Always,
+        help: "Authorization checks, by how they were answered and what came of them.",
+    },
+    Family {
+        id: Id::CheckDuration,
+        name: "authz_check_duration_seconds",
+        kind: FamilyKind::Histogram(REQUEST),
+        labels: &[CHECKED],
+        exists: Exists::Always,
+        help: "Time of an authorization check, by how it was answered.",
+    },
+    Family {
+        id: Id::EntryAge,
+        name: "authz_entry_age_seconds",
+        kind: FamilyKind::Histogram(AGE),
+        labels: &[],
+        exists: Exists::Always,
+        help: "Age of the facts that an authorization check rests on.",
+    },
+    Family {
+        id: Id::RevocationBound,
+        name: "authz_revocation_bound_seconds",
+        kind: FamilyKind::Seconds(Merge::Max),
+        labels: &[],
+        exists: Exists::Always,
+        help: "Longest time that a right survives its acknowledged revocation; 0 where nothing is authorized.",
+    },
+    Family {
+        id: Id::OpenChanges,
+        name: "authz_open_changes",
+        kind: FamilyKind::Gauge(Merge::Sum),
+        labels: &[],
+        exists: Exists::Always,
+        help: "Changes of rights that this process has announced and not ended.",
+    },
+    Family {
+        id: Id::StaleUsed,
+        name: "authz_stale_used_total",
+        kind: FamilyKind::Counter,
+        labels: &[],
+        exists: Exists::Always,
+        help: "Authorization checks that rest on facts past their deadline, because the source failed.",
     },
 ];
 

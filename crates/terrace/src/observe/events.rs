@@ -1,7 +1,9 @@
 //! Log events: the `event` field holds a fixed word, and the same word starts the message, so that both a field query
-//! and a text search find it. No event carries a key, a URL, a tag or anything a client sent.
+//! and a text search find it. No event carries a key, a URL, a tag or anything a client sent, but for the
+//! audit of decisions at level DEBUG.
 
-use super::labels::{BreakerName, BridgeChannel, BridgeResult, EpochChange, Feature, FenceResult};
+use super::authz::Audit;
+use super::labels::{BreakerName, BridgeChannel, BridgeResult, EpochChange, Feature, FenceResult, Scope};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -128,5 +130,69 @@ pub(super) fn bridge_refused(channel: BridgeChannel, result: BridgeResult) {
         channel,
         reason,
         "cache_bridge_refused: a message was not used, or not all of it; others like it are only counted"
+    );
+}
+
+pub(super) fn revoked(scope: Scope, acked: bool) {
+    let scope = scope.as_str();
+    if acked {
+        tracing::info!(event = "authz_revoked", scope, "authz_revoked: what was known of it is not used any more");
+    } else {
+        tracing::warn!(
+            event = "authz_revocation_pending",
+            scope,
+            "authz_revocation_pending: not acknowledged, and repeated until it is"
+        );
+    }
+}
+
+#[cfg(feature = "axum")]
+pub(super) fn layer_missing() {
+    tracing::error!(
+        event = "authz_layer_missing",
+        "authz_layer_missing: a handler asks who is authorized, and no layer around it says so"
+    );
+}
+
+pub(super) fn layer_order() {
+    tracing::error!(
+        event = "authz_layer_order",
+        "authz_layer_order: a cache is around the layer that authorizes, and stores nothing; put it inside"
+    );
+}
+
+#[cfg(feature = "axum")]
+pub(super) fn parameter_missing(name: &str) {
+    tracing::error!(
+        event = "authz_parameter_missing",
+        name,
+        "authz_parameter_missing: the route has no such parameter in its path, and nobody is allowed"
+    );
+}
+
+/// Whether anybody listens to audits.
+#[inline]
+pub(super) fn audits() -> bool {
+    tracing::event_enabled!(target: "terrace::audit", tracing::Level::DEBUG)
+}
+
+/// The only event that says what was asked for.
+#[cold]
+pub(super) fn decided(audit: &Audit<'_>) {
+    tracing::debug!(
+        target: "terrace::audit",
+        event = "authz_decision",
+        decision_id = %format_args!("{:016x}", audit.decision_id),
+        decision = audit.decision.as_str(),
+        reason = audit.reason,
+        via = audit.via.unwrap_or_default(),
+        requirement = audit.requirement,
+        cache_status = audit.status.as_str(),
+        age = ?audit.age,
+        position = audit.position,
+        source_version = audit.version,
+        stale = audit.stale,
+        subject = %format_args!("{:016x}", audit.subject),
+        "authz_decision: a check was decided"
     );
 }

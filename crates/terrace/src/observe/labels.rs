@@ -26,6 +26,46 @@ macro_rules! closed {
 }
 
 closed! {
+    /// What is cached.
+    CacheName {
+        /// Responses.
+        Response = "response",
+        /// What subjects may do.
+        Authz = "authz",
+    }
+}
+
+closed! {
+    /// How a check of authorization was answered.
+    CheckStatus {
+        /// With facts from this process's memory.
+        L1CacheHit = "l1_cache_hit",
+        /// With facts from Redis.
+        L2CacheHit = "l2_cache_hit",
+        /// By the source of permissions.
+        Miss = "cache_miss",
+        /// With the outcome of another check's load.
+        Coalesced = "cache_coalesced",
+        /// By the source, with the cache not consulted or not usable; [`BypassReason`] says why.
+        Bypass = "cache_bypass",
+        /// Not at all: there is no decision.
+        Error = "cache_error",
+    }
+}
+
+closed! {
+    /// What came of a check of authorization.
+    CheckDecision {
+        /// Yes.
+        Allow = "allow",
+        /// No.
+        Deny = "deny",
+        /// Neither.
+        Error = "error",
+    }
+}
+
+closed! {
     /// How a request was answered.
     CacheStatus {
         /// From this process's memory.
@@ -310,6 +350,8 @@ closed! {
         L2 = "l2",
         /// Serving stale responses while they are refreshed.
         Swr = "swr",
+        /// Facts about what subjects may do.
+        Authz = "authz",
     }
 }
 

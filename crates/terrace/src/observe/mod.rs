@@ -7,6 +7,7 @@
 //! Every request is counted once, as one [`CacheStatus`]: a memory hit by [`Observe::l1_hit`], everything else by
 //! [`Observe::request`] or by dropping a [`PendingRequest`].
 
+mod authz;
 mod buckets;
 #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "names and texts are only published"))]
 mod catalogue;
@@ -24,6 +25,7 @@ pub mod stats;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use authz::{Audit, OpenChange};
 #[cfg(feature = "metrics")]
 pub use publish::publish_metrics;
 pub(crate) use registry::Namespace;
@@ -33,8 +35,9 @@ use crate::config::Config;
 use catalogue::{Id, cell, first_cell};
 use registry::Registry;
 use stats::{
-    BypassReason, CacheStatus, Cells, EvictionReason, Feature, FlightJoin, ForwardReason, Found, InvalidationResult,
-    Kind, LOCAL, LockKind, LockResult, LookupResult, OriginOutcome, RejectReason, Scope, Stats, StoreResult, Tier,
+    BypassReason, CacheName, CacheStatus, Cells, EvictionReason, Feature, FlightJoin, ForwardReason, Found,
+    InvalidationResult, Kind, LOCAL, LockKind, LockResult, LookupResult, OriginOutcome, RejectReason, Scope, Stats,
+    StoreResult, Tier,
 };
 use std::fmt::Display;
 use std::sync::Arc;
@@ -42,9 +45,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Where one store counts. Cheap to clone.
+/// Where one store counts, for one of the caches in it. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Observe(Arc<Inner>);
+pub(crate) struct Observe(Arc<Inner>, CacheName);
 
 #[derive(Debug)]
 struct Inner {
@@ -99,9 +102,9 @@ impl Observe {
 
     fn within(registry: Arc<Registry>, clock: Clock, config: &Config) -> Self {
         let cells = Cells::new(clock.clone());
-        cells.set(first_cell(Id::MaxSizeBytes), config.l1_limit());
+        cells.set(cell(Id::MaxSizeBytes, [CacheName::Response as usize]), config.l1_limit());
         registry.join(cells.clone());
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             cells,
             clock,
             registry,
@@ -109,7 +112,18 @@ impl Observe {
             log_hits: config.log_hits(),
             #[cfg(feature = "tracing")]
             refused: AtomicBool::new(false),
-        }))
+        });
+        Self(inner, CacheName::Response)
+    }
+
+    /// As this one, for another cache.
+    pub(crate) fn of(&self, cache: CacheName) -> Self {
+        Self(Arc::clone(&self.0), cache)
+    }
+
+    /// The limit of what the cache keeps in memory.
+    pub(crate) fn limit(&self, max_bytes: u64) {
+        self.0.cells.set(cell(Id::MaxSizeBytes, [self.1 as usize]), max_bytes);
     }
 
     /// Gives a namespace its place among the metrics' labels. Takes a lock: once per layer, not per request.
@@ -185,7 +199,7 @@ impl Observe {
 
     /// Counts why a request is [`CacheStatus::Bypass`]; the request itself is counted apart.
     pub(crate) fn bypass(&self, reason: BypassReason) {
-        self.count(cell(Id::Bypasses, [0, reason as usize]));
+        self.count(cell(Id::Bypasses, [self.1 as usize, reason as usize]));
     }
 }
 
@@ -238,7 +252,7 @@ impl Observe {
 
     /// A fill begins; it ends when the returned guard is dropped.
     pub(crate) fn fill(&self, started: Instant) -> Fill {
-        self.count(first_cell(Id::InflightFills));
+        self.count(cell(Id::InflightFills, [self.1 as usize]));
         Fill { observe: self.clone(), started }
     }
 
@@ -274,7 +288,13 @@ impl OriginCall {
 impl Drop for OriginCall {
     fn drop(&mut self) {
         let took = self.took.unwrap_or_else(|| self.observe.0.clock.now().duration_since(self.started));
-        histogram::record(&self.observe.0.cells, Id::OriginDuration, [0, self.outcome as usize], took, 1);
+        histogram::record(
+            &self.observe.0.cells,
+            Id::OriginDuration,
+            [self.observe.1 as usize, self.outcome as usize],
+            took,
+            1,
+        );
     }
 }
 
@@ -289,13 +309,19 @@ pub(crate) struct Fill {
 impl Fill {
     /// Ends a fill whose entry is stored, and records its time.
     pub(crate) fn stored(self, now: Instant) {
-        histogram::record(&self.observe.0.cells, Id::FillDuration, [0], now.duration_since(self.started), 1);
+        histogram::record(
+            &self.observe.0.cells,
+            Id::FillDuration,
+            [self.observe.1 as usize],
+            now.duration_since(self.started),
+            1,
+        );
     }
 }
 
 impl Drop for Fill {
     fn drop(&mut self) {
-        self.observe.0.cells.add(first_cell(Id::InflightFills), 1_u64.wrapping_neg());
+        self.observe.0.cells.add(cell(Id::InflightFills, [self.observe.1 as usize]), 1_u64.wrapping_neg());
     }
 }
 
@@ -303,37 +329,37 @@ impl Drop for Fill {
 impl Observe {
     /// Counts a lookup, except the memory hit that [`l1_hit`](Observe::l1_hit) counts.
     pub(crate) fn lookup(&self, tier: Tier, result: LookupResult) {
-        self.count(cell(Id::Lookups, [0, tier as usize, result as usize]));
+        self.count(cell(Id::Lookups, [self.1 as usize, tier as usize, result as usize]));
     }
 
     /// Records the time of a lookup in memory that [`sample`](Observe::sample) picked, from its start to now.
     #[cold]
     pub(crate) fn l1_lookup_took(&self, found: Found, started: Instant) {
-        self.record(Id::LookupDuration, [0, 0, found as usize], Timing::Sampled(started));
+        self.record(Id::LookupDuration, [self.1 as usize, 0, found as usize], Timing::Sampled(started));
     }
 
     /// Counts an entry that was found and must not be served.
     pub(crate) fn rejected(&self, tier: Tier, reason: RejectReason) {
-        self.count(cell(Id::Rejected, [0, tier as usize, reason as usize]));
+        self.count(cell(Id::Rejected, [self.1 as usize, tier as usize, reason as usize]));
     }
 
     /// Counts an attempt to store an entry.
     pub(crate) fn stored(&self, tier: Tier, result: StoreResult) {
-        self.count(cell(Id::Stores, [0, tier as usize, result as usize]));
+        self.count(cell(Id::Stores, [self.1 as usize, tier as usize, result as usize]));
     }
 
     /// An entry of this size is in memory now.
     pub(crate) fn entry_added(&self, namespace: Namespace, bytes: u64) {
-        self.count(cell(Id::Entries, [0, namespace.place()]));
-        self.0.cells.add(cell(Id::SizeBytes, [0, namespace.place()]), bytes);
+        self.count(cell(Id::Entries, [self.1 as usize, namespace.place()]));
+        self.0.cells.add(cell(Id::SizeBytes, [self.1 as usize, namespace.place()]), bytes);
     }
 
     /// An entry that was [added](Observe::entry_added) with this size is gone.
     pub(crate) fn entry_removed(&self, namespace: Namespace, bytes: u64, reason: EvictionReason) {
-        self.count(cell(Id::Evictions, [0, reason as usize]));
+        self.count(cell(Id::Evictions, [self.1 as usize, reason as usize]));
         let cells = &self.0.cells;
-        cells.add(cell(Id::Entries, [0, namespace.place()]), 1_u64.wrapping_neg());
-        cells.add(cell(Id::SizeBytes, [0, namespace.place()]), bytes.wrapping_neg());
+        cells.add(cell(Id::Entries, [self.1 as usize, namespace.place()]), 1_u64.wrapping_neg());
+        cells.add(cell(Id::SizeBytes, [self.1 as usize, namespace.place()]), bytes.wrapping_neg());
     }
 }
 
@@ -351,7 +377,7 @@ impl Observe {
 
     /// Counts a request that waited for another's fetch.
     pub(crate) fn flight_join(&self, result: FlightJoin) {
-        self.count(cell(Id::FlightJoins, [0, result as usize]));
+        self.count(cell(Id::FlightJoins, [self.1 as usize, result as usize]));
     }
 
     /// Counts an attempt to be the one who fetches.

@@ -30,7 +30,7 @@ impl Observe {
 
     /// Records the time of a lookup in the shared tier, from its start to now.
     pub(crate) fn l2_lookup_took(&self, found: Found, started: Instant) {
-        self.record(Id::LookupDuration, [0, Tier::L2 as usize, found as usize], Timing::Since(started));
+        self.record(Id::LookupDuration, [self.1 as usize, Tier::L2 as usize, found as usize], Timing::Since(started));
     }
 
     /// Counts a call that failed.

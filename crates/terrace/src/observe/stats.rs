@@ -1,10 +1,11 @@
 //! The counters themselves, and the snapshot of them that [`Store::stats`](crate::Store) returns.
 
 pub use super::labels::{
-    BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, BypassReason, CacheStatus, ChangeResult,
-    CoherenceState, EpochChange, ErrorKind, EvictionReason, Feature, FenceMode, FenceResult, FlightJoin, ForwardReason,
-    Found, InvalidationResult, Kind, L2Op, LockKind, LockResult, LookupResult, OriginOutcome, PollResult, PoolState,
-    PrewarmResult, RejectReason, Scope, StoreResult, Tier, Weakness,
+    BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, BypassReason, CacheName, CacheStatus,
+    ChangeResult, CheckDecision, CheckStatus, CoherenceState, EpochChange, ErrorKind, EvictionReason, Feature,
+    FenceMode, FenceResult, FlightJoin, ForwardReason, Found, InvalidationResult, Kind, L2Op, LockKind, LockResult,
+    LookupResult, OriginOutcome, PollResult, PoolState, PrewarmResult, RejectReason, Scope, StoreResult, Tier,
+    Weakness,
 };
 
 use super::catalogue::{CELLS, FAMILIES, Family, FamilyKind, Id, Merge, NAMESPACES, cell, first_cell, values_of};
@@ -67,7 +68,7 @@ impl Cells {
     pub(super) fn read(&self) -> Stats {
         let sum =
             |cell: usize| self.shards.iter().fold(0, |sum: u64, shard| sum.wrapping_add(shard.0[cell].load(Relaxed)));
-        let mut stats = Stats((0..CELLS).map(sum).collect());
+        let mut stats = Stats((0..CELLS).map(sum).collect(), CacheName::Response);
         stats.clamp();
         stats.derive();
         stats.grow_old(self.clock.now());
@@ -143,11 +144,11 @@ impl Local {
 /// The same numbers, summed over the stores of the process, are published as metrics; the manual's chapter on metrics
 /// says what each one means. Taking a snapshot costs some microseconds, and nothing is reset by it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Stats(Box<[u64]>);
+pub struct Stats(Box<[u64]>, CacheName);
 
 impl Stats {
     pub(super) fn zero() -> Self {
-        Self([0; CELLS].into())
+        Self([0; CELLS].into(), CacheName::Response)
     }
 
     /// A reader may see an entry leave in one shard before it sees it arrive in another.
@@ -203,6 +204,34 @@ impl Stats {
         self.0[cell(id, values)]
     }
 
+    /// The same numbers, of which those that each cache has for itself are this one's. Those of a store are those of
+    /// its responses.
+    #[must_use]
+    pub fn of(mut self, cache: CacheName) -> Self {
+        self.1 = cache;
+        self
+    }
+
+    /// Checks of authorization that were answered in this way and came to this.
+    pub fn checks(&self, status: CheckStatus, decision: CheckDecision) -> u64 {
+        self.get(Id::Checks, [status as usize, decision as usize])
+    }
+
+    /// Changes of rights that this process has announced and not ended.
+    pub fn open_changes(&self) -> u64 {
+        self.get(Id::OpenChanges, [])
+    }
+
+    /// Checks that rest on facts past their deadline, because the source failed.
+    pub fn stale_checks(&self) -> u64 {
+        self.get(Id::StaleUsed, [])
+    }
+
+    /// The longest time that a right survives its acknowledged revocation; zero where nothing is authorized.
+    pub fn revocation_bound(&self) -> Duration {
+        Duration::from_nanos(self.get(Id::RevocationBound, []))
+    }
+
     /// Requests answered in this way.
     pub fn requests(&self, status: CacheStatus) -> u64 {
         over_namespaces(|namespace| self.get(Id::Requests, [namespace, status as usize]))
@@ -215,27 +244,27 @@ impl Stats {
 
     /// Requests answered without the cache for this reason.
     pub fn bypasses(&self, reason: BypassReason) -> u64 {
-        self.get(Id::Bypasses, [0, reason as usize])
+        self.get(Id::Bypasses, [self.1 as usize, reason as usize])
     }
 
     /// Lookups in this tier that ended like this.
     pub fn lookups(&self, tier: Tier, result: LookupResult) -> u64 {
-        self.get(Id::Lookups, [0, tier as usize, result as usize])
+        self.get(Id::Lookups, [self.1 as usize, tier as usize, result as usize])
     }
 
     /// Entries found in this tier and not served for this reason.
     pub fn rejected(&self, tier: Tier, reason: RejectReason) -> u64 {
-        self.get(Id::Rejected, [0, tier as usize, reason as usize])
+        self.get(Id::Rejected, [self.1 as usize, tier as usize, reason as usize])
     }
 
     /// Attempts to store in this tier that ended like this.
     pub fn stores(&self, tier: Tier, result: StoreResult) -> u64 {
-        self.get(Id::Stores, [0, tier as usize, result as usize])
+        self.get(Id::Stores, [self.1 as usize, tier as usize, result as usize])
     }
 
     /// Entries that left this process's memory for this reason.
     pub fn evictions(&self, reason: EvictionReason) -> u64 {
-        self.get(Id::Evictions, [0, reason as usize])
+        self.get(Id::Evictions, [self.1 as usize, reason as usize])
     }
 
     /// Invalidations of this scope and kind that ended like this.
@@ -245,7 +274,7 @@ impl Stats {
 
     /// Requests that waited for another's fetch, by what became of them.
     pub fn flight_joins(&self, result: FlightJoin) -> u64 {
-        self.get(Id::FlightJoins, [0, result as usize])
+        self.get(Id::FlightJoins, [self.1 as usize, result as usize])
     }
 
     /// Attempts to take this kind of lock that ended like this.
@@ -255,22 +284,22 @@ impl Stats {
 
     /// Entries in this process's memory.
     pub fn entries(&self) -> u64 {
-        over_namespaces(|namespace| self.get(Id::Entries, [0, namespace]))
+        over_namespaces(|namespace| self.get(Id::Entries, [self.1 as usize, namespace]))
     }
 
     /// Bytes of the entries in this process's memory, overhead included.
     pub fn size_bytes(&self) -> u64 {
-        over_namespaces(|namespace| self.get(Id::SizeBytes, [0, namespace]))
+        over_namespaces(|namespace| self.get(Id::SizeBytes, [self.1 as usize, namespace]))
     }
 
     /// The limit of [`size_bytes`](Stats::size_bytes).
     pub fn max_size_bytes(&self) -> u64 {
-        self.get(Id::MaxSizeBytes, [0])
+        self.get(Id::MaxSizeBytes, [self.1 as usize])
     }
 
     /// Fills running now.
     pub fn inflight_fills(&self) -> u64 {
-        self.get(Id::InflightFills, [0])
+        self.get(Id::InflightFills, [self.1 as usize])
     }
 
     /// Position of the last invalidation applied.

@@ -4,13 +4,13 @@
 
 use super::answer::{from_stored, gateway_timeout};
 use super::body::ResponseBody;
-use super::extension::Partition;
 use super::fetch::Fetch;
-use super::key::{implicit_tags, variant};
+use super::key::{implicit_tags, is_partitioned, variant};
 use super::rules::Rules;
 use super::select;
 use super::service::{Shared, is_ahead};
 use super::stored::{Cached, CachedResponse};
+use crate::Authorized;
 use crate::clock::Instant;
 use crate::observe::PendingRequest;
 use crate::observe::stats::{
@@ -295,6 +295,11 @@ impl<S, B> Job<S, B> {
         self.request.method() != Method::HEAD && !self.demands.range()
     }
 
+    /// Whether it has passed a layer that authorizes: what it is answered with stays in this process.
+    fn is_guarded(&self) -> bool {
+        self.request.extensions().get::<Authorized>().is_some()
+    }
+
     fn only_if_cached(&self) -> bool {
         self.demands.directives() && RequestDirectives::from_cache_control(self.request.headers()).only_if_cached
     }
@@ -334,6 +339,8 @@ impl<S, B> Job<S, B> {
         let (found, unproven, purpose) = match found {
             Memory::Found(found) if response(&found).is_none() => (None, None, Purpose::Alone),
             Memory::Found(found) => (Some(found), None, Purpose::Fill),
+            // What is behind authorization is proven or not served.
+            Memory::Unproven(_) if self.is_guarded() => (None, None, Purpose::Fill),
             Memory::Unproven(found) => (None, Some(found), Purpose::Fill),
             Memory::Held => (None, None, Purpose::Alone),
             Memory::Nothing => (None, None, Purpose::Fill),
@@ -382,7 +389,7 @@ impl<S, B> Job<S, B> {
     /// What other processes have for the request, before the origin is asked; with `turn`, also waits for theirs, at most
     /// for what is left of it.
     async fn look_further(&mut self, ask: Ask, turn: Option<&mut Duration>) -> Look {
-        if !self.shared.tiers.is_shared() {
+        if !self.shared.tiers.is_shared() || self.is_guarded() {
             return Look::Ask(ask);
         }
         // Boxed, so that a miss in a store of this process alone has no room for it.
@@ -396,7 +403,7 @@ impl<S, B> Job<S, B> {
     /// Asks the tier that processes share, until then, before the origin is asked.
     async fn look_beyond(&mut self, ask: Ask, accept: Accept, until: Instant) -> Look {
         let tiers = Arc::clone(&self.shared.tiers);
-        if !tiers.is_shared() || ask.purpose == Purpose::Pass {
+        if !tiers.is_shared() || ask.purpose == Purpose::Pass || self.is_guarded() {
             return Look::Ask(ask);
         }
         let (tags, namespace) = (self.tags(), self.shared.namespace);
@@ -502,7 +509,7 @@ impl<S, B> Job<S, B> {
             resident: found.entry.resident(self.now),
             expired: found.expired,
             collapsed,
-            partitioned: self.request.extensions().get::<Partition>().is_some(),
+            partitioned: is_partitioned(self.request.extensions()),
         }
     }
 

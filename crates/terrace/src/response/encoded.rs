@@ -5,6 +5,7 @@
 use super::fill::life;
 use super::packed::Packed;
 use super::stored::{Cached, CachedResponse, MAX_FIELDS, Variants};
+use crate::observe::stats::{CacheName, Feature};
 use crate::store::{Decoded, Value};
 use bytes::{Buf, Bytes};
 use http::HeaderName;
@@ -22,6 +23,9 @@ const MAX_NAMES: usize = 64;
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
 impl Value for Cached {
+    const CACHE: CacheName = CacheName::Response;
+    const IN_MEMORY: Feature = Feature::L1;
+
     fn encode(&self) -> Option<(Bytes, Duration)> {
         let mut bytes = Vec::new();
         let life = match self {

@@ -14,13 +14,14 @@ use super::select;
 use super::service::{Shared, Unsafe};
 use super::stored::{Cached, CachedResponse};
 use super::tee::keep;
+use crate::authorized::{Guarded, Outside};
 use crate::clock::Instant;
 use crate::observe::stats::{CacheStatus as Outcome, Feature, ForwardReason, OriginOutcome, StoreResult, Tier};
 use crate::observe::{OriginCall, PendingRequest};
 use crate::store::{Found, Key, Landing, Tag, Ticket};
 use bytes::Bytes;
-use http::header::{CACHE_STATUS, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, response};
+use http::header::{CACHE_CONTROL, CACHE_STATUS, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use terrace_policy::{
@@ -78,8 +80,11 @@ where
 {
     /// Asks the origin at once if it is ready.
     pub(super) fn new(job: Job<S, B>, ask: Ask, lead: Option<Leading>, pending: Option<PendingRequest>) -> Self {
-        let Job { mut inner, request, shared, rules, key, demands, .. } = job;
+        let Job { mut inner, mut request, shared, rules, key, demands, .. } = job;
         let seen = Seen::of(&request, demands, &rules);
+        if seen.authorized().is_none() {
+            request.extensions_mut().insert(Outside);
+        }
         let invalidates = (!seen.reads()).then(|| Unsafe::new(&shared, &request));
         let (mut parts, body) = request.into_parts();
         let tags = if ask.purpose == Purpose::Pass { Vec::new() } else { rules.tags(&parts) };
@@ -204,6 +209,9 @@ impl Trip {
 
     /// The origin failed, with this status or with none at all. Answers with the stale response, where that is allowed.
     fn failed<R: Body<Data = Bytes>>(&mut self, status: Option<StatusCode>) -> Option<Response<ResponseBody<R>>> {
+        if self.seen.authorized().is_some() {
+            return None;
+        }
         let now = self.shared.tiers.clock().now();
         // The origin may have taken its time: RFC 9111 section 4.2.4 permits what is stale, not what is invalidated.
         let found = self.shared.tiers.still(self.ask.stored.clone()?, now)?;
@@ -233,6 +241,9 @@ impl Trip {
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Send,
     {
+        if self.seen.authorized().is_none() && response.extensions().get::<Guarded>().is_some() {
+            return self.misplaced(response);
+        }
         let timing = Timing { received: self.shared.tiers.clock().wall(), delay: took };
         if response.status() == StatusCode::NOT_MODIFIED && self.validating {
             return self.validated(response, timing);
@@ -255,6 +266,26 @@ impl Trip {
                 self.forward(head, body, false)
             }
         }
+    }
+
+    /// The layer that authorizes is inside of this cache: what it let pass for one caller would be served to all.
+    fn misplaced<R>(mut self, response: Response<R>) -> Response<ResponseBody<R>>
+    where
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Send,
+    {
+        if !self.shared.misplaced.swap(true, Ordering::Relaxed) {
+            self.observe().layer_order();
+        }
+        self.observe().stored(Tier::L1, StoreResult::Uncacheable);
+        self.land(Landing::Uncacheable);
+        let (mut head, body) = response.into_parts();
+        head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if cfg!(debug_assertions) {
+            // Found before it is deployed.
+            head.status = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        self.forward(head, body, false)
     }
 
     fn exchange<'a>(
@@ -374,7 +405,7 @@ impl Trip {
             }
             return self.forward(head, body, false);
         };
-        let Some(ticket) = self.ticket(&head, &storable, &tags) else {
+        let Some(ticket) = self.ticket(&head, &storable, &tags).map(|ticket| self.kept_here(ticket)) else {
             return self.forward(head, body, false);
         };
         storable.shorten(self.rules.jitter_share() * fastrand::f64());
@@ -393,6 +424,7 @@ impl Trip {
             mark: self.mark(),
             namespace: self.shared.namespace,
             content: Content::of(&head.headers),
+            until: self.until(),
             tiers,
             ticket,
             storable,
@@ -411,6 +443,16 @@ impl Trip {
         head.headers.append(CACHE_STATUS, status.to_value());
         self.done(Outcome::Miss);
         Response::from_parts(head, body)
+    }
+
+    /// Until when the response may be served, if its caller was authorized.
+    fn until(&self) -> Option<Instant> {
+        self.seen.authorized().map(|authorized| authorized.until)
+    }
+
+    /// What is for one caller alone does not leave this process.
+    fn kept_here(&self, ticket: Ticket) -> Ticket {
+        if self.seen.authorized().is_some() { ticket.unshared() } else { ticket }
     }
 
     /// The ticket for the key that the response belongs under. `None` if an invalidation came between.
@@ -449,6 +491,7 @@ impl Trip {
         let tags = self.shared.tiers.mirror().tags();
         let mut all = implicit_tags(self.primary.bytes(), tags);
         all.extend(named.map(|name| tags.name(name)));
+        all.extend(self.seen.authorized().into_iter().flat_map(|authorized| authorized.tags(tags)));
         Some(all)
     }
 
@@ -534,7 +577,9 @@ impl Trip {
             tiers.remove(self.ask.ticket.key());
             return self.land(Landing::Uncacheable);
         };
-        let entry = fill::store(tiers, (ticket, self.ask.lease.take()), served, tags, self.shared.namespace);
+        let ticket = self.kept_here(ticket);
+        let (until, namespace) = (self.until(), self.shared.namespace);
+        let entry = fill::store(tiers, (ticket, self.ask.lease.take()), (served, until), tags, namespace);
         self.land(if always_validates { Landing::Uncacheable } else { Landing::Entry(entry) });
     }
 

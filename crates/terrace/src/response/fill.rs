@@ -34,6 +34,8 @@ pub(super) struct Fill {
     /// A part that is stored already and may combine with this one.
     pub(super) earlier: Option<Arc<Entry<Cached>>>,
     pub(super) content: Content,
+    /// Until when it may be served, if that is for its caller alone.
+    pub(super) until: Option<Instant>,
     pub(super) under_way: observe::Fill,
     /// Other processes wait.
     pub(super) lease: Option<Lease>,
@@ -146,6 +148,7 @@ impl Fill {
             mark,
             earlier,
             content,
+            until,
             ..
         } = self;
         let under_way = self.under_way;
@@ -159,7 +162,7 @@ impl Fill {
         let listed = |listing: &Listing| list(&tiers, listing, &ticket, &tags, namespace);
         let landing = match packed {
             Ok(cached) if listing.as_ref().is_none_or(listed) => {
-                let entry = store(&tiers, (ticket, lease), cached, tags, namespace);
+                let entry = store(&tiers, (ticket, lease), (cached, until), tags, namespace);
                 under_way.stored(entry.inserted());
                 Landing::Entry(entry)
             }
@@ -265,14 +268,19 @@ fn is_of_use(entry: &Entry<Cached>, now: Instant) -> bool {
 pub(super) fn store(
     tiers: &Tiers<Cached>,
     (ticket, lease): (Ticket, Option<Lease>),
-    cached: CachedResponse,
+    (cached, until): (CachedResponse, Option<Instant>),
     tags: Vec<Tag>,
     namespace: Namespace,
 ) -> Arc<Entry<Cached>> {
-    let life = life(&cached);
+    let life = until.map_or_else(|| life(&cached), |until| guarded_life(tiers, &cached, until));
     let bytes = cached.packed().len();
     let fill = store::Fill { value: Cached::Response(cached), bytes, tags, life, namespace };
     tiers.fill_for_all(ticket, fill, lease)
+}
+
+/// A response that is for its caller alone is never stale, and lives no longer than their right to it.
+fn guarded_life(tiers: &Tiers<Cached>, cached: &CachedResponse, until: Instant) -> Duration {
+    cached.facts().freshness().remaining(Duration::ZERO).min(until.duration_since(tiers.clock().now()))
 }
 
 /// How long something can be done with a response: without end if it can be validated.

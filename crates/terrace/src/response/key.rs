@@ -1,10 +1,11 @@
 use super::digest::BodyDigest;
 use super::extension::Partition;
 use super::rules::{Query, Rules};
+use crate::Authorized;
 use crate::store::{KeyBuf, Tag, Tags, lower_case};
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use terrace_policy::{selecting_values, selecting_values_in};
@@ -20,7 +21,7 @@ pub(super) struct Target<'a> {
     host: Cow<'a, str>,
     path: &'a str,
     query: Option<Cow<'a, str>>,
-    partition: Option<&'a Partition>,
+    partition: Option<Cow<'a, str>>,
     /// What the handler will see instead, if something on the way has rewritten the URI that the client sent.
     rewritten: Option<&'a str>,
 }
@@ -39,7 +40,7 @@ impl<'a> Target<'a> {
             host: host(uri, request.headers())?,
             path: uri.path(),
             query: significant(uri.query(), rules.query_rule()),
-            partition: extensions.get(),
+            partition: partition(extensions),
             rewritten: rewritten(request.uri(), uri),
         })
     }
@@ -55,7 +56,7 @@ impl<'a> Target<'a> {
             self.query.as_deref().map(str::as_bytes),
             Some(rules.version_text().as_bytes()),
             self.keyed_by_body.map(BodyDigest::bytes),
-            self.partition.map(|partition| partition.name().as_bytes()),
+            self.partition.as_deref().map(str::as_bytes),
             extra.map(str::as_bytes),
             self.rewritten.map(str::as_bytes),
         ];
@@ -80,6 +81,21 @@ impl<'a> Target<'a> {
     pub(super) fn host(&self) -> &str {
         &self.host
     }
+}
+
+/// Whose entries they are. Those of an authorized caller are apart from all others, and in the application's partition too
+/// if it names one.
+fn partition(extensions: &Extensions) -> Option<Cow<'_, str>> {
+    let named = extensions.get::<Partition>().map(Partition::name);
+    match extensions.get::<Authorized>() {
+        Some(authorized) => Some(format!("\0{}{}", authorized.partition(), named.unwrap_or_default()).into()),
+        None => named.map(Cow::from),
+    }
+}
+
+/// Whether the entries for a request are for some callers alone.
+pub(super) fn is_partitioned(extensions: &Extensions) -> bool {
+    extensions.get::<Partition>().is_some() || extensions.get::<Authorized>().is_some()
 }
 
 pub(super) fn is_read(method: &Method) -> bool {

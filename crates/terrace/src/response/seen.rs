@@ -1,8 +1,8 @@
 //! What is kept of a request that has gone to the origin.
 
-use super::extension::Partition;
-use super::key::{Target, absolute, is_read, original_uri};
+use super::key::{Target, absolute, is_partitioned, is_read, original_uri};
 use super::rules::Rules;
+use crate::Authorized;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use terrace_policy::Demands;
@@ -16,6 +16,8 @@ pub(super) struct Seen {
     /// The target URI of a request that does more than ask, for something will be compared with it.
     target: Option<Uri>,
     partitioned: bool,
+    /// By whom, if it has passed a layer that authorizes.
+    authorized: Option<Box<Authorized>>,
     keyed_by_body: bool,
 }
 
@@ -29,7 +31,8 @@ impl Seen {
             fields: Fields::of(request.headers()),
             demands: if reads { demands } else { Demands::of(request.headers()) },
             target: (!reads).then(|| target(request, rules)),
-            partitioned: request.extensions().get::<Partition>().is_some(),
+            partitioned: is_partitioned(request.extensions()),
+            authorized: request.extensions().get::<Authorized>().cloned().map(Box::new),
             keyed_by_body,
         }
     }
@@ -49,6 +52,10 @@ impl Seen {
 
     pub(super) fn is_partitioned(&self) -> bool {
         self.partitioned
+    }
+
+    pub(super) fn authorized(&self) -> Option<&Authorized> {
+        self.authorized.as_deref()
     }
 
     pub(super) fn is_keyed_by_body(&self) -> bool {

@@ -2,18 +2,18 @@ use super::answer::{from_head, from_stored};
 use super::body::ResponseBody;
 use super::call::Call;
 use super::drive::{Job, drive, post, refresh};
-use super::extension::{Bypass, Partition};
+use super::extension::Bypass;
 use super::future::ResponseFuture;
 use super::hot::Hot;
-use super::key::{Target, absolute, extra_part, hosts, is_read, original_uri, significant};
+use super::key::{Target, absolute, extra_part, hosts, is_partitioned, is_read, original_uri, significant};
 use super::rules::Rules;
 use super::select;
 use super::stored::{Cached, CachedResponse};
-use crate::Store;
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed};
 use crate::observe::{Namespace, PendingRequest, Timing};
 use crate::store::{Entry, Glance, Key, Receipt, Tag, Tiers};
+use crate::{Authorized, Store};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING};
 use http::uri::Authority;
@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use terrace_policy::{
     Answer, CacheStatus, Demands, Plan, Presented, RequestDirectives, Stored, invalidates, is_safe, is_success, plan,
@@ -44,13 +45,15 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) namespace: Namespace,
     hot: Hot,
+    /// Whether it was said that the layer is in the wrong place.
+    pub(super) misplaced: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn new(store: Store, rules: Rules) -> Self {
         let namespace = store.observe().namespace(rules.namespace_name().unwrap_or(store.namespace()));
         let tiers = store.tiers();
-        Self { store, tiers, rules, namespace, hot: Hot::new() }
+        Self { store, tiers, rules, namespace, hot: Hot::new(), misplaced: AtomicBool::new(false) }
     }
 }
 
@@ -94,7 +97,7 @@ where
         let rules = request.extensions().get::<Rules>().unwrap_or(&shared.rules);
         let reads = is_read(request.method()) || Target::is_question(&request);
         let demands = if reads { Demands::of(request.headers()) } else { Demands::default() };
-        let interest = interest(&request, demands, rules);
+        let interest = interest(&request, demands, (rules, shared));
         match interest {
             Interest::Lookup | Interest::StorePost => {}
             Interest::None(reason) => return self.forward(request, reason, None),
@@ -242,7 +245,7 @@ enum Interest {
     Invalidate,
 }
 
-fn interest<B>(request: &Request<B>, demands: Demands, rules: &Rules) -> Interest {
+fn interest<B>(request: &Request<B>, demands: Demands, (rules, shared): (&Rules, &Shared)) -> Interest {
     let (method, headers) = (request.method(), request.headers());
     let reads = is_read(method);
     if !reads && !Target::is_question(request) {
@@ -250,6 +253,9 @@ fn interest<B>(request: &Request<B>, demands: Demands, rules: &Rules) -> Interes
             return Interest::StorePost;
         }
         return if is_safe(method) { Interest::None(BypassReason::Method) } else { Interest::Invalidate };
+    }
+    if request.extensions().get::<Authorized>().is_some_and(|it| !is_revocable(it, shared)) {
+        return Interest::None(BypassReason::Unproven);
     }
     if request.extensions().get::<Bypass>().is_some() {
         return Interest::None(BypassReason::Fresh);
@@ -263,6 +269,11 @@ fn interest<B>(request: &Request<B>, demands: Demands, rules: &Rules) -> Interes
         return Interest::None(BypassReason::Request);
     }
     Interest::Lookup
+}
+
+/// Whether what is stored for an authorized caller would be revoked with their rights, whoever revokes them.
+fn is_revocable(authorized: &Authorized, shared: &Shared) -> bool {
+    authorized.store == shared.store.id() && !shared.tiers.is_cut_off()
 }
 
 /// Whether a request knows of an invalidation that memory has not heard of yet.
@@ -327,7 +338,7 @@ fn look<B>(
         resident: found.entry.resident(now),
         expired: found.expired,
         collapsed: false,
-        partitioned: request.extensions().get::<Partition>().is_some(),
+        partitioned: is_partitioned(request.extensions()),
     };
     match plan(cached, &presented, rules.policy()) {
         Plan::Serve(answer) if cached.facts().freshness().is_fresh(presented.resident) => {

@@ -30,6 +30,8 @@ use tokio::task::JoinHandle;
 pub struct Change {
     store: Store,
     tags: Vec<Tag>,
+    /// How long it lasts after its last renewal.
+    hold: Duration,
     /// Of a store that processes share.
     shared: Option<Held>,
     ended: bool,
@@ -70,10 +72,15 @@ impl Store {
     /// Dropped before its end, it ends as if the change had been dropped.
     pub async fn begin_change(&self, tags: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Change, Error> {
         let maker = self.inner.mirror.tags();
-        let tags: Vec<Tag> = tags.into_iter().map(|tag| maker.name(tag.as_ref())).collect();
+        let tags = tags.into_iter().map(|tag| maker.name(tag.as_ref())).collect();
+        self.begin_change_of(tags, Change::HOLD).await
+    }
+
+    /// As [`begin_change`](Self::begin_change), held for so long.
+    pub(crate) async fn begin_change_of(&self, tags: Vec<Tag>, hold: Duration) -> Result<Change, Error> {
         self.inner.mirror.begin_change(&tags);
         // From here on its drop ends it, whatever comes.
-        let mut change = Change { store: self.clone(), tags, shared: None, ended: false };
+        let mut change = Change { store: self.clone(), tags, hold, shared: None, ended: false };
         if let Some(l2) = self.inner.l2.as_ref().filter(|l2| l2.is_on()) {
             change.announce(l2).await?;
         }
@@ -89,9 +96,9 @@ impl Change {
         let (token, names) = (Arc::new(Token::new()), names(&self.tags));
         let held = Held { l2: Arc::clone(l2), token: Arc::clone(&token), known: None };
         let held = self.shared.insert(held);
-        match l2.counted(L2Op::Script, l2.remote.hold(&token, &names, Self::HOLD)).await {
+        match l2.counted(L2Op::Script, l2.remote.hold(&token, &names, self.hold)).await {
             Ok(receipt) => {
-                let renewal = tokio::spawn(renew(Arc::clone(l2), token, names));
+                let renewal = tokio::spawn(renew(Arc::clone(l2), token, names, self.hold));
                 held.known = Some(Known { renewal, epoch: receipt.epoch });
                 Ok(())
             }
@@ -126,7 +133,7 @@ impl Change {
             return Err(Error::unannounced());
         }
         let names = names(&self.tags);
-        let renewed = l2.counted(L2Op::Script, l2.remote.hold(token, &names, Self::HOLD)).await;
+        let renewed = l2.counted(L2Op::Script, l2.remote.hold(token, &names, self.hold)).await;
         let same = renewed.is_ok_and(|receipt| receipt.epoch == known.epoch);
         if same { Ok(()) } else { Err(Error::unannounced()) }
     }
@@ -178,12 +185,12 @@ async fn end(l2: Arc<L2>, held: Option<Held>, tags: Vec<Tag>, result: ChangeResu
     Ok(Receipt::of(receipt))
 }
 
-async fn renew(l2: Arc<L2>, token: Arc<Token>, names: Vec<remote::TagName>) {
+async fn renew(l2: Arc<L2>, token: Arc<Token>, names: Vec<remote::TagName>, hold: Duration) {
     loop {
-        tokio::time::sleep(Change::HOLD / 3).await;
+        tokio::time::sleep(hold / 3).await;
         if l2.is_on() {
             // One that fails is followed by another before the hold runs out.
-            drop(l2.counted(L2Op::Script, l2.remote.hold(&token, &names, Change::HOLD)).await);
+            drop(l2.counted(L2Op::Script, l2.remote.hold(&token, &names, hold)).await);
         }
     }
 }

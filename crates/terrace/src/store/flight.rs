@@ -96,7 +96,7 @@ pub(crate) enum Join<T> {
 }
 
 impl<T> Flights<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let shard = |_| Shard { landings: AtomicU64::new(0), flights: Mutex::new(HashMap::default()) };
         Self((0..SHARDS).map(shard).collect())
     }

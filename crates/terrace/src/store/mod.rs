@@ -40,7 +40,7 @@ pub use coherence::Receipt;
 pub(crate) use coherence::canonical;
 pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
-pub(crate) use flight::{Join, Landing, Lead, Stream, Wait, Waiters};
+pub(crate) use flight::{Flights, Join, Landing, Lead, Stream, Wait, Waiters};
 pub(crate) use key::{Key, KeyBuf};
 pub(crate) use lease::{Lease, Turn};
 pub use purge::Purge;
@@ -245,8 +245,17 @@ impl Store {
         &self.inner.observe
     }
 
+    /// The same for all clones, and for no other store at the same time.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
+    }
+
     pub(crate) fn refreshes(&self) -> &Refreshes {
         &self.inner.refreshes
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.inner.config
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -255,16 +264,22 @@ impl Store {
 
     /// The tiers for values of one type, the same for every caller.
     pub(crate) fn tiers<V: Value>(&self) -> Arc<Tiers<V>> {
+        self.tiers_within(self.inner.config.l1_limit())
+    }
+
+    /// As [`tiers`](Self::tiers), of which those in memory hold so much; who asks first says how much.
+    pub(crate) fn tiers_within<V: Value>(&self, max_bytes: u64) -> Arc<Tiers<V>> {
         let mut all = self.inner.tiers.lock().unwrap_or_else(PoisonError::into_inner);
-        let tiers = all.entry(TypeId::of::<V>()).or_insert_with(|| Arc::new(self.new_tiers::<V>()));
+        let tiers = all.entry(TypeId::of::<V>()).or_insert_with(|| Arc::new(self.new_tiers::<V>(max_bytes)));
         Arc::clone(tiers).downcast().unwrap_or_else(|_| unreachable!("filed under its own type"))
     }
 
-    fn new_tiers<V: Value>(&self) -> Tiers<V> {
+    fn new_tiers<V: Value>(&self, max_bytes: u64) -> Tiers<V> {
         let inner = &*self.inner;
-        let owner =
-            Owner { observe: inner.observe.clone(), clock: inner.clock.clone(), mirror: Arc::clone(&inner.mirror) };
-        Tiers::new(inner.config.l1_limit(), inner.settings.clone(), owner, inner.l2.clone())
+        let observe = inner.observe.of(V::CACHE);
+        observe.limit(max_bytes);
+        let owner = Owner { observe, clock: inner.clock.clone(), mirror: Arc::clone(&inner.mirror) };
+        Tiers::new(max_bytes, inner.settings.clone(), owner, inner.l2.clone())
     }
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 #[must_use = "a purge does nothing unless awaited"]
 pub struct Purge {
     store: Store,
-    tag: Result<Tag, Error>,
+    tags: Result<Vec<Tag>, Error>,
     scope: Scope,
     soft: bool,
     replicas: Option<Replicas>,
@@ -51,16 +51,16 @@ impl IntoFuture for Purge {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { store, tag, scope, soft, replicas } = self;
-            let (tag, observe) = (tag?, &store.inner.observe);
+            let Self { store, tags, scope, soft, replicas } = self;
+            let (tags, observe) = (tags?, &store.inner.observe);
             let kind = if soft { Kind::Soft } else { Kind::Hard };
             let Some(l2) = &store.inner.l2 else {
-                let position = store.inner.mirror.invalidate(&[tag], soft);
+                let position = store.inner.mirror.invalidate(&tags, soft);
                 observe.invalidation(scope, kind, InvalidationResult::Acked);
                 observe.position(position.get());
                 return Ok(Receipt { epoch: None, position, replicas: None });
             };
-            let issued = l2.invalidate(vec![tag], soft, replicas).await;
+            let issued = l2.invalidate(tags, soft, replicas).await;
             let result = match &issued {
                 Ok(Some(_)) => InvalidationResult::Acked,
                 // The others are told when the tier is switched on again.
@@ -81,7 +81,12 @@ impl IntoFuture for Purge {
 /// Purges: whatever was fetched before is never served again. The cost does not depend on how much that is.
 impl Store {
     fn purge(&self, scope: Scope, tag: Result<Tag, Error>) -> Purge {
-        Purge { store: self.clone(), tag, scope, soft: false, replicas: None }
+        Purge { store: self.clone(), tags: tag.map(|tag| vec![tag]), scope, soft: false, replicas: None }
+    }
+
+    /// Purges everything that carries one of `tags`.
+    pub(crate) fn purge_tags(&self, scope: Scope, tags: Vec<Tag>) -> Purge {
+        Purge { store: self.clone(), tags: Ok(tags), scope, soft: false, replicas: None }
     }
 
     /// Purges every stored response of a URL: all variants, partitions and bodies. `url` is absolute

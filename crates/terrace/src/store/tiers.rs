@@ -10,7 +10,7 @@ use super::value::{Decoded, Value};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::danger::{Protection, is_off};
-use crate::observe::stats::{Feature, LookupResult, RejectReason, StoreResult, Tier};
+use crate::observe::stats::{LookupResult, RejectReason, StoreResult, Tier};
 use crate::observe::{Namespace, Observe};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -150,13 +150,13 @@ impl<V: Value> Tiers<V> {
     /// Looks into memory without waiting, counting or logging anything.
     #[inline]
     pub(crate) fn glance(&self, hash: u64, key: &[u8], now: Instant) -> Glance<V> {
-        if !self.flags.is_on(Feature::L1) || !self.is_proven(now) {
+        if !self.flags.is_on(V::IN_MEMORY) || !self.is_proven(now) {
             return Glance::Unusable;
         }
         let Some(entry) = self.l1.get(hash) else {
             return Glance::Absent;
         };
-        if entry.key() != key {
+        if entry.key() != key || entry.is_over(now) {
             return Glance::Unusable;
         }
         match entry.standing() {
@@ -177,7 +177,7 @@ impl<V: Value> Tiers<V> {
 
     /// Whether what is known about invalidations is recent enough for memory to be believed.
     #[inline]
-    fn is_proven(&self, now: Instant) -> bool {
+    pub(crate) fn is_proven(&self, now: Instant) -> bool {
         self.mirror().is_proven(now, self.settings.max_lag())
     }
 
@@ -195,9 +195,10 @@ impl<V: Value> Tiers<V> {
     /// Whether an entry that was found before would be found again, and is current.
     #[inline]
     pub(crate) fn is_usable(&self, entry: &Entry<V>, key: &[u8], now: Instant) -> bool {
-        self.flags.is_on(Feature::L1)
+        self.flags.is_on(V::IN_MEMORY)
             && self.is_proven(now)
             && entry.is_inside()
+            && !entry.is_over(now)
             && entry.key() == key
             && entry.standing() == Standing::Current
     }
@@ -218,7 +219,7 @@ impl<V: Value> Tiers<V> {
 
     fn look(&self, key: &Key, now: Instant) -> Memory<V> {
         let observe = self.observe();
-        if !self.flags.is_on(Feature::L1) {
+        if !self.flags.is_on(V::IN_MEMORY) {
             observe.lookup(Tier::L1, LookupResult::Skipped);
             return Memory::Nothing;
         }
@@ -252,6 +253,12 @@ impl<V: Value> Tiers<V> {
             _ => {}
         }
         Memory::Nothing
+    }
+
+    /// Whether there are other processes that this one does not follow, for the tier is switched off: what they invalidate
+    /// is not known here.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.l2.is_some() && !self.mirror().is_following()
     }
 
     /// Whether there is a tier that processes share.
@@ -405,7 +412,7 @@ impl<V: Value> Tiers<V> {
     }
 
     /// An entry that is not in memory.
-    fn entry(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
+    pub(crate) fn entry(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
         let Ticket { key, stamp, shared: _ } = ticket;
         let new = NewEntry {
             value: fill.value,
@@ -423,7 +430,7 @@ impl<V: Value> Tiers<V> {
     pub(crate) fn admit(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
         let hash = ticket.key.hash();
         let entry = self.entry(ticket, fill);
-        let result = if !self.flags.is_on(Feature::L1) {
+        let result = if !self.flags.is_on(V::IN_MEMORY) {
             StoreResult::Skipped
         } else if entry.standing() == Standing::Dead {
             StoreResult::Raced

@@ -1,8 +1,15 @@
+use crate::observe::stats::{CacheName, Feature};
 use bytes::Bytes;
 use std::time::Duration;
 
 /// Something that tiers keep, and that processes can share.
 pub(crate) trait Value: Send + Sync + Sized + 'static {
+    /// As what it is counted.
+    const CACHE: CacheName;
+
+    /// What switches its place in this process's memory.
+    const IN_MEMORY: Feature;
+
     /// As bytes for the shared tier, and how long they are of use there; `None` if it is for this process alone.
     fn encode(&self) -> Option<(Bytes, Duration)>;
 

@@ -59,7 +59,7 @@ impl Hash for Short {
 #[derive(Clone, Debug)]
 pub(crate) struct Tags {
     /// One for each kind.
-    keys: [RandomState; 5],
+    keys: [RandomState; 7],
     shared: bool,
 }
 
@@ -73,12 +73,16 @@ enum Kind {
     Resource,
     /// The beginning of a path.
     Prefix,
+    /// Whose facts and responses they are.
+    Tenant,
+    /// The same, of one subject in a tenant.
+    Subject,
 }
 
 impl Kind {
     /// What tells it from the others where processes share tags.
     fn byte(self) -> u8 {
-        b"tphu/"[self as usize]
+        b"tphu/os"[self as usize]
     }
 }
 
@@ -116,6 +120,21 @@ impl Tags {
     /// All entries of a partition.
     pub(crate) fn partition(&self, name: &str) -> Tag {
         self.tag(self.digest(name.as_bytes(), Kind::Partition))
+    }
+
+    /// All that is stored about a tenant.
+    pub(crate) fn tenant(&self, tenant: &str) -> Tag {
+        self.tag(self.digest(tenant.as_bytes(), Kind::Tenant))
+    }
+
+    /// All that is stored about a subject of a tenant.
+    pub(crate) fn subject(&self, tenant: &str, subject: &str) -> Tag {
+        let mut hash = self.begin(Kind::Subject);
+        // Their length first, so that no two pairs are written alike.
+        hash.write(&u32::try_from(tenant.len()).unwrap_or(u32::MAX).to_be_bytes());
+        hash.write(tenant.as_bytes());
+        hash.write(subject.as_bytes());
+        self.tag(hash.finish())
     }
 
     /// All entries of a URL. An empty host stands for every host.

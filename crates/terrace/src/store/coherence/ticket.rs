@@ -25,6 +25,11 @@ impl Ticket {
         Self { key, stamp: self.stamp, shared: self.shared.clone() }
     }
 
+    /// The same for the memory of this process alone.
+    pub(crate) fn unshared(self) -> Self {
+        Self { shared: None, ..self }
+    }
+
     /// Invalidates `tags`, for a request whose own response may be stored: that is valid after the invalidation which
     /// it causes. `None` if somebody else has invalidated what carries `held` meanwhile.
     pub(crate) fn superseding(self, mirror: &Mirror, tags: &[Tag], held: &[Tag]) -> Option<Self> {

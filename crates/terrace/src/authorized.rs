@@ -1,0 +1,110 @@
+//! Where authorization and the cache of responses meet: in the extensions of requests and responses.
+
+use crate::authz::{Principal, SourceVersion, partition};
+use crate::clock::Instant;
+use crate::observe::stats::CheckStatus;
+use crate::store::{Tag, Tags};
+use std::time::Duration;
+
+/// A request extension, and an extractor of axum: the caller may do what the layer around requires.
+///
+/// A handler that takes it runs only behind such a layer: without one, axum answers 500 and the log says
+/// `authz_layer_missing`. `Option<Authorized>` is `None` then.
+#[derive(Clone, Debug)]
+pub struct Authorized {
+    pub(crate) principal: Principal,
+    pub(crate) engine: u64,
+    /// The store by which it is revoked.
+    pub(crate) store: usize,
+    pub(crate) decision_id: u64,
+    pub(crate) cache_status: CheckStatus,
+    pub(crate) age: Duration,
+    pub(crate) position: u64,
+    pub(crate) version: Option<SourceVersion>,
+    /// Until when what the decision rests on may be used.
+    pub(crate) until: Instant,
+}
+
+impl Authorized {
+    /// Who may.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Names the decision in the audit (`authz_decision`).
+    pub fn decision_id(&self) -> u64 {
+        self.decision_id
+    }
+
+    /// How the check was answered.
+    pub fn cache_status(&self) -> CheckStatus {
+        self.cache_status
+    }
+
+    /// How old the facts are that the decision rests on.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// The position of the last invalidation that was known when it was decided.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The version of the source, if it said so.
+    pub fn source_version(&self) -> Option<SourceVersion> {
+        self.version
+    }
+
+    pub(crate) fn is_of(&self, engine: u64) -> bool {
+        self.engine == engine
+    }
+
+    /// Names the entries that only this caller may be answered with.
+    pub(crate) fn partition(&self) -> String {
+        partition(&self.principal)
+    }
+
+    /// By which those entries are revoked, with the decision.
+    pub(crate) fn tags(&self, maker: &Tags) -> [Tag; 2] {
+        let who = &self.principal.who;
+        [maker.tenant(who.tenant.as_str()), maker.subject(who.tenant.as_str(), who.subject.as_str())]
+    }
+}
+
+/// A request extension: a cache is around whoever sees it, and knows of no authorization.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outside;
+
+/// A response extension: a layer that authorizes has let its request pass, and was told that a cache is around it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guarded;
+
+#[cfg(feature = "axum")]
+mod extractor {
+    use super::Authorized;
+    use crate::observe::Observe;
+    use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+    use http::StatusCode;
+    use http::request::Parts;
+    use std::convert::Infallible;
+
+    impl<S: Sync> FromRequestParts<S> for Authorized {
+        type Rejection = StatusCode;
+
+        async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+            parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+                Observe::layer_missing();
+                StatusCode::INTERNAL_SERVER_ERROR
+            })
+        }
+    }
+
+    impl<S: Sync> OptionalFromRequestParts<S> for Authorized {
+        type Rejection = Infallible;
+
+        async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+            Ok(parts.extensions.get::<Self>().cloned())
+        }
+    }
+}

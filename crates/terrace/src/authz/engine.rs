@@ -1,0 +1,314 @@
+//! The engine: what layers and handlers ask.
+
+use super::decision::{Decision, Unavailable};
+use super::facts::{Facts, Shares};
+use super::grants::Grants;
+use super::key::Keys;
+use super::layer::AuthzLayer;
+use super::load::Loaded;
+use super::principal::{Principal, Who};
+use super::requirement::Requirement;
+use super::ruling::{Question, Ruling};
+use super::source::{AnyAuthorizer, AnyIdentify, AnySource, Authorizer, Identify, Nothing, PermissionSource};
+use crate::config::Config;
+use crate::observe::Namespace;
+use crate::observe::stats::{CacheName, CheckStatus, Stats};
+use crate::store::{Flights, Tiers};
+use crate::{Error, Store};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Answers what subjects may do, from what is cached of their permissions. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Authz {
+    pub(super) engine: Arc<Engine>,
+}
+
+pub(super) struct Engine {
+    pub(super) store: Store,
+    pub(super) tiers: Arc<Tiers<Facts>>,
+    pub(super) flights: Flights<Loaded>,
+    pub(super) keys: Keys,
+    pub(super) source: Box<dyn AnySource>,
+    pub(super) authorizer: Option<Box<dyn AnyAuthorizer>>,
+    pub(super) identifier: Option<Arc<dyn AnyIdentify>>,
+    /// Calls of the source at once.
+    pub(super) permits: Semaphore,
+    pub(super) shares: Shares,
+    pub(super) config: Config,
+    pub(super) namespace: Namespace,
+    single_process: bool,
+    /// Tells it from others, in the extensions of a request.
+    pub(super) id: u64,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Authz {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authz").field("store", &self.engine.store).finish_non_exhaustive()
+    }
+}
+
+/// Puts an [`Authz`] together.
+#[must_use = "a builder does nothing until it is built"]
+pub struct AuthzBuilder {
+    store: Store,
+    config: Config,
+    source: Box<dyn AnySource>,
+    source_id: Box<str>,
+    policy_version: Box<str>,
+    authorizer: Option<Box<dyn AnyAuthorizer>>,
+    identifier: Option<Arc<dyn AnyIdentify>>,
+    single_process: bool,
+}
+
+impl fmt::Debug for AuthzBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthzBuilder").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Authz {
+    /// Caches what `source` says in `store`, with the settings of that store.
+    pub fn builder<S: PermissionSource>(store: Store, source: S) -> AuthzBuilder {
+        AuthzBuilder {
+            config: store.config().clone(),
+            store,
+            source: Box::new(source),
+            source_id: std::any::type_name::<S>().into(),
+            policy_version: "".into(),
+            authorizer: None,
+            identifier: None,
+            single_process: false,
+        }
+    }
+
+    /// As [`builder`](Self::builder), with the settings that the environment has (`AUTHZ_*`).
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::from_env`].
+    pub fn from_env<S: PermissionSource>(store: Store, source: S) -> Result<AuthzBuilder, Error> {
+        Ok(AuthzBuilder { config: Config::from_env()?, ..Self::builder(store, source) })
+    }
+
+    /// As [`from_env`](Self::from_env), with these variables instead of the environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::from_vars`].
+    pub fn from_vars<S: PermissionSource, N: AsRef<str>, V: AsRef<str>>(
+        store: Store,
+        source: S,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<AuthzBuilder, Error> {
+        Ok(AuthzBuilder { config: Config::from_vars(vars)?, ..Self::builder(store, source) })
+    }
+
+    /// For an application whose authorizer decides everything: nothing is cached but that nothing is known.
+    pub fn deciding<A: Authorizer>(store: Store, authorizer: A) -> AuthzBuilder {
+        Self::builder(store, Nothing).authorizer(authorizer)
+    }
+}
+
+impl AuthzBuilder {
+    /// Who says who sends a request. Layers need it.
+    pub fn identify<I: Identify>(mut self, identifier: I) -> Self {
+        self.identifier = Some(Arc::new(identifier));
+        self
+    }
+
+    /// Who decides what a partial set of permissions does not.
+    pub fn authorizer<A: Authorizer>(mut self, authorizer: A) -> Self {
+        self.authorizer = Some(Box::new(authorizer));
+        self
+    }
+
+    /// Names the source, so that engines with different sources can share a store. Defaults to the name of its type: two
+    /// sources of one type need names of their own.
+    pub fn source_id(mut self, id: impl Into<Box<str>>) -> Self {
+        self.source_id = id.into();
+        self
+    }
+
+    /// Names the version of what grants mean to the source: facts of another version are not used.
+    pub fn policy_version(mut self, version: impl Into<Box<str>>) -> Self {
+        self.policy_version = version.into();
+        self
+    }
+
+    /// Says that no other process changes what this one caches. Without Redis, others cannot be heard, and facts are
+    /// cached for at most 30 seconds unless this is called.
+    pub fn single_process(mut self) -> Self {
+        self.single_process = true;
+        self
+    }
+
+    /// Puts it together. Its settings are the store's from now on.
+    ///
+    /// # Errors
+    ///
+    /// None now; settings that contradict one another may become some.
+    pub fn build(self) -> Result<Authz, Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let Self { store, config, source, source_id, policy_version, authorizer, identifier, single_process } = self;
+        store.settings().adopt_authz(&config);
+        let engine = Engine {
+            tiers: store.tiers_within(config.authz_l1_limit()),
+            flights: Flights::new(),
+            keys: Keys::new(store.namespace(), &source_id, &policy_version),
+            source,
+            authorizer,
+            identifier,
+            permits: Semaphore::new(config.source_concurrency()),
+            shares: Shares::default(),
+            namespace: store.observe().namespace(store.namespace()),
+            config,
+            single_process,
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            store,
+        };
+        engine.tiers.observe().revocation_bound(engine.bound());
+        Ok(Authz { engine: Arc::new(engine) })
+    }
+}
+
+/// Without Redis other processes are not heard: this long facts may outlive what they do.
+const UNHEARD: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// How long facts are used.
+    pub(super) fn ttl(&self) -> Duration {
+        let ttl = self.tiers.settings().authz_ttl();
+        if self.is_heard() { ttl } else { ttl.min(UNHEARD) }
+    }
+
+    /// Whether everybody who changes anything is heard.
+    fn is_heard(&self) -> bool {
+        self.tiers.is_shared() || self.single_process
+    }
+
+    /// How long a right survives its acknowledged revocation at most.
+    pub(super) fn bound(&self) -> Duration {
+        let settings = self.tiers.settings();
+        let lag = match (self.tiers.is_shared(), self.single_process) {
+            (true, _) => settings.max_lag(),
+            (false, true) => Duration::ZERO,
+            (false, false) => self.ttl(),
+        };
+        lag.max(settings.source_timeout())
+    }
+}
+
+impl Authz {
+    /// A layer that identifies the caller and requires this of them.
+    pub fn require(&self, requirement: impl Into<Requirement>) -> AuthzLayer {
+        AuthzLayer::new(self, Some(requirement.into()))
+    }
+
+    /// A layer that identifies the caller and requires nothing: handlers find the [`Identity`](super::Identity) among the
+    /// request's extensions. A caller without a credential is anonymous; one that is not valid is answered with 401.
+    pub fn identify(&self) -> AuthzLayer {
+        AuthzLayer::new(self, None)
+    }
+
+    /// Whether somebody may do something.
+    ///
+    /// # Errors
+    ///
+    /// If there is no decision: treat that as no permission, and tell the caller to try again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it is counted as an error. What it has asked of the source goes on, for others.
+    pub async fn check(
+        &self,
+        principal: &Principal,
+        requirement: impl Into<Requirement>,
+    ) -> Result<Decision, Unavailable> {
+        Ok(self.rule(principal, &requirement.into()).await?.decision())
+    }
+
+    /// Whether somebody may do each of these things, with one look-up for all.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check), if one of them has no decision.
+    pub async fn check_many(
+        &self,
+        principal: &Principal,
+        requirements: impl IntoIterator<Item = impl Into<Requirement>>,
+    ) -> Result<Vec<Decision>, Unavailable> {
+        let requirements: Vec<Requirement> = requirements.into_iter().map(Into::into).collect();
+        let questions = requirements.iter().map(Question::of).collect::<Result<Vec<_>, _>>()?;
+        let rulings = self.engine.rule(principal, &questions, self.engine.tiers.clock().now()).await?;
+        Ok(rulings.iter().map(Ruling::decision).collect())
+    }
+
+    /// All that somebody may do, as the source has it: explicit denies are in it too.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub async fn permissions(&self, who: &Who) -> Result<Grants, Unavailable> {
+        let known = self.engine.facts(who, self.engine.tiers.clock().now()).await?;
+        Ok(known.facts().grants.clone())
+    }
+
+    /// Decides as [`check`](Self::check), and says on what grounds.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub async fn explain(
+        &self,
+        principal: &Principal,
+        requirement: impl Into<Requirement>,
+    ) -> Result<Explanation, Unavailable> {
+        let requirement = requirement.into();
+        let ruling = self.rule(principal, &requirement).await?;
+        Ok(ruling.explanation(&self.engine, &requirement))
+    }
+
+    async fn rule(&self, principal: &Principal, requirement: &Requirement) -> Result<Ruling, Unavailable> {
+        let question = Question::of(requirement)?;
+        let rulings = self.engine.rule(principal, &[question], self.engine.tiers.clock().now()).await?;
+        Ok(rulings.into_iter().next().expect("there is a ruling on each question"))
+    }
+
+    /// What is counted, as far as it is about authorization.
+    pub fn stats(&self) -> Stats {
+        self.engine.store.stats().of(CacheName::Authz)
+    }
+
+    /// How long a right survives its acknowledged revocation at most: `authz_revocation_bound_seconds`.
+    pub fn revocation_bound(&self) -> Duration {
+        self.engine.bound()
+    }
+}
+
+/// Why a check came out as it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// What came of it.
+    pub decision: Decision,
+    /// What was asked for.
+    pub permissions: Vec<String>,
+    /// Where the permission comes from, if it is granted and its source says so.
+    pub via: Option<String>,
+    /// How the check was answered.
+    pub cache_status: CheckStatus,
+    /// How old the facts are.
+    pub age: Duration,
+    /// The version of the source, if it said so.
+    pub source_version: Option<super::SourceVersion>,
+}

@@ -1,0 +1,359 @@
+//! Facts: from memory while it is proven that they are valid, else from the source, once for all who want the same.
+
+use super::decision::{Unavailable, UnavailableReason};
+use super::engine::Engine;
+use super::facts::{Facts, tags};
+use super::grants::{Grants, SourceVersion};
+use super::principal::{SINGLE_TENANT, Who};
+use super::requirement::Consistency;
+use super::source::{Boxed, LoadHint, caught};
+use crate::clock::Instant;
+use crate::observe::stats::{
+    BypassReason, CheckStatus, Feature, FlightJoin, LookupResult, OriginOutcome, StoreResult, Tier,
+};
+use crate::store::{Entry, Fill, Glance, Join, Key, Landing, Lead, Memory, Ticket, Wait};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Handle;
+
+/// What a load brings to all who wait for it.
+pub(super) type Loaded = Result<Arc<Entry<Facts>>, Unavailable>;
+
+/// Facts that answer, and how they were found.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) entry: Arc<Entry<Facts>>,
+    pub(super) status: CheckStatus,
+    /// They are past their deadline: the source failed.
+    pub(super) is_stale: bool,
+}
+
+impl Known {
+    pub(super) fn facts(&self) -> &Facts {
+        self.entry.value()
+    }
+}
+
+/// What facts have to be like.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Want {
+    pub(super) consistency: Consistency,
+    /// Younger than this.
+    pub(super) below: Option<Duration>,
+    /// How long past their deadline they are used if the source fails.
+    pub(super) stale: Duration,
+}
+
+impl Want {
+    fn is_met_by(&self, facts: &Facts, now: Instant) -> bool {
+        let young = self.below.is_none_or(|below| facts.age(now) < below);
+        young && self.version().is_none_or(|version| facts.grants.version >= Some(version))
+    }
+
+    fn version(&self) -> Option<SourceVersion> {
+        match self.consistency {
+            Consistency::AtLeastVersion(version) => Some(version),
+            _ => None,
+        }
+    }
+}
+
+/// How a request takes part in a load.
+enum Boarded {
+    /// It has begun it.
+    Leads(Wait<Loaded>),
+    Follows(Wait<Loaded>),
+    /// What it wants was there.
+    Landed(Arc<Entry<Facts>>),
+}
+
+/// What memory has.
+enum Look {
+    Known(Known),
+    Load(Ticket),
+    /// The same, and what others have begun to load is of no use.
+    Bypass(Ticket, BypassReason),
+}
+
+impl Engine {
+    /// The facts about somebody, whatever they are wanted for.
+    pub(super) async fn facts(self: &Arc<Self>, who: &Who, asked: Instant) -> Result<Known, Unavailable> {
+        self.seek(who, &Want::default(), asked).await
+    }
+
+    /// Facts from memory, if they may be used at once.
+    #[inline]
+    pub(super) fn glance(&self, key: &[u8], want: &Want, now: Instant) -> Option<Arc<Entry<Facts>>> {
+        if self.bypass(want, now).is_some() {
+            return None;
+        }
+        let Glance::Found(found) = self.tiers.glance(self.tiers.hash(key), key, now) else {
+            return None;
+        };
+        let facts = found.entry.value();
+        let usable = !found.expired && now < facts.deadline && want.is_met_by(facts, now);
+        usable.then_some(found.entry)
+    }
+
+    /// Why memory must not be asked, if there is a reason.
+    #[inline]
+    fn bypass(&self, want: &Want, now: Instant) -> Option<BypassReason> {
+        if !self.tiers.flags().is_on(Feature::Authz) {
+            return Some(BypassReason::Disabled);
+        }
+        match &want.consistency {
+            Consistency::Fresh => Some(BypassReason::Fresh),
+            Consistency::AtLeast(receipt) if !self.tiers.covers(receipt) => Some(BypassReason::Behind),
+            _ if self.tiers.is_cut_off() || !self.tiers.is_proven(now) => Some(BypassReason::Unproven),
+            _ => None,
+        }
+    }
+
+    fn look(&self, key: &Key, want: &Want, asked: Instant) -> Look {
+        if let Some(reason) = self.bypass(want, asked) {
+            return Look::Bypass(self.tiers.ticket(key.clone()), reason);
+        }
+        let (found, ticket) = self.tiers.lookup(key.clone(), asked);
+        let observe = self.tiers.observe();
+        let found = match found {
+            Memory::Found(found) => found,
+            Memory::Held => return Look::Bypass(ticket, BypassReason::Held),
+            Memory::Unproven(_) => return Look::Bypass(ticket, BypassReason::Unproven),
+            Memory::Nothing => return Look::Load(ticket),
+        };
+        let usable = !found.expired && asked < found.entry.value().deadline;
+        if usable && want.is_met_by(found.entry.value(), asked) {
+            observe.lookup(Tier::L1, LookupResult::Hit);
+            return Look::Known(Known { entry: found.entry, status: CheckStatus::L1CacheHit, is_stale: false });
+        }
+        observe.lookup(Tier::L1, LookupResult::Stale);
+        Look::Load(ticket)
+    }
+
+    /// Finds facts that are as they are wanted.
+    pub(super) async fn seek(self: &Arc<Self>, who: &Who, want: &Want, asked: Instant) -> Result<Known, Unavailable> {
+        let bytes = self.keys.permissions(who);
+        let key = Key::new(self.tiers.hash(&bytes), &bytes);
+        match self.find(who, &key, want, asked).await {
+            Err(error) => self.outdated(&key, want).ok_or(error),
+            known => known,
+        }
+    }
+
+    /// What is past its deadline, where that is accepted, nobody has revoked it, and that is proven.
+    fn outdated(&self, key: &Key, want: &Want) -> Option<Known> {
+        let now = self.tiers.clock().now();
+        let longest = want.stale.min(self.tiers.settings().authz_stale_if_error());
+        if longest.is_zero() || self.bypass(want, now).is_some() {
+            return None;
+        }
+        let Glance::Found(found) = self.tiers.glance(key.hash(), key.bytes(), now) else {
+            return None;
+        };
+        let facts = found.entry.value();
+        let recent = now.duration_since(facts.deadline) <= longest;
+        if found.expired || !recent || !want.is_met_by(facts, now) {
+            return None;
+        }
+        self.tiers.observe().stale_used();
+        Some(Known { entry: found.entry, status: CheckStatus::L1CacheHit, is_stale: true })
+    }
+
+    async fn find(self: &Arc<Self>, who: &Who, key: &Key, want: &Want, asked: Instant) -> Result<Known, Unavailable> {
+        let mut reason = None;
+        loop {
+            // The tier that processes share comes between these two.
+            let (ticket, bypass) = match self.look(key, want, asked) {
+                Look::Known(known) => return Ok(known),
+                Look::Load(ticket) => (ticket, None),
+                Look::Bypass(ticket, bypass) => (ticket, Some(bypass)),
+            };
+            if let Some(bypass) = bypass
+                && reason.replace(bypass).is_none()
+            {
+                self.tiers.observe().bypass(bypass);
+            }
+            if let Some((entry, status)) = self.join(who, ticket, (want, bypass.is_some()), asked).await? {
+                let status = if bypass.is_some() { CheckStatus::Bypass } else { status };
+                return Ok(Known { entry, status, is_stale: false });
+            }
+        }
+    }
+
+    /// Loads, or waits for who does. `None` if what that brought is of no use here. If it has to be `later`, only loads that
+    /// begin after the request came are of use.
+    async fn join(
+        self: &Arc<Self>,
+        who: &Who,
+        ticket: Ticket,
+        (want, later): (&Want, bool),
+        asked: Instant,
+    ) -> Result<Option<(Arc<Entry<Facts>>, CheckStatus)>, Unavailable> {
+        let now = self.tiers.clock().now();
+        let left = self.tiers.settings().source_timeout().saturating_sub(now.duration_since(asked));
+        let key = ticket.key().clone();
+        let (flight, leads) = match self.board(who, ticket, (want, later), now)? {
+            Boarded::Landed(entry) => return Ok(Some((entry, CheckStatus::L1CacheHit))),
+            Boarded::Leads(flight) => (flight, true),
+            Boarded::Follows(flight) => (flight, false),
+        };
+        let begun = flight.begun();
+        let landing = tokio::time::timeout(left, flight).await.map_err(|_| UnavailableReason::Timeout)?;
+        match landing {
+            Landing::Entry(Ok(entry)) if leads => Ok(Some((entry, CheckStatus::Miss))),
+            Landing::Entry(Err(error)) if leads || !later || begun > asked => Err(error),
+            Landing::Entry(Ok(entry)) => {
+                let taken = self.accepts(&entry, &key, (want, later), (begun, asked));
+                let result = if taken { FlightJoin::Taken } else { FlightJoin::Refused };
+                self.tiers.observe().flight_join(result);
+                Ok(taken.then_some((entry, CheckStatus::Coalesced)))
+            }
+            _ if leads => Err(UnavailableReason::Runtime.into()),
+            Landing::Entry(Err(_)) | Landing::Abandoned | Landing::Uncacheable => Ok(None),
+        }
+    }
+
+    /// Takes part in the load of a key, and begins it if nobody has.
+    fn board(
+        self: &Arc<Self>,
+        who: &Who,
+        ticket: Ticket,
+        (want, later): (&Want, bool),
+        now: Instant,
+    ) -> Result<Boarded, Unavailable> {
+        let hash = ticket.key().hash();
+        let lead = match self.flights.join(hash, now) {
+            Join::Wait(flight) => return Ok(Boarded::Follows(flight)),
+            Join::Lead(lead) => lead,
+        };
+        // Somebody may have landed between the look and the join.
+        if let Some(entry) = self.glance(ticket.key().bytes(), want, now).filter(|_| !later) {
+            self.tiers.observe().lookup(Tier::L1, LookupResult::Hit);
+            lead.land(Landing::Entry(Ok(Arc::clone(&entry))));
+            return Ok(Boarded::Landed(entry));
+        }
+        let Join::Wait(flight) = self.flights.join(hash, now) else {
+            unreachable!("whoever leads keeps the flight in its place");
+        };
+        self.depart(lead, ticket, who.clone(), (want.version(), now))?;
+        Ok(Boarded::Leads(flight))
+    }
+
+    /// Whether what another's load brought answers a request. What was read from the source after the request came does,
+    /// whatever has been revoked since: it is as if the request had asked itself.
+    fn accepts(
+        &self,
+        entry: &Arc<Entry<Facts>>,
+        key: &Key,
+        (want, later): (&Want, bool),
+        (begun, asked): (Instant, Instant),
+    ) -> bool {
+        let valid = || {
+            let found = self.tiers.accept(Arc::clone(entry), begun, asked);
+            !later && found.is_some_and(|found| !found.expired)
+        };
+        let now = self.tiers.clock().now();
+        entry.key() == key.bytes() && want.is_met_by(entry.value(), now) && (begun > asked || valid())
+    }
+
+    /// Begins a load in a task of its own: who leaves neither ends it nor leaves it half done.
+    fn depart(
+        self: &Arc<Self>,
+        lead: Lead<Loaded>,
+        ticket: Ticket,
+        who: Who,
+        (at_least, begun): (Option<SourceVersion>, Instant),
+    ) -> Result<(), Unavailable> {
+        let runtime = Handle::try_current().map_err(|_| UnavailableReason::Runtime)?;
+        let engine = Arc::clone(self);
+        // Detached on purpose: it has a time limit.
+        drop(runtime.spawn(async move {
+            let loaded = engine.load(ticket, &who, at_least, begun).await;
+            if let Err(error) = &loaded {
+                engine.tiers.observe().fill_error(error);
+            }
+            lead.land(Landing::Entry(loaded));
+        }));
+        Ok(())
+    }
+
+    async fn load(&self, ticket: Ticket, who: &Who, at_least: Option<SourceVersion>, begun: Instant) -> Loaded {
+        let under_way = self.tiers.observe().fill(begun);
+        let call = self.source.load(who, LoadHint::at_least(at_least));
+        let grants = self.bounded(call).await?;
+        if at_least.is_some() && grants.version < at_least {
+            return Err(UnavailableReason::Behind.into());
+        }
+        let entry = self.keep(ticket, who, grants, begun)?;
+        under_way.stored(self.tiers.clock().now());
+        Ok(entry)
+    }
+
+    /// Calls the application: with a time limit, when it is its turn, and whatever it does.
+    pub(super) async fn bounded<T>(&self, mut call: Boxed<'_, Result<T, Unavailable>>) -> Result<T, Unavailable> {
+        let mut origin = None;
+        let in_turn = async {
+            let _permit = self.permits.acquire().await.map_err(|_| UnavailableReason::Shed)?;
+            origin = Some(self.tiers.observe().origin_call());
+            caught(call.as_mut()).await?
+        };
+        let called = tokio::time::timeout(self.tiers.settings().source_timeout(), in_turn).await;
+        let Some(origin) = origin else {
+            return Err(UnavailableReason::Shed.into());
+        };
+        let outcome = match &called {
+            Ok(Ok(_)) => OriginOutcome::Ok,
+            Ok(Err(_)) => OriginOutcome::ServerError,
+            Err(_) => OriginOutcome::Timeout,
+        };
+        let _ = origin.finish(outcome);
+        called.unwrap_or(Err(UnavailableReason::Timeout.into()))
+    }
+
+    /// Stores what the source has said, until it ends.
+    fn keep(&self, ticket: Ticket, who: &Who, grants: Grants, begun: Instant) -> Loaded {
+        let (now, wall) = (self.tiers.clock().now(), self.tiers.clock().wall());
+        let end = match grants.first_end(wall).map(|end| end.duration_since(wall)) {
+            Some(Ok(left)) if !left.is_zero() => now + left,
+            Some(_) => return Err(UnavailableReason::Ended.into()),
+            None => now + Duration::MAX,
+        };
+        let ttl = self.ttl().mul_f64(1.0 - 0.1 * fastrand::f64());
+        let deadline = (begun + ttl).min(end);
+        let until = (deadline + self.tiers.settings().authz_stale_if_error()).min(end);
+        let (life, bytes) = (until.duration_since(now), grants.bytes());
+        let shares = if life.is_zero() || !grants.is_kept() { None } else { self.shares(who, &grants, bytes) };
+        let kept = shares.is_some();
+        let facts = Facts { grants, begun, deadline, _shares: shares.unwrap_or_default() };
+        let tags = tags(self.tiers.mirror().tags(), who);
+        let fill = Fill { value: facts, bytes, tags, life, namespace: self.namespace };
+        if kept {
+            return Ok(self.tiers.fill(ticket, fill));
+        }
+        let result = if life.is_zero() { StoreResult::Skipped } else { StoreResult::TooLarge };
+        self.tiers.observe().stored(Tier::L1, result);
+        Ok(self.tiers.entry(ticket, fill))
+    }
+
+    /// Takes what an entry needs of its tenant's memory, and of what is for those who may do nothing; `None` if that is
+    /// used up.
+    fn shares(&self, who: &Who, grants: &Grants, bytes: usize) -> Option<Vec<super::facts::Share>> {
+        let bytes = (bytes + OVERHEAD) as u64;
+        let (limit, tenant) = (self.config.authz_l1_limit(), who.tenant.as_str());
+        let share = if tenant == SINGLE_TENANT { limit } else { self.config.tenant_limit() };
+        let mut shares = vec![self.shares.take(self.tiers.hash(tenant.as_bytes()), bytes, share)?];
+        if grants.granted().next().is_none() {
+            // No tenant has an empty name.
+            shares.push(self.shares.take(self.tiers.hash(b""), bytes, limit / 10)?);
+        }
+        Some(shares)
+    }
+
+    /// What a wall clock says, only where something ends.
+    pub(super) fn wall(&self) -> SystemTime {
+        self.tiers.clock().wall()
+    }
+}
+
+/// What an entry takes beside its permissions: itself, its key, and what the engine keeps of it.
+const OVERHEAD: usize = 700;

@@ -1,0 +1,323 @@
+//! From facts to decisions.
+
+use super::decision::{Decision, DenyReason, Unavailable, UnavailableReason};
+use super::engine::{Engine, Explanation};
+use super::evaluate::{Verdict, combine, evaluate, in_scope, judge};
+use super::load::{Known, Want};
+use super::principal::Principal;
+use super::requirement::{Consistency, Requirement};
+use super::source::Query;
+use crate::Authorized;
+use crate::clock::Instant;
+use crate::observe::Audit;
+use crate::observe::stats::{CheckDecision, CheckStatus, LookupResult, Tier};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A requirement, with what it is about in this request.
+#[derive(Clone, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) requirement: &'a Requirement,
+    pub(super) resource: Option<&'a str>,
+    pub(super) consistency: Consistency,
+}
+
+impl<'a> Question<'a> {
+    /// Of a requirement that is about nothing in a path.
+    pub(super) fn of(requirement: &'a Requirement) -> Result<Self, Unavailable> {
+        #[cfg(feature = "axum")]
+        if requirement.resource_param.is_some() || requirement.tenant_param.is_some() {
+            return Err(UnavailableReason::Parameter.into());
+        }
+        let (resource, consistency) = (requirement.resource.as_deref(), requirement.consistency.clone());
+        Ok(Self { requirement, resource, consistency })
+    }
+
+    fn want(&self) -> Want {
+        Want { consistency: self.consistency.clone(), below: None, stale: self.requirement.stale }
+    }
+}
+
+/// What was decided, and on what.
+#[derive(Clone, Debug)]
+pub(super) struct Ruling {
+    pub(super) decision: Decision,
+    pub(super) status: CheckStatus,
+    /// None was needed for the decision.
+    pub(super) known: Option<Known>,
+    /// The authorizer decided: facts alone would not have.
+    pub(super) was_asked: bool,
+    pub(super) id: u64,
+}
+
+impl Ruling {
+    fn new(decision: Decision, status: CheckStatus, known: Option<Known>) -> Self {
+        Self { decision, status, known, was_asked: false, id: fastrand::u64(..) }
+    }
+
+    /// Without facts.
+    pub(super) fn deny(reason: DenyReason) -> Self {
+        Self::new(Decision::Deny(reason), CheckStatus::Bypass, None)
+    }
+
+    pub(super) fn decision(&self) -> Decision {
+        self.decision
+    }
+
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        self.known.as_ref().map_or(Duration::ZERO, |known| known.facts().age(now))
+    }
+
+    /// What the request is told of it. What an authorizer has decided, or is past its deadline, is of no use later.
+    pub(super) fn authorized(&self, engine: &Engine, principal: Principal) -> Authorized {
+        let now = engine.tiers.clock().now();
+        let facts = self.known.as_ref().filter(|known| !known.is_stale && !self.was_asked).map(Known::facts);
+        let ends = principal.valid_until.map(|end| now + end.duration_since(engine.wall()).unwrap_or_default());
+        let until = facts.map_or(now, |facts| facts.deadline);
+        Authorized {
+            engine: engine.id,
+            store: engine.store.id(),
+            decision_id: self.id,
+            cache_status: self.status,
+            age: self.age(now),
+            position: engine.tiers.mirror().position().get(),
+            version: self.known.as_ref().and_then(|known| known.facts().grants.version),
+            until: ends.map_or(until, |end| until.min(end)),
+            principal,
+        }
+    }
+
+    pub(super) fn explanation(&self, engine: &Engine, requirement: &Requirement) -> Explanation {
+        let facts = self.known.as_ref().map(Known::facts);
+        let via = facts.and_then(|facts| {
+            let resource = requirement.resource.as_deref();
+            via(evaluate(&requirement.rule, resource, &facts.grants, &[], &|| engine.wall())).map(str::to_owned)
+        });
+        Explanation {
+            decision: self.decision,
+            permissions: requirement.permissions().map(str::to_owned).collect(),
+            via: via.filter(|_| self.decision.is_allow()),
+            cache_status: self.status,
+            age: self.age(engine.tiers.clock().now()),
+            source_version: facts.and_then(|facts| facts.grants.version),
+        }
+    }
+}
+
+fn via(verdict: Verdict<'_>) -> Option<&str> {
+    match verdict {
+        Verdict::Allow(Some(grant)) => grant.via.as_deref(),
+        _ => None,
+    }
+}
+
+pub(super) fn counted(decision: Decision) -> CheckDecision {
+    match decision {
+        Decision::Allow => CheckDecision::Allow,
+        Decision::Deny(_) => CheckDecision::Deny,
+    }
+}
+
+impl Engine {
+    /// Decides with what is in memory, if that is enough. Counts the check then, and nothing else.
+    #[inline]
+    pub(super) fn rule_now(&self, principal: &Principal, question: &Question<'_>, asked: Instant) -> Option<Ruling> {
+        let key = self.keys.permissions(&principal.who);
+        let entry = self.glance(&key, &question.want(), asked)?;
+        let facts = entry.value();
+        let decision = self.evaluate(principal, question, &facts.grants).decision()?;
+        if !decision.is_allow() && facts.age(asked) >= self.tiers.settings().authz_deny_ttl() {
+            return None;
+        }
+        let observe = self.tiers.observe();
+        observe.lookup(Tier::L1, LookupResult::Hit);
+        let known = Known { entry, status: CheckStatus::L1CacheHit, is_stale: false };
+        let ruling = Ruling::new(decision, CheckStatus::L1CacheHit, Some(known));
+        self.audit(principal, question, &ruling, asked);
+        observe.check(CheckStatus::L1CacheHit, counted(decision), asked);
+        Some(ruling)
+    }
+
+    fn evaluate<'a>(&self, principal: &Principal, question: &Question<'_>, grants: &'a super::Grants) -> Verdict<'a> {
+        evaluate(&question.requirement.rule, question.resource, grants, &principal.scopes, &|| self.wall())
+    }
+
+    /// Decides several questions of one caller, each counted once, whatever comes.
+    pub(super) async fn rule(
+        self: &Arc<Self>,
+        principal: &Principal,
+        questions: &[Question<'_>],
+        asked: Instant,
+    ) -> Result<Vec<Ruling>, Unavailable> {
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pending = self.tiers.observe().pending_checks(questions.len() as u64, asked);
+        let rulings = if self.has_ended(principal) {
+            questions.iter().map(|_| Ruling::deny(DenyReason::CredentialEnded)).collect()
+        } else {
+            self.decide(principal, questions, asked).await?
+        };
+        let mut counts = [0; CheckDecision::ALL.len()];
+        for (ruling, question) in rulings.iter().zip(questions) {
+            counts[counted(ruling.decision) as usize] += 1;
+            self.audit(principal, question, ruling, asked);
+        }
+        pending.finish(rulings[0].status, counts);
+        Ok(rulings)
+    }
+
+    pub(super) fn has_ended(&self, principal: &Principal) -> bool {
+        principal.valid_until.is_some_and(|end| self.wall() >= end)
+    }
+
+    async fn decide(
+        self: &Arc<Self>,
+        principal: &Principal,
+        questions: &[Question<'_>],
+        asked: Instant,
+    ) -> Result<Vec<Ruling>, Unavailable> {
+        let mut want = strictest(questions);
+        let mut known = self.seek(&principal.who, &want, asked).await?;
+        let mut decisions = self.verdicts(principal, questions, &known);
+        let deny_ttl = self.tiers.settings().authz_deny_ttl();
+        let denies = decisions.iter().any(|decision| matches!(decision, Some(Decision::Deny(_))));
+        let is_old = known.facts().age(asked) >= deny_ttl && known.status == CheckStatus::L1CacheHit;
+        if denies && is_old && !known.is_stale {
+            if deny_ttl.is_zero() {
+                want.consistency = Consistency::Fresh;
+            }
+            want.below = Some(deny_ttl).filter(|below| !below.is_zero());
+            // If nobody can say better, what is known still holds.
+            if let Ok(younger) = self.seek(&principal.who, &want, asked).await {
+                decisions = self.verdicts(principal, questions, &younger);
+                known = younger;
+            }
+        }
+        self.conclude(principal, questions, decisions, known).await
+    }
+
+    fn verdicts(&self, principal: &Principal, questions: &[Question<'_>], known: &Known) -> Vec<Option<Decision>> {
+        let grants = &known.facts().grants;
+        questions.iter().map(|question| self.evaluate(principal, question, grants).decision()).collect()
+    }
+
+    /// Asks the authorizer what facts do not decide.
+    async fn conclude(
+        &self,
+        principal: &Principal,
+        questions: &[Question<'_>],
+        decisions: Vec<Option<Decision>>,
+        known: Known,
+    ) -> Result<Vec<Ruling>, Unavailable> {
+        let status = known.status;
+        let ruling = |decision| Ruling::new(decision, status, Some(known.clone()));
+        if let Some(decided) = decisions.iter().copied().collect::<Option<Vec<Decision>>>() {
+            return Ok(decided.into_iter().map(ruling).collect());
+        }
+        let Some(authorizer) = &self.authorizer else {
+            return Err(UnavailableReason::Undecided.into());
+        };
+        let mut queries = Vec::new();
+        for question in questions.iter().zip(&decisions).filter(|(_, decision)| decision.is_none()).map(|(it, _)| it) {
+            queries.extend(self.undecided(principal, question, &known));
+        }
+        let answers = self.bounded(authorizer.check_many(&queries)).await?;
+        if answers.len() != queries.len() {
+            return Err(UnavailableReason::Source.into());
+        }
+        let mut answers = answers.into_iter();
+        let all = questions.iter().zip(decisions);
+        let rulings = all.map(|(question, decision)| {
+            let decision = decision.unwrap_or_else(|| self.with_answers(principal, question, &known, &mut answers));
+            Ruling { was_asked: true, status: CheckStatus::Miss, ..ruling(decision) }
+        });
+        Ok(rulings.collect())
+    }
+
+    /// What of a question is for the authorizer.
+    fn undecided<'a>(
+        &self,
+        principal: &'a Principal,
+        question: &Question<'a>,
+        known: &Known,
+    ) -> impl Iterator<Item = Query<'a>> {
+        let (resource, grants, now) = (question.resource, &known.facts().grants, || self.wall());
+        let open =
+            move |action: &&str| judge((action, resource), grants, &principal.scopes, &now) == Verdict::Undecided;
+        let queries = question.requirement.permissions().filter(open);
+        let queries: Vec<_> = queries.map(|action| Query { who: &principal.who, action, resource }).collect();
+        queries.into_iter()
+    }
+
+    /// A question, with the authorizer's answers in the order in which it was asked.
+    fn with_answers(
+        &self,
+        principal: &Principal,
+        question: &Question<'_>,
+        known: &Known,
+        answers: &mut impl Iterator<Item = Decision>,
+    ) -> Decision {
+        let (rule, grants, now) = (&question.requirement.rule, &known.facts().grants, || self.wall());
+        let verdicts = rule.permissions.iter().map(|permission| {
+            let asked = (&**permission, question.resource);
+            match judge(asked, grants, &principal.scopes, &now) {
+                Verdict::Undecided => {
+                    let answer = answers.next().unwrap_or(Decision::Deny(DenyReason::NotGranted));
+                    in_scope(asked, &principal.scopes, answer.into())
+                }
+                verdict => verdict,
+            }
+        });
+        combine(rule.needs, verdicts).decision().unwrap_or(Decision::Deny(DenyReason::NotGranted))
+    }
+
+    fn audit(&self, principal: &Principal, question: &Question<'_>, ruling: &Ruling, asked: Instant) {
+        let observe = self.tiers.observe();
+        if ruling.known.is_some() {
+            observe.entry_age(ruling.age(asked));
+        }
+        observe.decided(|| {
+            let facts = ruling.known.as_ref().map(Known::facts);
+            let permissions: Vec<&str> = question.requirement.permissions().collect();
+            Audit {
+                decision_id: ruling.id,
+                decision: counted(ruling.decision),
+                reason: match ruling.decision {
+                    Decision::Allow => "granted",
+                    Decision::Deny(reason) => reason.as_str(),
+                },
+                via: facts.and_then(|facts| via(self.evaluate(principal, question, &facts.grants))),
+                requirement: permissions.join(" "),
+                status: ruling.status,
+                age: ruling.age(asked),
+                position: self.tiers.mirror().position().get(),
+                version: facts.and_then(|facts| facts.grants.version).map(|version| version.0),
+                stale: ruling.known.as_ref().is_some_and(|known| known.is_stale),
+                subject: self.tiers.hash(&self.keys.permissions(&principal.who)),
+            }
+        });
+    }
+}
+
+/// What all questions of a caller together need of facts.
+fn strictest(questions: &[Question<'_>]) -> Want {
+    let mut questions = questions.iter();
+    let first = questions.next().map(Question::want).unwrap_or_default();
+    questions.fold(first, |want, question| {
+        let consistency = stronger(want.consistency, question.consistency.clone());
+        Want { consistency, below: None, stale: want.stale.min(question.requirement.stale) }
+    })
+}
+
+/// What satisfies both.
+pub(super) fn stronger(one: Consistency, other: Consistency) -> Consistency {
+    match (one, other) {
+        (Consistency::Cached, it) | (it, Consistency::Cached) => it,
+        (Consistency::AtLeastVersion(one), Consistency::AtLeastVersion(other)) => {
+            Consistency::AtLeastVersion(one.max(other))
+        }
+        (one, other) if one == other => one,
+        _ => Consistency::Fresh,
+    }
+}

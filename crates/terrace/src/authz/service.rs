@@ -1,0 +1,219 @@
+use super::answer::{AuthorizeBody, Refusal};
+use super::decision::{Decision, DenyReason};
+use super::drive::{Passed, Undecided, Waiting as Asked, drive};
+use super::future::AuthorizeFuture;
+use super::layer::Shared;
+use super::principal::{Identity, IdentityError, Principal};
+use super::requirement::{Consistency, Requirement};
+use super::ruling::{Question, Ruling, stronger};
+use super::source::Identified;
+use crate::Authorized;
+use crate::authorized::Outside;
+use crate::clock::Instant;
+use crate::observe::stats::{BypassReason, CheckDecision};
+use http::request::Parts;
+use http::{Request, Response};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use tower_service::Service;
+
+/// The middleware: identifies the caller, decides, and calls the inner service only for who may.
+#[derive(Clone, Debug)]
+pub struct Authorize<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> Authorize<S> {
+    pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Authorize<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+{
+    type Response = Response<AuthorizeBody<R>>;
+    type Error = S::Error;
+    type Future = AuthorizeFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let asked = self.shared.engine.tiers.clock().now();
+        let (parts, body) = request.into_parts();
+        let step = match self.shared.identified(&parts) {
+            Some(identity) => self.shared.step((parts, Ok(identity)), asked),
+            None => self.shared.begin(parts, asked),
+        };
+        match step {
+            Step::Refuse(refusal) => AuthorizeFuture::refuse(refusal),
+            Step::Pass(Passed { parts, marks, label }) => {
+                let called = self.inner.call(Request::from_parts(parts, body));
+                AuthorizeFuture::call(called, marks, label)
+            }
+            Step::Wait(waiting) => {
+                // The one that is ready is called later, and a clone takes its place.
+                let clone = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, clone);
+                AuthorizeFuture::drive(drive(Arc::clone(&self.shared), waiting, asked), ready, body)
+            }
+        }
+    }
+}
+
+/// What comes next.
+#[expect(clippy::large_enum_variant, reason = "who passes at once does not pay for a box")]
+pub(super) enum Step {
+    Refuse(Refusal),
+    Pass(Passed),
+    /// Something has to be waited for.
+    Wait(Asked),
+}
+
+impl Shared {
+    /// Who another layer of the same engine around this one has identified.
+    fn identified(&self, parts: &Parts) -> Option<Identity> {
+        if let Some(authorized) = parts.extensions.get::<Authorized>().filter(|it| it.is_of(self.engine.id)) {
+            return Some(Identity::Known(authorized.principal().clone()));
+        }
+        let known = parts.extensions.get::<Resolved>().is_some_and(|resolved| resolved.0 == self.engine.id);
+        if known { parts.extensions.get::<Identity>().cloned() } else { None }
+    }
+
+    /// Asks who it is, and goes on if that is known at once.
+    fn begin(&self, parts: Parts, asked: Instant) -> Step {
+        let Some(identifier) = self.engine.identifier.clone() else {
+            return Step::Refuse(Refusal::Unavailable);
+        };
+        let mut identifying = identifier.identify(parts);
+        match identifying.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(who) => self.step(who, asked),
+            Poll::Pending => Step::Wait(Asked::Identifying(identifying)),
+        }
+    }
+
+    /// Decides, as far as nothing has to be waited for.
+    pub(super) fn step(&self, (mut parts, identity): Identified, asked: Instant) -> Step {
+        let identity = match identity {
+            Err(IdentityError::Missing) if self.requirement.is_none() => Ok(Identity::Anonymous),
+            other => other,
+        };
+        let principal = match identity {
+            Err(error) => return Step::Refuse(Refusal::Unidentified(error)),
+            Ok(Identity::Known(known)) if self.engine.has_ended(&known) => {
+                return Step::Refuse(Refusal::Unidentified(IdentityError::Expired));
+            }
+            Ok(identity) if self.requirement.is_none() => return Step::Pass(self.identifies(parts, identity)),
+            Ok(Identity::Anonymous) => return Step::Refuse(Refusal::Unidentified(IdentityError::Missing)),
+            Ok(Identity::Known(known)) => known,
+        };
+        let requirement = self.requirement.as_ref().expect("without one it has passed");
+        let consistency = consistency(requirement, &parts);
+        let resource = match self.about(requirement, &principal, &mut parts) {
+            Ok(resource) => resource.map(Cow::into_owned),
+            Err(refusal) => {
+                self.count_refusal(refusal, asked);
+                return Step::Refuse(refusal);
+            }
+        };
+        let question = Question { requirement, resource: resource.as_deref(), consistency };
+        if let Some(ruling) = self.engine.rule_now(&principal, &question, asked) {
+            return self.apply(parts, principal, &ruling);
+        }
+        let consistency = question.consistency;
+        Step::Wait(Asked::Ruling(Box::new(Undecided { parts, principal, resource, consistency })))
+    }
+
+    /// What a ruling means for the request.
+    pub(super) fn apply(&self, mut parts: Parts, principal: Principal, ruling: &Ruling) -> Step {
+        match ruling.decision {
+            Decision::Allow => {
+                let marks = parts.extensions.get::<Outside>().is_some();
+                let label = self.engine.tiers.settings().authz_debug_header().then(|| ruling.status.as_str());
+                parts.extensions.insert(ruling.authorized(&self.engine, principal));
+                Step::Pass(Passed { parts, marks, label })
+            }
+            Decision::Deny(reason) => Step::Refuse(Refusal::Denied(reason, self.hides())),
+        }
+    }
+
+    pub(super) fn hides(&self) -> bool {
+        self.requirement.as_ref().is_some_and(|requirement| requirement.hides)
+    }
+
+    fn identifies(&self, mut parts: Parts, identity: Identity) -> Passed {
+        let marks = parts.extensions.get::<Outside>().is_some();
+        parts.extensions.insert(identity);
+        parts.extensions.insert(Resolved(self.engine.id));
+        Passed { parts, marks, label: None }
+    }
+
+    /// A check that needs no facts is one all the same.
+    fn count_refusal(&self, refusal: Refusal, asked: Instant) {
+        let observe = self.engine.tiers.observe();
+        match refusal {
+            Refusal::Denied(reason, _) => {
+                observe.bypass(BypassReason::Request);
+                observe.check(Ruling::deny(reason).status, CheckDecision::Deny, asked);
+            }
+            _ => drop(observe.pending_checks(1, asked)),
+        }
+    }
+
+    /// The resource that a request is about, if it is about the caller's tenant.
+    #[cfg(feature = "axum")]
+    fn about<'a>(
+        &self,
+        requirement: &'a Requirement,
+        principal: &Principal,
+        parts: &mut Parts,
+    ) -> Result<Option<Cow<'a, str>>, Refusal> {
+        use super::path::Params;
+        let own = requirement.resource.as_deref().map(Cow::Borrowed);
+        if requirement.tenant_param.is_none() && requirement.resource_param.is_none() {
+            return Ok(own);
+        }
+        let params = Params::of(parts);
+        let find = |name: &str| {
+            params.get(name).ok_or_else(|| {
+                self.engine.tiers.observe().parameter_missing(name);
+                Refusal::Unavailable
+            })
+        };
+        if let Some(name) = &requirement.tenant_param
+            && find(name)? != principal.who.tenant.as_str()
+        {
+            return Err(Refusal::Denied(DenyReason::TenantMismatch, requirement.hides));
+        }
+        match &requirement.resource_param {
+            Some(name) => Ok(Some(Cow::Owned(find(name)?.to_owned()))),
+            None => Ok(own),
+        }
+    }
+
+    #[cfg(not(feature = "axum"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with axum there are parameters in paths")]
+    fn about<'a>(
+        &self,
+        requirement: &'a Requirement,
+        _: &Principal,
+        _: &mut Parts,
+    ) -> Result<Option<Cow<'a, str>>, Refusal> {
+        Ok(requirement.resource.as_deref().map(Cow::Borrowed))
+    }
+}
+
+/// A request extension: which engine has put the [`Identity`] there.
+#[derive(Clone, Copy, Debug)]
+struct Resolved(u64);
+
+/// What a requirement and a request together demand.
+fn consistency(requirement: &Requirement, parts: &Parts) -> Consistency {
+    let own = requirement.consistency.clone();
+    parts.extensions.get::<Consistency>().cloned().map_or(own.clone(), |demanded| stronger(own, demanded))
+}
