@@ -6,6 +6,7 @@ mod changes;
 mod failing;
 mod fleet;
 mod responses;
+mod seams;
 mod settings;
 
 use axum::Router;

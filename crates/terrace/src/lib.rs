@@ -1,4 +1,4 @@
-//! Tiered HTTP response caching as tower middleware.
+//! Tiered HTTP response and authorization caching as tower middleware.
 //!
 //! One `.layer(CacheLayer)` gives an axum, hyper or tonic service a shared HTTP cache (RFC 9111): with revalidation, variants,
 //! ranges, stale answers, one fetch for many requests, tags and purges. A hit in memory costs less than running a
@@ -20,6 +20,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! The module [`authz`] answers, on the same tiers, what a caller may do: put [`Authz::require`] around routes, and the cache inside of it.
+//!
 //! # What it does not do
 //!
 //! It does not listen, connect or route: that is the server's and the client's business. It stores no error of the inner service, makes
@@ -29,7 +31,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `axum` | yes | keys know the whole URI inside nested axum 0.8 routers; needed there if they share a store |
+//! | `axum` | yes | keys know the whole URI inside nested axum 0.8 routers; needed there if they share a store; extractors, and parameters of paths in what routes require |
 //! | `metrics` | yes | publishes what is counted through the `metrics` facade, and the Prometheus exporter |
 //! | `tracing` | yes | log events |
 //! | `redis` | no | entries and invalidations that processes share through Redis, and that other programs can ask for |

@@ -279,6 +279,8 @@ impl Engine {
 
     async fn load(&self, ticket: Ticket, who: &Who, at_least: Option<SourceVersion>, begun: Instant) -> Loaded {
         let under_way = self.tiers.observe().fill(begun);
+        // Settings may have changed.
+        self.tiers.observe().revocation_bound(self.bound());
         let call = self.source.load(who, LoadHint::at_least(at_least));
         let grants = self.bounded(call).await?;
         if at_least.is_some() && grants.version < at_least {
@@ -320,7 +322,9 @@ impl Engine {
         };
         let ttl = self.ttl().mul_f64(1.0 - 0.1 * fastrand::f64());
         let deadline = (begun + ttl).min(end);
-        let until = (deadline + self.tiers.settings().authz_stale_if_error()).min(end);
+        // What is not to be cached is not kept for later either.
+        let after = if ttl.is_zero() { Duration::ZERO } else { self.tiers.settings().authz_stale_if_error() };
+        let until = (deadline + after).min(end);
         let (life, bytes) = (until.duration_since(now), grants.bytes());
         let shares = if life.is_zero() || !grants.is_kept() { None } else { self.shares(who, &grants, bytes) };
         let kept = shares.is_some();

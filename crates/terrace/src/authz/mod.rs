@@ -3,6 +3,46 @@
 //! What is cached is **facts**, the permissions that a subject has in a tenant, and never verdicts: the rule is evaluated
 //! for every request. Facts are answered with only while it is proven that nobody has revoked them, and where nothing
 //! proves it, the source is asked. Whatever fails, nobody is allowed by it.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use http::request::Parts;
+//! use terrace::authz::{
+//!     Authz, Grants, Identify, Identity, IdentityError, LoadHint, PermissionSource, Principal, Subject, Tenant, Who,
+//! };
+//! use terrace::{CacheLayer, Store};
+//!
+//! struct Sessions;
+//!
+//! impl Identify for Sessions {
+//!     async fn identify(&self, parts: &Parts) -> Result<Identity, IdentityError> {
+//!         let user = parts.headers.get("x-user").ok_or(IdentityError::Missing)?;
+//!         let subject = user.to_str().ok().and_then(|user| Subject::new(user).ok());
+//!         let who = Who { tenant: Tenant::single(), subject: subject.ok_or(IdentityError::Invalid)? };
+//!         Ok(Identity::Known(Principal::new(who)))
+//!     }
+//! }
+//!
+//! struct Roles;
+//!
+//! impl PermissionSource for Roles {
+//!     type Error = std::io::Error;
+//!
+//!     async fn load(&self, _: &Who, _: LoadHint<'_>) -> Result<Grants, Self::Error> {
+//!         Ok(Grants::complete(["invoice:read"])) // one read of the database
+//!     }
+//! }
+//!
+//! # fn example() -> Result<(), terrace::Error> {
+//! let store = Store::memory();
+//! let authz = Authz::from_env(store.clone(), Roles)?.identify(Sessions).build()?;
+//! let app: Router = Router::new().route(
+//!     "/invoices",
+//!     // The outer one first: only who may is answered from the cache.
+//!     get(async || "invoices").route_layer((authz.require("invoice:read"), CacheLayer::new(store))),
+//! );
+//! # let _ = app; Ok(()) }
+//! ```
 
 mod answer;
 mod change;

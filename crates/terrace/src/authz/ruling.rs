@@ -24,6 +24,7 @@ pub(super) struct Question<'a> {
 
 impl<'a> Question<'a> {
     /// Of a requirement that is about nothing in a path.
+    #[cfg_attr(not(feature = "axum"), expect(clippy::unnecessary_wraps, reason = "with axum there are paths"))]
     pub(super) fn of(requirement: &'a Requirement) -> Result<Self, Unavailable> {
         #[cfg(feature = "axum")]
         if requirement.resource_param.is_some() || requirement.tenant_param.is_some() {

@@ -1,5 +1,5 @@
 use super::answer::{AuthorizeBody, Refusal};
-use super::decision::{Decision, DenyReason};
+use super::decision::Decision;
 use super::drive::{Passed, Undecided, Waiting as Asked, drive};
 use super::future::AuthorizeFuture;
 use super::layer::Shared;
@@ -162,37 +162,6 @@ impl Shared {
                 observe.check(Ruling::deny(reason).status, CheckDecision::Deny, asked);
             }
             _ => drop(observe.pending_checks(1, asked)),
-        }
-    }
-
-    /// The resource that a request is about, if it is about the caller's tenant.
-    #[cfg(feature = "axum")]
-    fn about<'a>(
-        &self,
-        requirement: &'a Requirement,
-        principal: &Principal,
-        parts: &mut Parts,
-    ) -> Result<Option<Cow<'a, str>>, Refusal> {
-        use super::path::Params;
-        let own = requirement.resource.as_deref().map(Cow::Borrowed);
-        if requirement.tenant_param.is_none() && requirement.resource_param.is_none() {
-            return Ok(own);
-        }
-        let params = Params::of(parts);
-        let find = |name: &str| {
-            params.get(name).ok_or_else(|| {
-                self.engine.tiers.observe().parameter_missing(name);
-                Refusal::Unavailable
-            })
-        };
-        if let Some(name) = &requirement.tenant_param
-            && find(name)? != principal.who.tenant.as_str()
-        {
-            return Err(Refusal::Denied(DenyReason::TenantMismatch, requirement.hides));
-        }
-        match &requirement.resource_param {
-            Some(name) => Ok(Some(Cow::Owned(find(name)?.to_owned()))),
-            None => Ok(own),
         }
     }
 

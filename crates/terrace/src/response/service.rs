@@ -247,14 +247,15 @@ enum Interest {
 
 fn interest<B>(request: &Request<B>, demands: Demands, (rules, shared): (&Rules, &Shared)) -> Interest {
     let (method, headers) = (request.method(), request.headers());
+    let may_be_stored = request.extensions().get::<Authorized>().is_none_or(|it| is_revocable(it, shared));
     let reads = is_read(method);
     if !reads && !Target::is_question(request) {
-        if method == Method::POST && rules.policy().store_post {
+        if method == Method::POST && rules.policy().store_post && may_be_stored {
             return Interest::StorePost;
         }
         return if is_safe(method) { Interest::None(BypassReason::Method) } else { Interest::Invalidate };
     }
-    if request.extensions().get::<Authorized>().is_some_and(|it| !is_revocable(it, shared)) {
+    if !may_be_stored {
         return Interest::None(BypassReason::Unproven);
     }
     if request.extensions().get::<Bypass>().is_some() {

@@ -1,5 +1,7 @@
 //! What the log says.
 
+use super::super::authz::Audit;
+use super::super::stats::{CheckDecision, CheckStatus};
 use super::*;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
@@ -130,6 +132,54 @@ fn epochs_fences_and_pending_invalidations_are_said_once_for_each_change() {
     assert!(owed(&[0, 0]).is_empty());
     only(&owed(&[1, 2, 1]), &["WARN", "event=\"cache_invalidation_pending\"", "pending=1"]);
     only(&owed(&[0, 0]), &["INFO", "event=\"cache_invalidation_acked\""]);
+}
+
+#[test]
+fn authorization_says_what_was_revoked_and_not_of_whom() {
+    let observe = observe();
+    let revoked = |acked| logged(LevelFilter::DEBUG, || observe.revoked(Scope::Subject, acked));
+    only(&revoked(true), &["INFO", "event=\"authz_revoked\"", "scope=\"subject\"", "authz_revoked:"]);
+    only(&revoked(false), &["WARN", "event=\"authz_revocation_pending\"", "scope=\"subject\""]);
+    let order = logged(LevelFilter::DEBUG, || observe.layer_order());
+    only(&order, &["ERROR", "event=\"authz_layer_order\"", "authz_layer_order:"]);
+}
+
+#[cfg(feature = "axum")]
+#[test]
+fn authorization_says_what_is_put_together_wrongly() {
+    let observe = observe();
+    let missing = logged(LevelFilter::DEBUG, Observe::layer_missing);
+    only(&missing, &["ERROR", "event=\"authz_layer_missing\"", "authz_layer_missing:"]);
+    let parameter = logged(LevelFilter::DEBUG, || observe.parameter_missing("org"));
+    only(&parameter, &["ERROR", "event=\"authz_parameter_missing\"", "name=\"org\""]);
+}
+
+#[test]
+fn an_audit_is_made_only_for_who_listens() {
+    let observe = observe();
+    let audit = || Audit {
+        decision_id: 7,
+        decision: CheckDecision::Deny,
+        reason: "not_granted",
+        via: None,
+        requirement: "invoice:read".to_owned(),
+        status: CheckStatus::Miss,
+        age: Duration::from_secs(1),
+        position: 3,
+        version: Some(9),
+        stale: false,
+        subject: 0xabc,
+    };
+    let lines = logged(LevelFilter::DEBUG, || observe.decided(audit));
+    let parts = [
+        "DEBUG terrace::audit: authz_decision:",
+        "decision_id=0000000000000007 decision=\"deny\" reason=\"not_granted\"",
+        "requirement=\"invoice:read\" cache_status=\"cache_miss\" age=1s position=3 source_version=9 stale=false",
+        "subject=0000000000000abc",
+    ];
+    only(&lines, &parts);
+    let quiet = logged(LevelFilter::INFO, || observe.decided(|| unreachable!("nobody listens")));
+    assert!(quiet.is_empty());
 }
 
 #[test]
