@@ -103,6 +103,21 @@ async fn a_deny_rests_on_young_facts_only_and_an_allow_need_not() {
 }
 
 #[tokio::test]
+async fn who_was_granted_something_is_let_in_a_few_seconds_after_a_refusal() {
+    let house = House::new();
+    let app = app(&house.authz, "invoice:write");
+    for _ in 0..3 {
+        assert_eq!(send(&app, "/invoices", &[ALICE]).await.status(), 403);
+    }
+    house.directory.set(&house.alice, Grants::complete(["invoice:write"]));
+    house.clock.advance(Duration::from_millis(4999));
+    assert_eq!(send(&app, "/invoices", &[ALICE]).await.status(), 403);
+    house.clock.advance(Duration::from_millis(1));
+    assert_eq!(send(&app, "/invoices", &[ALICE]).await.status(), 200);
+    assert_eq!(house.directory.loads(), 2);
+}
+
+#[tokio::test]
 async fn a_deny_stands_if_nobody_can_say_better() {
     let house = House::new();
     let bob = Principal::new(who("acme", "bob"));

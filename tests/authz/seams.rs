@@ -2,7 +2,9 @@
 
 use super::*;
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::io::Write;
+use std::sync::Once;
 use std::task::{Context, Poll};
 use terrace::authz::{AuthzLayer, perm};
 use terrace_tests::{Failure, Origin, get as request, respond};
@@ -111,13 +113,18 @@ async fn a_layer_of_an_engine_that_identifies_nobody_serves_nobody() {
     assert_eq!(service.oneshot(asked(&[ALICE])).await.unwrap().status(), 503);
 }
 
-/// Lines written by the standard formatter.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What the thread of a test has logged, for a test that wants to know.
+    static LOGGED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// Writes to whoever listens in the same thread.
+struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        LOGGED.with_borrow_mut(|logged| logged.iter_mut().for_each(|all| all.extend_from_slice(bytes)));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -125,13 +132,21 @@ impl Write for Lines {
     }
 }
 
+/// Logs everything that this thread does from now on. For the whole program: what is decided once about an event, whoever
+/// comes first, holds for all.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let level = tracing_subscriber::filter::LevelFilter::TRACE;
+        let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(|| Lines);
+        tracing_subscriber::util::SubscriberInitExt::init(log.finish());
+    });
+    LOGGED.set(Some(Vec::new()));
+}
+
 #[tokio::test]
 async fn no_line_and_no_text_for_people_names_a_caller_or_a_token() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let level = tracing_subscriber::filter::LevelFilter::TRACE;
-    let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(move || writer.clone());
-    let guard = tracing_subscriber::util::SubscriberInitExt::set_default(log.finish());
+    listen();
     let house = House::new();
     let app = app(&house.authz, perm("invoice:read").tenant_param("org"));
     for (org, fields) in [("acme", ALICE), ("acme", ALICE), ("acme", BOB), ("other", ALICE), ("acme", ("x", "y"))] {
@@ -141,8 +156,7 @@ async fn no_line_and_no_text_for_people_names_a_caller_or_a_token() {
     send(&super::app(&house.authz, perm("invoice:read").fresh()), "/invoices", &[ALICE]).await;
     drop(house.authz.revoke(terrace::authz::Scope::Subject(house.alice.clone())).await.unwrap());
     drop(house.authz.begin_change(terrace::authz::Scope::Tenant(house.alice.tenant.clone())).await.unwrap());
-    drop(guard);
-    let mut text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let mut text = String::from_utf8(LOGGED.take().unwrap()).unwrap();
     assert!(text.contains("authz_decision") && text.contains("authz_revoked"), "{text}");
     text.push_str(&[format!("{:?}", house.authz), format!("{:?}", house.principal())].concat());
     for secret in ["acme", "alice", "bob", "Bearer"] {

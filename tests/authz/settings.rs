@@ -148,7 +148,7 @@ fn every_setting_of_the_table_has_a_test_of_its_effect() {
 
 #[tokio::test]
 async fn a_lifetime_of_zero_caches_nothing() {
-    let house = House::with(&[("AUTHZ_CACHE_TTL", "0")]);
+    let house = House::with(&[("AUTHZ_CACHE_TTL", "0"), ("AUTHZ_CACHE_STALE_IF_ERROR", "60")]);
     assert_eq!((house.reads().await, house.reads().await), (Some(true), Some(true)));
     assert_eq!((house.directory.loads(), house.stats().entries()), (2, 0));
 }
