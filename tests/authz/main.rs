@@ -5,6 +5,7 @@ mod caching;
 mod changes;
 mod failing;
 mod fleet;
+mod redis;
 mod responses;
 mod seams;
 mod settings;
