@@ -163,3 +163,28 @@ async fn no_spelling_of_a_path_shows_one_caller_what_is_anothers() {
         assert_eq!(send(&app, path, &[]).await.status(), 401);
     }
 }
+
+/// Knows callers by a field that means nothing to a cache.
+struct Named;
+
+impl Identify for Named {
+    async fn identify(&self, parts: &Parts) -> Result<Identity, IdentityError> {
+        let name = parts.headers.get("x-user").ok_or(IdentityError::Missing)?;
+        Ok(Identity::Known(Principal::new(who("acme", name.to_str().unwrap()))))
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_to_somebody_who_is_known_is_shared_only_if_it_is_public() {
+    for (fields, shared) in [(FRESH, false), (&[("cache-control", "public, max-age=600")][..], true)] {
+        let (clock, calls) = (clock(), Calls::default());
+        let store = Store::with_fake_clock(Config::default(), &clock);
+        let authz = Authz::builder(store.clone(), Directory::new()).identify(Named).build().unwrap();
+        let layers = ServiceBuilder::new().layer(authz.identify()).layer(CacheLayer::new(store));
+        let app = Router::new().route("/a", counting(&calls, fields).route_layer(layers));
+        for user in ["alice", "bob", "alice"] {
+            assert_eq!(ask(&app, &[("x-user", user)]).await.0, 200);
+        }
+        assert_eq!(calls.load(SeqCst) == 1, shared);
+    }
+}

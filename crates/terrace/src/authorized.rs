@@ -72,6 +72,10 @@ impl Authorized {
     }
 }
 
+/// A request extension: it is known who asks, by whatever the request has, and nothing was required of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Credentialed;
+
 /// A request extension: a cache is around whoever sees it, and knows of no authorization.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outside;

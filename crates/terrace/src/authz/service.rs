@@ -8,7 +8,7 @@ use super::requirement::{Consistency, Requirement};
 use super::ruling::{Question, Ruling, stronger};
 use super::source::Identified;
 use crate::Authorized;
-use crate::authorized::Outside;
+use crate::authorized::{Credentialed, Outside};
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CheckDecision};
 use http::request::Parts;
@@ -148,6 +148,9 @@ impl Shared {
 
     fn identifies(&self, mut parts: Parts, identity: Identity) -> Passed {
         let marks = parts.extensions.get::<Outside>().is_some();
+        if matches!(identity, Identity::Known(_)) {
+            parts.extensions.insert(Credentialed);
+        }
         parts.extensions.insert(identity);
         parts.extensions.insert(Resolved(self.engine.id));
         Passed { parts, marks, label: None }

@@ -3,6 +3,7 @@
 use super::key::{Target, absolute, is_partitioned, is_read, original_uri};
 use super::rules::Rules;
 use crate::Authorized;
+use crate::authorized::Credentialed;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use terrace_policy::Demands;
@@ -19,6 +20,8 @@ pub(super) struct Seen {
     /// By whom, if it has passed a layer that authorizes.
     authorized: Option<Box<Authorized>>,
     keyed_by_body: bool,
+    /// It is known who asks, whatever that is known by.
+    credentialed: bool,
 }
 
 impl Seen {
@@ -34,6 +37,7 @@ impl Seen {
             partitioned: is_partitioned(request.extensions()),
             authorized: request.extensions().get::<Authorized>().cloned().map(Box::new),
             keyed_by_body,
+            credentialed: request.extensions().get::<Credentialed>().is_some(),
         }
     }
 
@@ -79,6 +83,12 @@ impl Seen {
 
     /// The header fields that say whether a response may be stored. Most requests have none.
     pub(super) fn deciding(&self) -> HeaderMap {
+        if self.credentialed {
+            // As with any other credential: what answers one caller is not for all.
+            let mut fields = self.selecting(&[CACHE_CONTROL, AUTHORIZATION, COOKIE]);
+            fields.entry(AUTHORIZATION).or_insert(HeaderValue::from_static("identified"));
+            return fields;
+        }
         if self.demands.directives() || self.demands.credentials() {
             self.selecting(&[CACHE_CONTROL, AUTHORIZATION, COOKIE])
         } else {
