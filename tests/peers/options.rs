@@ -192,7 +192,8 @@ async fn every_variable_of_the_table_has_an_effect() {
     let table = Config::table();
     let names: Vec<_> = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
     assert!(names.len() >= 15, "{names:?}");
-    for name in names {
+    // Those of authorization are tried in `authz/settings.rs`.
+    for name in names.into_iter().filter(|name| !name.starts_with("AUTHZ_")) {
         effect(name).await;
     }
 }
