@@ -233,13 +233,20 @@ impl L2 {
                 return Ok(Shared::Missed(now));
             }
         };
-        let Some((bytes, left)) = looked.entry else {
+        let Some(bytes) = looked.entry else {
             self.observe.lookup(Tier::L2, LookupResult::Miss);
             let is_held = self.is_held(&stamp, &looked.news, tags);
             return Ok(if is_held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
         };
         let verdict = match self.remote.decode(key, bytes) {
-            Ok(envelope) => self.check(&stamp, &looked.news, (envelope, left), until).await?,
+            Ok(envelope) => match self.remote.time().and_then(|now| envelope.resident(now)) {
+                Some(resident) => self.check(&stamp, &looked.news, (envelope, resident), until).await?,
+                // It is over, only not removed yet.
+                None => {
+                    self.observe.lookup(Tier::L2, LookupResult::Miss);
+                    return Ok(Shared::Missed(stamp));
+                }
+            },
             Err(reason) => Err(reason),
         };
         Ok(match verdict {
@@ -257,7 +264,7 @@ impl L2 {
         &self,
         now: &Receipt,
         news: &Polled,
-        (envelope, left): (Envelope, Duration),
+        (envelope, resident): (Envelope, Duration),
         until: Instant,
     ) -> Result<Verdict<Entered>, Fault> {
         let tags: Vec<Tag> = envelope.tags.iter().copied().map(Tag::named).collect();
@@ -271,8 +278,6 @@ impl L2 {
         };
         let stamp =
             if expired { Receipt { epoch: now.epoch.clone(), position: envelope.position } } else { now.clone() };
-        let whole = Duration::from_millis(envelope.fresh_ms.saturating_add(envelope.stale_ms));
-        let resident = whole.saturating_sub(left);
         Ok(Ok(Entered { payload: envelope.payload, tags, stamp, now: now.clone(), resident, expired }))
     }
 
@@ -340,13 +345,15 @@ impl L2 {
     async fn send(&self, leaving: Leaving) -> StoreResult {
         let Leaving { key, payload, tags, stamp, life, lease } = leaving;
         let life = life.min(self.settings.l2_ttl());
+        let Some(stored_ms) = self.remote.time() else {
+            return StoreResult::Skipped;
+        };
         let envelope = Envelope {
             epoch: stamp.epoch,
             position: stamp.position,
             tags: tags.iter().map(|tag| tag.name()).collect(),
-            fresh_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX),
-            stale_ms: 0,
-            delta_ms: 0,
+            stored_ms,
+            life_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX),
             payload,
         };
         let Some(value) = self.remote.encode(&key, &envelope) else {

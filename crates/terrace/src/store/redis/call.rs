@@ -100,8 +100,6 @@ pub(super) async fn send(link: Link, pipe: Arc<Pipeline>) -> RedisResult<Vec<Val
     pipe.query_async(&mut link.connection()).await
 }
 
-
-
 /// Runs a script by its digest, and loads it where it is not known yet.
 pub(super) async fn run(link: Link, call: ScriptInvocation<'static>) -> RedisResult<Value> {
     call.invoke_async(&mut link.connection()).await

@@ -114,6 +114,7 @@ impl Remote for Redis {
     }
 
     fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled> {
+        let sent = self.clock.now();
         Box::pin(async move {
             let request = |link: Link| {
                 let mut call = scripts::POLL.call(link.facts.has_script_flags());
@@ -122,8 +123,9 @@ impl Remote for Redis {
             };
             let read = |reply| reply::seen(reply, since, MAX_POLLED);
             let (pools, budget) = (self.pools(), self.budgets.poll.get());
-            let (seen, markers) = pools.control.call(budget, request, read).await?;
+            let (seen, markers, time) = pools.control.call(budget, request, read).await?;
             self.markers.store(markers, Relaxed);
+            self.ahead.store(time.saturating_sub(sent.as_nanos() / 1_000_000), Relaxed);
             match seen {
                 Seen::Found { polled, has_changes } => {
                     if has_changes && self.is_time_to_sweep() {
@@ -191,6 +193,11 @@ impl Remote for Redis {
             let reads = &self.pools().reads;
             reads.call(self.budgets.write.get(), request, done).await
         })
+    }
+
+    fn time(&self) -> Option<u64> {
+        let ahead = self.ahead.load(Relaxed);
+        (ahead != 0).then(|| ahead + self.clock.now().as_nanos() / 1_000_000)
     }
 
     fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes> {

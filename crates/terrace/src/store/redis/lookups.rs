@@ -96,9 +96,9 @@ impl Desk {
     async fn ask(&self, batch: &[&Lookup], until: Instant, pools: &Pools) -> Result<Vec<Looked>, Fault> {
         let Some(first) = batch.first() else { return Ok(Vec::new()) };
         let (epoch, since) = (&first.epoch, batch.iter().map(|lookup| lookup.since).min().unwrap_or_default());
-        let mut all = Pipeline::with_capacity(2 * batch.len() + 1);
+        let mut all = Pipeline::with_capacity(batch.len() + 1);
         for lookup in batch {
-            add_entry(&mut all, &lookup.name);
+            all.add_command(get(&lookup.name));
         }
         all.cmd("GET").arg(&self.names.latest);
         let read = |replies| reply::looked(replies, epoch, since);
@@ -113,11 +113,11 @@ impl Desk {
     pub(super) async fn look_apart(&self, pools: &Pools, lookup: Lookup, budget: Duration) -> Result<Looked, Fault> {
         let (until, Lookup { epoch, since, name }) = (self.clock.now() + budget, lookup);
         let entries = pools.entries.as_ref().unwrap_or(&pools.reads);
-        let (mut entry, mut latest) = (Pipeline::with_capacity(2), Pipeline::with_capacity(1));
-        add_entry(&mut entry, &name);
+        let (mut entry, mut latest) = (Pipeline::with_capacity(1), Pipeline::with_capacity(1));
+        entry.add_command(get(&name));
         latest.cmd("GET").arg(&self.names.latest);
         let read = |replies| reply::latest(reply::only(replies)?, &epoch, since);
-        let entry = entries.send(budget, entry, reply::entry);
+        let entry = entries.send(budget, entry, |replies| reply::entry(reply::only(replies)?));
         let (entry, told) = join(entry, pools.reads.send(budget, latest, read)).await;
         Ok(Looked { entry: entry?, news: self.news(told?, pools, &epoch, until).await? })
     }
@@ -136,15 +136,12 @@ impl Desk {
     }
 }
 
-/// First how long it is kept: an entry that replaces it meanwhile then counts as older than it is.
-fn add_entry(all: &mut Pipeline, name: &[u8]) {
+/// Reads no more than an entry can be, and what tells that it is longer.
+fn get(name: &[u8]) -> Cmd {
     // With room for all of it at once.
-    let mut life = Cmd::with_capacity(2, 4 + name.len());
-    life.arg("PTTL").arg(name);
     let mut range = Cmd::with_capacity(4, 24 + name.len());
-    // No more than an entry can be, and what tells that it is longer.
     range.arg("GETRANGE").arg(name).arg(0).arg(MAX_BYTES);
-    all.add_command(life).add_command(range);
+    range
 }
 
 impl State {
