@@ -16,6 +16,7 @@ use crate::observe::stats::{
 use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
+use std::mem::take;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +57,7 @@ impl fmt::Debug for L2 {
 /// What a look into the shared tier came to.
 pub(crate) enum Shared {
     /// An entry that is proven valid.
-    Found(Box<Entered>),
+    Found(Entered),
     /// Nothing that may be used, and the stamp for what is fetched instead.
     Missed(Receipt),
     /// The same, and somebody changes what it is about.
@@ -250,7 +251,7 @@ impl L2 {
             Err(reason) => Err(reason),
         };
         Ok(match verdict {
-            Ok(entered) => Shared::Found(Box::new(entered)),
+            Ok(entered) => Shared::Found(entered),
             Err(reason) => {
                 self.observe.lookup(Tier::L2, LookupResult::Rejected);
                 self.observe.rejected(Tier::L2, reason);
@@ -264,13 +265,13 @@ impl L2 {
         &self,
         now: &Receipt,
         news: &Polled,
-        (envelope, resident): (Envelope, Duration),
+        (mut envelope, resident): (Envelope, Duration),
         until: Instant,
     ) -> Result<Verdict<Entered>, Fault> {
-        let tags: Vec<Tag> = envelope.tags.iter().copied().map(Tag::named).collect();
+        let tags: Vec<Tag> = take(&mut envelope.tags).into_iter().map(Tag::named).collect();
         let survives = match self.survives_news(now, news, &envelope, &tags) {
             Some(survives) => survives,
-            None => self.survives_record(now, &envelope, until).await?,
+            None => self.survives_record(now, (&envelope, &tags), until).await?,
         };
         let expired = match survives {
             Ok(expired) => expired,
@@ -304,11 +305,11 @@ impl L2 {
     async fn survives_record(
         &self,
         now: &Receipt,
-        envelope: &Envelope,
+        (envelope, tags): (&Envelope, &[Tag]),
         until: Instant,
     ) -> Result<Verdict<bool>, Fault> {
         // Everything is carried by every entry without being written down.
-        let names: Vec<TagName> = std::iter::once(&TagName::EVERYTHING).chain(&envelope.tags).copied().collect();
+        let names: Vec<TagName> = std::iter::once(&Tag::EVERYTHING).chain(tags).map(|tag| tag.name()).collect();
         let asked = self.by(until, self.remote.positions(&now.epoch, &names));
         let positions = self.counted(L2Op::Get, asked).await?;
         Ok(positions.map_or(Err(RejectReason::Epoch), |positions| survives(envelope, now, &positions)))

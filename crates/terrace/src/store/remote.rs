@@ -109,11 +109,16 @@ pub(crate) type Ear = Arc<dyn Fn(Heard<'_>) + Send + Sync>;
 
 /// The name of an epoch, as the server holds it.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Epoch(Arc<[u8]>);
+pub(crate) struct Epoch(Bytes);
 
 impl Epoch {
     pub(crate) fn new(name: &[u8]) -> Self {
-        Self(name.into())
+        Self(Bytes::copy_from_slice(name))
+    }
+
+    /// Without a copy: whatever `name` is a slice of stays in memory with it.
+    pub(crate) fn slice(name: Bytes) -> Self {
+        Self(name)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

@@ -168,7 +168,7 @@ pub(super) fn envelope(body: &Bytes, key: &[u8]) -> Result<Envelope, Reject> {
         position: numbers.get_u64(),
         stored_ms: numbers.get_u64(),
         life_ms: numbers.get_u64(),
-        epoch: Epoch::new(epoch),
+        epoch: Epoch::slice(body.slice_ref(epoch)),
         tags: tags.as_chunks().0.iter().copied().map(TagName).collect(),
         payload: body.slice(body.len() - payload.len()..),
     })

@@ -6,7 +6,7 @@ use crate::store::remote::{Epoch, Mark, Marker, Receipt};
 use crate::store::sync::atomic::{AtomicU64, Ordering};
 use crate::store::sync::{Mutex, MutexGuard};
 use crate::store::unhashed::Unhashed;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -52,7 +52,7 @@ struct Record {
     /// The greatest of our positions that a look-up was given, which may be ahead of what was polled.
     given: u64,
     /// What others hold, as the last poll had it.
-    held_by_others: Vec<Short>,
+    held_by_others: HashSet<Short, BuildHasherDefault<Unhashed>>,
     /// What this process holds for invalidations, and how often.
     held_here: ByTag<Holds>,
     /// What this process holds for changes that it has announced, and how often.
@@ -390,7 +390,9 @@ impl Mirror {
             let tag = Tag::named(marker.tag);
             match mark {
                 Mark::At(at) => self.put(&mut record, self.tags.short(tag), marker.soft, base + at),
-                Mark::Held => record.held_by_others.push(self.tags.short(tag)),
+                Mark::Held => {
+                    record.held_by_others.insert(self.tags.short(tag));
+                }
                 Mark::Unmarked => {}
             }
         }

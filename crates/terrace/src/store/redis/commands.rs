@@ -173,12 +173,12 @@ impl Remote for Redis {
 
     fn lease<'a>(&'a self, key: &'a [u8], token: &'a Token, life: Duration) -> Reply<'a, bool> {
         Box::pin(async move {
-            let mut set = pipe();
-            set.cmd("SET").arg(self.names.lease(key)).arg(token.as_str()).arg("NX").arg("PX");
-            set.arg(milliseconds(life).max(1));
+            let (lease, mut set) = (self.names.lease(key), Pipeline::with_capacity(2));
+            set.cmd("SET").arg(&lease).arg(token.as_str()).arg("NX").arg("PX").arg(milliseconds(life).max(1));
+            // Whose it is then: if the commands are sent again, it may be ours since the first time.
+            set.cmd("GET").arg(&lease);
             let reads = &self.pools().reads;
-            let got = |replies| reply::is_done(&reply::only(replies)?.extract_error()?);
-            reads.send(self.budgets.read.get(), set, got).await
+            reads.send(self.budgets.read.get(), set, |replies| reply::has_lease(replies, token)).await
         })
     }
 

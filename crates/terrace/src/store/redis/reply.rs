@@ -1,6 +1,6 @@
 //! What replies mean. No I/O.
 
-use crate::store::remote::{Epoch, Mark, Marker, Polled, Positions, Receipt, TagName};
+use crate::store::remote::{Epoch, Mark, Marker, Polled, Positions, Receipt, TagName, Token};
 use bytes::Bytes;
 use redis::{RedisError, Value};
 use std::time::Duration;
@@ -287,10 +287,13 @@ fn changes(range: &[Value], since: u64) -> Reading<Option<Range>> {
     Ok(Some(found))
 }
 
-/// `+OK`, or nothing where a condition was not met.
-pub(super) fn is_done(reply: &Value) -> Reading<bool> {
-    match reply {
-        Value::Okay => Ok(true),
+/// The replies to SET NX and GET of a lease: whether it is the one of `token`.
+pub(super) fn has_lease(replies: Vec<Value>, token: &Token) -> Reading<bool> {
+    let [set, get] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    set.extract_error()?;
+    match get.extract_error()? {
+        Value::BulkString(holder) => Ok(holder == token.as_str().as_bytes()),
+        // It has ended already.
         Value::Nil => Ok(false),
         _ => Err(Misread::Shape),
     }

@@ -164,6 +164,20 @@ async fn of_what_is_larger_than_an_entry_no_more_is_read_than_tells_so() {
 }
 
 #[tokio::test]
+async fn a_lease_that_is_asked_for_again_by_its_holder_is_still_its() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let (one, other) = (Token::new(), Token::new());
+    // As when the first reply was lost.
+    for _ in 0..2 {
+        assert!(tier.lease(b"key", &one, LIFE).await.unwrap());
+        assert!(!tier.lease(b"key", &other, LIFE).await.unwrap());
+    }
+    tier.release(b"key", &one).await.unwrap();
+    assert!(tier.lease(b"key", &other, LIFE).await.unwrap());
+}
+
+#[tokio::test]
 async fn the_servers_clock_is_known_from_the_first_poll_on() {
     let server = Server::start();
     let tier = at(server.port());
