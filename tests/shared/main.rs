@@ -1182,7 +1182,7 @@ async fn processes_do_not_queue_for_an_origin_that_fails() {
         let asked: Vec<_> = fleet.services.iter().map(|service| spawn(service, get("/"))).collect();
         fleet.pass(Duration::from_millis(200)).await;
         assert_eq!(fleet.origin.calls(), calls + 1);
-        fleet.pass(Duration::from_millis(1000)).await;
+        fleet.pass(Duration::from_secs(1)).await;
         assert!(asked.iter().all(tokio::task::JoinHandle::is_finished));
         fleet.pass(Duration::from_millis(500)).await;
     }

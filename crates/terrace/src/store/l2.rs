@@ -240,14 +240,14 @@ impl L2 {
             return Ok(if is_held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
         };
         let verdict = match self.remote.decode(key, bytes) {
-            Ok(envelope) => match self.remote.time().and_then(|now| envelope.resident(now)) {
-                Some(resident) => self.check(&stamp, &looked.news, (envelope, resident), until).await?,
-                // It is over, only not removed yet.
-                None => {
+            Ok(envelope) => {
+                let Some(resident) = self.remote.time().and_then(|now| envelope.resident(now)) else {
+                    // It is over, only not removed yet.
                     self.observe.lookup(Tier::L2, LookupResult::Miss);
                     return Ok(Shared::Missed(stamp));
-                }
-            },
+                };
+                self.check(&stamp, &looked.news, (envelope, resident), until).await?
+            }
             Err(reason) => Err(reason),
         };
         Ok(match verdict {

@@ -184,7 +184,7 @@ impl Mirror {
         }
         let tags = std::iter::once(Tag::EVERYTHING).chain(tags).map(|tag| self.tags.short(tag));
         // First what is held, then the slots: what is let go has been raised there before.
-        let held = if self.holds_any() { self.held(since, tags.clone()) } else { None };
+        let held = if self.holds_any() { self.held(since, &tags) } else { None };
         let marked = |tag: Short| {
             if self.is_marked(tag, since, false) {
                 Standing::Dead
@@ -225,7 +225,7 @@ impl Mirror {
     }
 
     /// What follows from what is held, if anything: a soft invalidation that is under way forbids nothing.
-    fn held(&self, since: Position, tags: impl Iterator<Item = Short> + Clone) -> Option<Standing> {
+    fn held(&self, since: Position, tags: &(impl Iterator<Item = Short> + Clone)) -> Option<Standing> {
         let record = self.record();
         let here = |tag| record.held_here.get(&tag);
         let is_held = |tag| {

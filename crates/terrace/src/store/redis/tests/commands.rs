@@ -88,6 +88,26 @@ async fn lookups_at_the_same_time_share_round_trips_and_each_gets_its_own_entry(
 }
 
 #[tokio::test]
+async fn what_is_long_is_read_whole_though_asked_for_together_with_others() {
+    let server = Server::start();
+    let tier = Arc::new(at(server.port()));
+    let epoch = tier.current().await.unwrap().epoch;
+    let long = |key: u8| Bytes::from(vec![key; (64 << 10) + usize::from(key)]);
+    for key in 0..40 {
+        tier.store(&[key], long(key), LIFE).await.unwrap();
+    }
+    let lookups: Vec<_> = (0..40_u8)
+        .map(|key| {
+            let (tier, epoch) = (Arc::clone(&tier), epoch.clone());
+            tokio::spawn(async move { tier.lookup(&epoch, 0, &[key]).await.unwrap().entry })
+        })
+        .collect();
+    for (key, lookup) in (0..40).zip(lookups) {
+        assert!(lookup.await.unwrap() == Some(long(key)), "{key}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_asks_for_others_may_leave() {
     let server = Server::start();
     let tier = at(server.port());
