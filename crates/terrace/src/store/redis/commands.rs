@@ -121,7 +121,7 @@ impl Remote for Redis {
                 call.key(&self.names.control).key(&self.names.latest).arg(since).arg(MAX_POLLED).arg(epoch.as_bytes());
                 run(link, call)
             };
-            let read = |reply| reply::seen(reply, since, MAX_POLLED);
+            let read = |reply| reply::seen(reply, epoch, since, MAX_POLLED);
             let (pools, budget) = (self.pools(), self.budgets.poll.get());
             let (seen, markers, time) = pools.control.call(budget, request, read).await?;
             self.markers.store(markers, Relaxed);

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(super) const SEQUENCE: &[u8] = b"\0s";
 pub(super) const FLOOR: &[u8] = b"\0f";
 /// How many of them there always are: these two, and the epoch.
-const OTHERS: i64 = 3;
+const OTHERS: u64 = 3;
 const CHANGE: &[u8] = b"\0c";
 const EPOCH: &[u8] = b"\0e";
 
@@ -141,6 +141,8 @@ fn latest_in(told: &[u8], epoch: &Epoch, since: u64) -> Option<Polled> {
     let (position, rest) = number::<16>(told)?;
     let (floor, rest) = number::<16>(rest)?;
     let (complete_after, rest) = number::<16>(rest)?;
+    let (_members, rest) = number::<16>(rest)?;
+    let (holds, rest) = number::<16>(rest)?;
     let (count, rest) = number::<2>(rest)?;
     let (changes, name) = rest.split_at_checked(usize::try_from(count).ok()? * CHANGE_BYTES)?;
     if name != epoch.as_bytes() || position < since {
@@ -155,9 +157,14 @@ fn latest_in(told: &[u8], epoch: &Epoch, since: u64) -> Option<Polled> {
     }
     let changes = changes.as_chunks::<CHANGE_BYTES>().0.iter().map(|change| changed(change));
     let changes = changes.collect::<Option<Vec<_>>>()?;
-    let marks = changes.into_iter().filter(|(at, _)| *at > since).map(|(_, mark)| mark).collect();
+    // What is no longer held was marked when it was let go.
+    let counts = |(at, (_, mark)): &(u64, (Marker, Mark))| *at > since && (holds > 0 || *mark != Mark::Held);
+    let marks = changes.into_iter().filter(counts).map(|(_, mark)| mark).collect();
     Some(Polled::Changes { marks, position, floor })
 }
+
+/// Where the number of members is in it.
+const MEMBERS: usize = 48;
 
 /// How long each change is that `latest.lua` tells: its position, its kind, and its marker.
 const CHANGE_BYTES: usize = 16 + 1 + 18;
@@ -232,12 +239,19 @@ pub(super) enum Seen {
 
 /// The members after `since` with their scores, at most `limit`, the scores of the epoch, the sequence and the floor, and
 /// the number of members, and the time; also answers how many of the members are markers, and the time in milliseconds.
-pub(super) fn seen(reply: Value, since: u64, limit: usize) -> Reading<(Seen, u64, u64)> {
-    let [range, scores, members, time] = <[Value; 4]>::try_from(array(reply)?).map_err(|_| Misread::Shape)?;
-    let Value::Int(members) = members else { return Err(Misread::Shape) };
-    let markers = u64::try_from(members.saturating_sub(OTHERS)).unwrap_or(0);
-    let (seconds, micros): (u64, u64) = redis::from_redis_value(time).map_err(|_| Misread::Shape)?;
+pub(super) fn seen(reply: Value, epoch: &Epoch, since: u64, limit: usize) -> Reading<(Seen, u64, u64)> {
+    let mut reply = array(reply)?;
+    let (seconds, micros): (u64, u64) =
+        reply.pop().and_then(|time| redis::from_redis_value(time).ok()).ok_or(Misread::Shape)?;
     let time = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+    if let [Value::BulkString(told)] = reply.as_slice() {
+        let polled = latest_in(told, epoch, since).ok_or(Misread::Shape)?;
+        let (members, _) = told.get(MEMBERS..).and_then(number::<16>).ok_or(Misread::Shape)?;
+        return Ok((Seen::Found { polled, has_changes: false }, members.saturating_sub(OTHERS), time));
+    }
+    let [range, scores, members] = <[Value; 3]>::try_from(reply).map_err(|_| Misread::Shape)?;
+    let Value::Int(members) = members else { return Err(Misread::Shape) };
+    let markers = u64::try_from(members).unwrap_or(0).saturating_sub(OTHERS);
     Ok((seen_since(range, scores, since, limit)?, markers, time))
 }
 
@@ -309,7 +323,7 @@ mod tests {
             let (range, scores) = (Value::Array(vec![]), Value::Array(vec![Value::Nil; 3]));
             let time = ["1700000000", "1999"].map(|text| Value::BulkString(text.into())).to_vec();
             let poll = Value::Array(vec![range, scores, Value::Int(members), Value::Array(time)]);
-            let (seen, counted, time) = seen(poll, 0, 10).unwrap();
+            let (seen, counted, time) = seen(poll, &Epoch::new(b"e"), 0, 10).unwrap();
             assert_eq!(time, 1_700_000_000_001);
             assert_eq!((seen, counted), (Seen::Found { polled: Polled::OtherEpoch, has_changes: false }, markers));
         }

@@ -239,14 +239,19 @@ async fn what_lookups_read_of_the_record_may_be_lost_and_is_written_again() {
     let told = async |since| tier.lookup(&epoch, since, b"key").await.unwrap().news;
     let all = Polled::Changes { marks: vec![(hard(A), Mark::At(1))], position: 1, floor: 0 };
     assert_eq!(told(0).await, all);
-    for command in [&["DEL", "{test}:latest"][..], &["LPUSH", "{test}:latest", "x"], &["SET", "{test}:latest", "x"]] {
+    let garbled = format!("{:016}{}", 1, "x".repeat(80));
+    for command in [
+        &["DEL", "{test}:latest"][..],
+        &["LPUSH", "{test}:latest", "x"],
+        &["SET", "{test}:latest", "x"],
+        &["SET", "{test}:latest", &garbled],
+    ] {
         server.command(&["DEL", "{test}:latest"]);
         server.command(command);
         // What is there is no proof of anything; the position is still the right one.
         assert_eq!(told(0).await, Polled::TooMany { position: 1 }, "{command:?}");
         assert_eq!(told(1).await, Polled::TooMany { position: 1 }, "{command:?}");
     }
-    server.command(&["DEL", "{test}:latest"]);
     tier.poll(&epoch, 1).await.unwrap();
     assert_eq!(told(0).await, Polled::TooMany { position: 1 }, "what happened before is not told again");
     assert_eq!(told(1).await, Polled::Changes { marks: vec![], position: 1, floor: 0 });
