@@ -97,7 +97,8 @@ async fn a_purge_may_wait_for_replicas_as_long_as_there_is_time() {
     process.get_stored("/").await;
     let receipt = process.store.purge_url("/").replicated(1, Duration::MAX).await.unwrap();
     assert_eq!(receipt.replicas(), Some(1));
-    // And it is over then.
+    // And it is over when this process has heard of it as the others do.
+    until("it has", || process.store.stats().position() >= receipt.position()).await;
     assert_eq!(process.get_stored("/").await.text(), "2");
     let answer = process.get("/").await;
     assert!(answer.is_hit(), "{answer:?}");

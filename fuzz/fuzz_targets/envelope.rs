@@ -12,7 +12,6 @@ enum Found<'a> {
         key: &'a [u8],
         epoch: &'a [u8],
         numbers: [u64; 3],
-        delta_ms: u32,
         tags: Vec<[u8; 16]>,
         /// Repeated, so that some compress.
         times: u8,
@@ -49,9 +48,9 @@ fuzz_target!(|found: Found<'_>| match found {
         [&b""[..], b"k"].into_iter().for_each(|key| decode(key, bytes));
         read_packed(bytes);
     }
-    Found::Entry { key, epoch, numbers, delta_ms, tags, times, bit, payload } => {
+    Found::Entry { key, epoch, numbers, tags, times, bit, payload } => {
         let payload = payload.repeat(usize::from(times).max(1));
-        round_trip(&Input { key, epoch, numbers, delta_ms, tags, payload: &payload, bit: bit as usize });
+        round_trip(&Input { key, epoch, numbers, tags, payload: &payload, bit: bit as usize });
     }
     Found::Response { said, there, field, rest } => {
         response(said, there, field, rest);

@@ -1182,7 +1182,7 @@ async fn processes_do_not_queue_for_an_origin_that_fails() {
         let asked: Vec<_> = fleet.services.iter().map(|service| spawn(service, get("/"))).collect();
         fleet.pass(Duration::from_millis(200)).await;
         assert_eq!(fleet.origin.calls(), calls + 1);
-        fleet.pass(Duration::from_millis(1000)).await;
+        fleet.pass(Duration::from_secs(1)).await;
         assert!(asked.iter().all(tokio::task::JoinHandle::is_finished));
         fleet.pass(Duration::from_millis(500)).await;
     }
@@ -1275,4 +1275,23 @@ async fn who_waits_is_told_too_that_the_answer_is_not_proven() {
         assert!(answer.is_hit() && answer.field("cache-status").contains("detail=unproven"), "{answer:?}");
     }
     assert_eq!(fleet.stats(0).locks(LockKind::Local, LockResult::Contended), 2, "two waited for the third");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_just_purged_is_fetched_once_for_all_who_ask_at_once() {
+    let gate = Gate::default();
+    let fleet = Fleet::of(1, gate.before(|_| text(&[FRESH], "x"))).await;
+    // The acknowledgement is there before the poll that tells.
+    fleet.chaos.is_silent(true);
+    let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
+    let asked: Vec<_> = (0..100).map(|_| spawn(&fleet.services[0], get("/"))).collect();
+    until("one is in the origin", || gate.arrived() >= 1).await;
+    fleet.pass(Duration::from_millis(50)).await;
+    assert_eq!(gate.arrived(), 1);
+    gate.open();
+    for one in asked {
+        one.await.unwrap();
+    }
+    assert!(call(&fleet.services[0], get("/")).await.is_hit());
+    assert_eq!(gate.arrived(), 1);
 }

@@ -216,7 +216,7 @@ impl Remote for Chaos {
         self.answer(false, |record| {
             record.lookups += 1;
             let entry = record.entries.get(key).filter(|(_, until)| *until > now);
-            let entry = entry.map(|(value, until)| (value.clone(), until.duration_since(now)));
+            let entry = entry.map(|(value, _)| value.clone());
             Looked { entry, news: record.since(epoch, since) }
         })
     }
@@ -320,6 +320,10 @@ impl Remote for Chaos {
     }
 
     fn disconnect(&self) {}
+
+    fn time(&self) -> Option<u64> {
+        Some(self.clock.now().as_nanos() / 1_000_000)
+    }
 
     fn encode(&self, _: &[u8], envelope: &Envelope) -> Option<Bytes> {
         let mut record = self.record();

@@ -39,7 +39,7 @@ impl Protocol {
     /// The one rule of memory.
     fn passes_l1(&self, state: &State, kept: Kept) -> bool {
         let mirror = state.mirror;
-        let refused = self.keeps(Rule::HeldRefuses) && is_held(state);
+        let refused = self.keeps(Rule::HeldRefuses) && is_held(state, kept);
         let checked = self.has(Part::Shortcut) && kept.stamp >= mirror.applied;
         if !self.is_of_epoch(kept, mirror) {
             return false;
@@ -66,9 +66,15 @@ impl Protocol {
     }
 }
 
-/// Whether somebody's change holds the tag, or this process has an invalidation of it under way.
-fn is_held(state: &State) -> bool {
-    state.mirror.marker == HELD || state.pending != Pending::Nothing
+/// Whether somebody's change holds the tag, or this process has an invalidation of it under way: one that is acknowledged
+/// holds what is older.
+fn is_held(state: &State, kept: Kept) -> bool {
+    let is_pending = match state.pending {
+        Pending::Nothing => false,
+        Pending::Behind(receipt) => kept.stamp < state.mirror.base + receipt.stamp,
+        Pending::Unacknowledged | Pending::UntilSent | Pending::UntilApplied => true,
+    };
+    state.mirror.marker == HELD || is_pending
 }
 
 /// A hold is not a position: what is held is decided before.

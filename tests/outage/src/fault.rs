@@ -1,6 +1,6 @@
 //! What can be wrong with Redis, how it is brought about, and how it is healed.
 
-use crate::process::App;
+use crate::process::{App, may_have_names};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -47,6 +47,11 @@ impl Fault {
     pub(crate) fn name(self) -> String {
         let value = clap::ValueEnum::to_possible_value(&self);
         value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether this machine permits what it needs.
+    pub(crate) fn can_be_tried(self) -> bool {
+        self != Self::NameGone || may_have_names()
     }
 
     /// Whether Redis cannot be used at all while it lasts. What is full still has what it has.

@@ -80,12 +80,25 @@ fn command(names: Option<&Path>) -> Command {
         && shift && exec \"$@\"";
     let program = std::env::current_exe().expect("the name of this program");
     let Some(names) = names else { return Command::new(program) };
+    let mut command = apart();
+    command.args(["sh", "-c", SCRIPT, "sh"]).arg(names).arg(program);
+    command
+}
+
+/// A command with mounts of its own.
+fn apart() -> Command {
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.arg("--map-root-user");
     }
-    command.args(["--mount", "sh", "-c", SCRIPT, "sh"]).arg(names).arg(program);
+    command.arg("--mount");
     command
+}
+
+/// Whether an app can be given names of its own: in a container that is not always permitted.
+pub(crate) fn may_have_names() -> bool {
+    let tried = apart().args(["mount", "--bind", "/etc/hosts", "/etc/hosts"]).output();
+    tried.is_ok_and(|tried| tried.status.success())
 }
 
 async fn watch(controls: Controls, seen: Arc<Mutex<Vec<(u64, State)>>>) {

@@ -4,7 +4,7 @@
 //! so. Everything here blocks; a test with tasks of its own gives it a thread, or does not mind.
 
 use redis::Value;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -299,8 +299,15 @@ impl Server {
     }
 
     /// Stops it from doing anything, as SIGSTOP: connections are accepted by the system, and nobody answers.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
     pub fn pause(&self) {
+        let running = self.running.as_ref().expect("the server runs");
         self.signal(Signal::STOP);
+        // The signal is on its way until then.
+        waitid(WaitId::Pid(Pid::from_child(&running.process)), WaitIdOptions::STOPPED).expect("a child of ours");
     }
 
     /// Lets it go on.

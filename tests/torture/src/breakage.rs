@@ -95,17 +95,20 @@ impl Breakage {
             Self::RollbackUnseen => hold_polls(nodes, time, |held| roll_back(servers, held)),
             Self::Flush => again(time, Duration::from_secs(2), || drop(servers.primary().command(&["FLUSHALL"]))),
             Self::ControlLost => {
-                // The record, what look-ups read of it, and both.
-                let (control, latest) = ("{default}:ctl", "{default}:latest");
-                let mut turns =
-                    [&["DEL", control][..], &["DEL", latest], &["DEL", control, latest]].into_iter().cycle();
-                again(time, Duration::from_secs(2), || drop(turns.next().map(|it| servers.primary().command(it))));
+                let mut turns = LOSSES.into_iter().cycle();
+                again(time, Duration::from_secs(2), || {
+                    servers.primary().command(turns.next().expect("they go round and round"));
+                });
             }
             Self::LossyFailover => fail_over(servers, time),
             Self::Sentinel => fail_over_watched(servers, time),
         }
     }
 }
+
+/// The control record is lost, what look-ups read of it, and both.
+const LOSSES: [&[&str]; 3] =
+    [&["DEL", "{default}:ctl"], &["DEL", "{default}:latest"], &["DEL", "{default}:ctl", "{default}:latest"]];
 
 /// Does something at the end of each of the equal parts, of about this length, into which the time falls, but not at
 /// the end of the last.

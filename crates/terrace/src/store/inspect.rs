@@ -82,7 +82,7 @@ impl Store {
 async fn see(l2: &L2, redis: &Redis, key: &[u8]) -> Result<Option<Seen>, Fault> {
     let now = l2.remote.current().await?;
     let looked = l2.remote.lookup(&now.epoch, now.position, key).await?;
-    let Some((value, left)) = looked.entry else {
+    let (Some(value), Some(left)) = (looked.entry, redis.life(key).await?) else {
         return Ok(None);
     };
     let (bytes, outline) = (value.len(), Outline::of(&value));

@@ -16,6 +16,7 @@ use crate::observe::stats::{
 use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
+use std::mem::take;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +57,7 @@ impl fmt::Debug for L2 {
 /// What a look into the shared tier came to.
 pub(crate) enum Shared {
     /// An entry that is proven valid.
-    Found(Box<Entered>),
+    Found(Entered),
     /// Nothing that may be used, and the stamp for what is fetched instead.
     Missed(Receipt),
     /// The same, and somebody changes what it is about.
@@ -233,17 +234,24 @@ impl L2 {
                 return Ok(Shared::Missed(now));
             }
         };
-        let Some((bytes, left)) = looked.entry else {
+        let Some(bytes) = looked.entry else {
             self.observe.lookup(Tier::L2, LookupResult::Miss);
             let is_held = self.is_held(&stamp, &looked.news, tags);
             return Ok(if is_held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
         };
         let verdict = match self.remote.decode(key, bytes) {
-            Ok(envelope) => self.check(&stamp, &looked.news, (envelope, left), until).await?,
+            Ok(envelope) => {
+                let Some(resident) = self.remote.time().and_then(|now| envelope.resident(now)) else {
+                    // It is over, only not removed yet.
+                    self.observe.lookup(Tier::L2, LookupResult::Miss);
+                    return Ok(Shared::Missed(stamp));
+                };
+                self.check(&stamp, &looked.news, (envelope, resident), until).await?
+            }
             Err(reason) => Err(reason),
         };
         Ok(match verdict {
-            Ok(entered) => Shared::Found(Box::new(entered)),
+            Ok(entered) => Shared::Found(entered),
             Err(reason) => {
                 self.observe.lookup(Tier::L2, LookupResult::Rejected);
                 self.observe.rejected(Tier::L2, reason);
@@ -257,13 +265,13 @@ impl L2 {
         &self,
         now: &Receipt,
         news: &Polled,
-        (envelope, left): (Envelope, Duration),
+        (mut envelope, resident): (Envelope, Duration),
         until: Instant,
     ) -> Result<Verdict<Entered>, Fault> {
-        let tags: Vec<Tag> = envelope.tags.iter().copied().map(Tag::named).collect();
+        let tags: Vec<Tag> = take(&mut envelope.tags).into_iter().map(Tag::named).collect();
         let survives = match self.survives_news(now, news, &envelope, &tags) {
             Some(survives) => survives,
-            None => self.survives_record(now, &envelope, until).await?,
+            None => self.survives_record(now, (&envelope, &tags), until).await?,
         };
         let expired = match survives {
             Ok(expired) => expired,
@@ -271,8 +279,6 @@ impl L2 {
         };
         let stamp =
             if expired { Receipt { epoch: now.epoch.clone(), position: envelope.position } } else { now.clone() };
-        let whole = Duration::from_millis(envelope.fresh_ms.saturating_add(envelope.stale_ms));
-        let resident = whole.saturating_sub(left);
         Ok(Ok(Entered { payload: envelope.payload, tags, stamp, now: now.clone(), resident, expired }))
     }
 
@@ -299,11 +305,11 @@ impl L2 {
     async fn survives_record(
         &self,
         now: &Receipt,
-        envelope: &Envelope,
+        (envelope, tags): (&Envelope, &[Tag]),
         until: Instant,
     ) -> Result<Verdict<bool>, Fault> {
         // Everything is carried by every entry without being written down.
-        let names: Vec<TagName> = std::iter::once(&TagName::EVERYTHING).chain(&envelope.tags).copied().collect();
+        let names: Vec<TagName> = std::iter::once(&Tag::EVERYTHING).chain(tags).map(|tag| tag.name()).collect();
         let asked = self.by(until, self.remote.positions(&now.epoch, &names));
         let positions = self.counted(L2Op::Get, asked).await?;
         Ok(positions.map_or(Err(RejectReason::Epoch), |positions| survives(envelope, now, &positions)))
@@ -340,13 +346,15 @@ impl L2 {
     async fn send(&self, leaving: Leaving) -> StoreResult {
         let Leaving { key, payload, tags, stamp, life, lease } = leaving;
         let life = life.min(self.settings.l2_ttl());
+        let Some(stored_ms) = self.remote.time() else {
+            return StoreResult::Skipped;
+        };
         let envelope = Envelope {
             epoch: stamp.epoch,
             position: stamp.position,
             tags: tags.iter().map(|tag| tag.name()).collect(),
-            fresh_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX),
-            stale_ms: 0,
-            delta_ms: 0,
+            stored_ms,
+            life_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX),
             payload,
         };
         let Some(value) = self.remote.encode(&key, &envelope) else {

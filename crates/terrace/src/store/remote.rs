@@ -68,6 +68,10 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// Closes all connections. The next call connects again.
     fn disconnect(&self);
 
+    /// What the server's clock says, in milliseconds since 1970, as far as the last poll told: later than that by no more
+    /// than the poll took. `None` before the first one.
+    fn time(&self) -> Option<u64>;
+
     /// Writes an entry as it is kept there; `None` if it is too large.
     fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes>;
 
@@ -105,11 +109,16 @@ pub(crate) type Ear = Arc<dyn Fn(Heard<'_>) + Send + Sync>;
 
 /// The name of an epoch, as the server holds it.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Epoch(Arc<[u8]>);
+pub(crate) struct Epoch(Bytes);
 
 impl Epoch {
     pub(crate) fn new(name: &[u8]) -> Self {
-        Self(name.into())
+        Self(Bytes::copy_from_slice(name))
+    }
+
+    /// Without a copy: whatever `name` is a slice of stays in memory with it.
+    pub(crate) fn slice(name: Bytes) -> Self {
+        Self(name)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -184,13 +193,19 @@ pub(crate) struct Envelope {
     pub(crate) position: u64,
     /// Everything by which it can be invalidated.
     pub(crate) tags: Vec<TagName>,
-    /// How long it is fresh from when it is stored, in milliseconds.
-    pub(crate) fresh_ms: u64,
-    /// How long it may be used after that, in milliseconds.
-    pub(crate) stale_ms: u64,
-    /// What the fetch took, in milliseconds.
-    pub(crate) delta_ms: u32,
+    /// When it was stored, by the server's clock, in milliseconds since 1970.
+    pub(crate) stored_ms: u64,
+    /// How long it is kept from then on, in milliseconds.
+    pub(crate) life_ms: u64,
     pub(crate) payload: Bytes,
+}
+
+impl Envelope {
+    /// How long it has been there when the server's clock says `now_ms`; `None` if that is longer than it is kept.
+    pub(crate) fn resident(&self, now_ms: u64) -> Option<Duration> {
+        let resident = now_ms.saturating_sub(self.stored_ms);
+        (resident < self.life_ms).then(|| Duration::from_millis(resident))
+    }
 }
 
 /// What one atomic read of the control record says.
@@ -207,8 +222,7 @@ pub(crate) struct Positions {
 /// What a lookup found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Looked {
-    /// The entry, and how long it is kept.
-    pub(crate) entry: Option<(Bytes, Duration)>,
+    pub(crate) entry: Option<Bytes>,
     pub(crate) news: Polled,
 }
 
@@ -254,4 +268,19 @@ pub(crate) enum Fault {
     Pool,
     /// Another error of the server.
     Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_a_time_is_over_after_it_and_is_never_there_less_than_no_time() {
+        let (epoch, tags, payload) = (Epoch::new(b"e"), Vec::new(), Bytes::new());
+        let envelope = Envelope { epoch, position: 0, tags, stored_ms: 1000, life_ms: 500, payload };
+        let resident = |now_ms| envelope.resident(now_ms).map(|time| time.as_millis());
+        assert_eq!([900, 1000, 1499, 1500].map(resident), [Some(0), Some(0), Some(499), None]);
+        let endless = Envelope { life_ms: u64::MAX, ..envelope };
+        assert!(endless.resident(u64::MAX).is_some());
+    }
 }

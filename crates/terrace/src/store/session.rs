@@ -31,7 +31,7 @@ impl Store {
         let l2 = self.inner.l2.as_ref()?;
         let (epoch, position) = (receipt.epoch.clone()?, receipt.position.get());
         let (tags, payload) = (Vec::new(), Bytes::new());
-        let envelope = Envelope { epoch, position, tags, fresh_ms: 0, stale_ms: 0, delta_ms: 0, payload };
+        let envelope = Envelope { epoch, position, tags, stored_ms: 0, life_ms: 0, payload };
         let sealed = l2.remote.encode(KEY, &envelope)?;
         Some(Base64UrlUnpadded::encode_string(&sealed))
     }

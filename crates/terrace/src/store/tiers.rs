@@ -312,7 +312,7 @@ impl<V: Value> Tiers<V> {
             Shared::Missed(stamp) => Beyond::Missed(self.stamped(ticket, stamp)),
             Shared::Held(stamp) => Beyond::Held(self.stamped(ticket, stamp)),
             Shared::Found(entered) => {
-                let Entered { payload, tags, stamp, now, resident, expired } = *entered;
+                let Entered { payload, tags, stamp, now, resident, expired } = entered;
                 let own = self.stamped(ticket.for_key(ticket.key.clone()), stamp);
                 let ticket = self.stamped(ticket, now);
                 let Some(Decoded { value, bytes, life }) = V::decode(&payload, resident) else {

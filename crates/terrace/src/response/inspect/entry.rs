@@ -229,8 +229,8 @@ impl Contents {
             let meaning = known.iter().find(|(_, tag)| tag.name() == name).map(|(meaning, _)| meaning.clone());
             Tag { meaning, digest: name.0 }
         };
-        let whole = Duration::from_millis(envelope.fresh_ms.saturating_add(envelope.stale_ms));
-        let decoded = Cached::decode(&envelope.payload, whole.saturating_sub(left));
+        let resident = Duration::from_millis(envelope.life_ms).saturating_sub(left);
+        let decoded = Cached::decode(&envelope.payload, resident);
         let value = match decoded.map(|decoded| decoded.value) {
             Some(Cached::Response(cached)) => Value::Response(Box::new(Response::of(&cached))),
             Some(Cached::Variants(variants)) => {

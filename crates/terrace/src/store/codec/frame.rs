@@ -7,7 +7,7 @@
 //! head    magic u8, version u8, flags u8, schema u16
 //! lock    nonce (24), digest of the key (16), length of the sealing key's id u8, the id
 //! body    lengths: epoch u8, tags u16 (their number), key u32, payload u32
-//!         position u64, fresh_ms u64, stale_ms u64, delta_ms u32
+//!         position u64, stored_ms u64, life_ms u64
 //!         epoch, tags (16 each), key, payload
 //! ```
 //!
@@ -30,7 +30,7 @@ pub(super) const SEALED: u8 = 2;
 pub(super) const HEAD: usize = 5;
 pub(super) const CHECKSUM: usize = 4;
 const LENGTHS: usize = 11;
-const NUMBERS: usize = 28;
+const NUMBERS: usize = 24;
 
 /// An implicit tag for each of a few prefixes, and those an application gives: 1,024 at most.
 pub(super) const MAX_TAGS: u16 = 1100;
@@ -118,9 +118,8 @@ impl<'a> Body<'a> {
         out.put_u32(lengths.key);
         out.put_u32(lengths.payload);
         out.put_u64(envelope.position);
-        out.put_u64(envelope.fresh_ms);
-        out.put_u64(envelope.stale_ms);
-        out.put_u32(envelope.delta_ms);
+        out.put_u64(envelope.stored_ms);
+        out.put_u64(envelope.life_ms);
         out.put_slice(envelope.epoch.as_bytes());
         for tag in &envelope.tags {
             out.put_slice(&tag.0);
@@ -167,10 +166,9 @@ pub(super) fn envelope(body: &Bytes, key: &[u8]) -> Result<Envelope, Reject> {
     }
     Ok(Envelope {
         position: numbers.get_u64(),
-        fresh_ms: numbers.get_u64(),
-        stale_ms: numbers.get_u64(),
-        delta_ms: numbers.get_u32(),
-        epoch: Epoch::new(epoch),
+        stored_ms: numbers.get_u64(),
+        life_ms: numbers.get_u64(),
+        epoch: Epoch::slice(body.slice_ref(epoch)),
         tags: tags.as_chunks().0.iter().copied().map(TagName).collect(),
         payload: body.slice(body.len() - payload.len()..),
     })

@@ -23,10 +23,8 @@ pub struct Input<'a> {
     pub key: &'a [u8],
     /// The epoch of its stamp.
     pub epoch: &'a [u8],
-    /// The position of its stamp, and how long it is fresh and stale.
+    /// The position of its stamp, when it was stored, and for how long.
     pub numbers: [u64; 3],
-    /// What the fetch took.
-    pub delta_ms: u32,
     /// Its tags.
     pub tags: Vec<[u8; 16]>,
     /// Its payload.
@@ -60,9 +58,8 @@ pub fn round_trip(input: &Input<'_>) {
     let envelope = Envelope {
         epoch: Epoch::new(input.epoch),
         position: input.numbers[0],
-        fresh_ms: input.numbers[1],
-        stale_ms: input.numbers[2],
-        delta_ms: input.delta_ms,
+        stored_ms: input.numbers[1],
+        life_ms: input.numbers[2],
         tags: input.tags.iter().copied().map(TagName).collect(),
         payload: input.payload.to_vec().into(),
     };

@@ -26,9 +26,8 @@ fn envelope(payload: impl Into<Bytes>) -> Envelope {
         epoch: Epoch::new(b"\0e0123456789abcdefghij0123456789abcdefghijnonce"),
         position: 0x0102_0304_0506_0708,
         tags: vec![TagName(*b"a tag, 16 bytes."), TagName([0xFF; 16])],
-        fresh_ms: 60_000,
-        stale_ms: u64::MAX,
-        delta_ms: 1234,
+        stored_ms: 1_700_000_000_000,
+        life_ms: u64::MAX,
         payload: payload.into(),
     }
 }
@@ -223,7 +222,7 @@ mod size {
             let mut body = vec![epoch];
             body.extend(tags.to_be_bytes());
             body.extend(key.to_be_bytes());
-            body.resize(39 + usize::from(epoch) + usize::from(tags) * 16 + key as usize, 0);
+            body.resize(35 + usize::from(epoch) + usize::from(tags) * 16 + key as usize, 0);
             framed(0, &body)
         };
         let (epoch, tags, key) = (frame::MAX_EPOCH, frame::MAX_TAGS, frame::MAX_KEY);
@@ -432,9 +431,8 @@ prop_compose! {
         epoch in prop::collection::vec(any::<u8>(), 0..=128),
         position: u64,
         tags in prop::collection::vec(any::<[u8; 16]>(), 0..20),
-        fresh_ms: u64,
-        stale_ms: u64,
-        delta_ms: u32,
+        stored_ms: u64,
+        life_ms: u64,
         // Both what compresses and what does not.
         payload in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..500),
@@ -442,7 +440,7 @@ prop_compose! {
         ],
     ) -> Envelope {
         let (epoch, tags) = (Epoch::new(&epoch), tags.into_iter().map(TagName).collect());
-        Envelope { epoch, position, tags, fresh_ms, stale_ms, delta_ms, payload: payload.into() }
+        Envelope { epoch, position, tags, stored_ms, life_ms, payload: payload.into() }
     }
 }
 

@@ -6,8 +6,9 @@ use crate::store::remote::{Epoch, Mark, Marker, Receipt};
 use crate::store::sync::atomic::{AtomicU64, Ordering};
 use crate::store::sync::{Mutex, MutexGuard};
 use crate::store::unhashed::Unhashed;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
+use std::mem::take;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -52,14 +53,14 @@ struct Record {
     /// The greatest of our positions that a look-up was given, which may be ahead of what was polled.
     given: u64,
     /// What others hold, as the last poll had it.
-    held_by_others: Vec<Short>,
+    held_by_others: HashSet<Short, BuildHasherDefault<Unhashed>>,
     /// What this process holds for invalidations, and how often.
     held_here: ByTag<Holds>,
     /// What this process holds for changes that it has announced, and how often.
     changing: ByTag<u32>,
     /// How often this process has stopped following others: what it held then is marked now.
     departures: u64,
-    /// Held until the mirror has caught up with these.
+    /// What this process has invalidated, and the mirror does not have yet: what is older is held until then.
     awaited: Vec<Awaited>,
 }
 
@@ -79,11 +80,11 @@ impl Hold {
     pub(crate) const NONE: Self = Self(None);
 }
 
-/// Tags that are held until their invalidation is known here.
+/// An invalidation that took effect, and is not known here yet.
 #[derive(Debug)]
 struct Awaited {
     receipt: Receipt,
-    tags: Vec<Tag>,
+    tags: Vec<Short>,
     soft: bool,
     /// When it was acknowledged.
     since: Instant,
@@ -183,7 +184,7 @@ impl Mirror {
         }
         let tags = std::iter::once(Tag::EVERYTHING).chain(tags).map(|tag| self.tags.short(tag));
         // First what is held, then the slots: what is let go has been raised there before.
-        let held = if self.holds_any() { self.held(tags.clone()) } else { None };
+        let held = if self.holds_any() { self.held(since, &tags) } else { None };
         let marked = |tag: Short| {
             if self.is_marked(tag, since, false) {
                 Standing::Dead
@@ -224,7 +225,7 @@ impl Mirror {
     }
 
     /// What follows from what is held, if anything: a soft invalidation that is under way forbids nothing.
-    fn held(&self, tags: impl Iterator<Item = Short> + Clone) -> Option<Standing> {
+    fn held(&self, since: Position, tags: &(impl Iterator<Item = Short> + Clone)) -> Option<Standing> {
         let record = self.record();
         let here = |tag| record.held_here.get(&tag);
         let is_held = |tag| {
@@ -232,10 +233,16 @@ impl Mirror {
                 || record.changing.contains_key(&tag)
                 || record.held_by_others.contains(&tag)
         };
-        if tags.clone().any(is_held) {
+        let awaits = |soft| {
+            let mut awaited = record.awaited.iter().filter(|awaited| awaited.soft == soft);
+            awaited.any(|awaited| {
+                record.is_before(since, &awaited.receipt) && tags.clone().any(|tag| awaited.tags.contains(&tag))
+            })
+        };
+        if tags.clone().any(is_held) || awaits(false) {
             return Some(Standing::Held);
         }
-        tags.map(here).any(|holds| holds.is_some()).then_some(Standing::Expired)
+        (tags.clone().map(here).any(|holds| holds.is_some()) || awaits(true)).then_some(Standing::Expired)
     }
 
     #[inline]
@@ -289,18 +296,22 @@ impl Mirror {
     pub(crate) fn follow_nobody(&self) {
         let mut record = self.record();
         let position = self.applied.load(Ordering::Relaxed).max(record.given) + 1;
-        for (tag, holds) in std::mem::take(&mut record.held_here) {
+        for (tag, holds) in take(&mut record.held_here) {
             for (count, soft) in [(holds.hard, false), (holds.soft, true)] {
                 if count > 0 {
                     self.put(&mut record, tag, soft, position);
                 }
             }
         }
+        for Awaited { tags, soft, .. } in take(&mut record.awaited) {
+            for tag in tags {
+                self.put(&mut record, tag, soft, position);
+            }
+        }
         self.applied.store(position, Ordering::Release);
         record.epoch = None;
         record.departures += 1;
         record.held_by_others.clear();
-        record.awaited.clear();
         self.count_held(&record);
         self.proof.store(ALWAYS, Ordering::Release);
     }
@@ -390,7 +401,9 @@ impl Mirror {
             let tag = Tag::named(marker.tag);
             match mark {
                 Mark::At(at) => self.put(&mut record, self.tags.short(tag), marker.soft, base + at),
-                Mark::Held => record.held_by_others.push(self.tags.short(tag)),
+                Mark::Held => {
+                    record.held_by_others.insert(self.tags.short(tag));
+                }
                 Mark::Unmarked => {}
             }
         }
@@ -439,11 +452,16 @@ impl Mirror {
         }
     }
 
-    /// The invalidation of `tags` took effect at `receipt`, which came now: they are held until that is known here.
+    /// The invalidation of `tags` took effect at `receipt`, which came now: what carries them and is older is held until
+    /// that is known here.
     pub(crate) fn release_at(&self, receipt: Receipt, (tags, soft): (&[Tag], bool), hold: Hold, now: Instant) {
         let mut record = self.record();
         if record.has(hold) {
-            record.awaited.push(Awaited { receipt, tags: tags.to_vec(), soft, since: now });
+            let tags: Vec<Short> = tags.iter().map(|tag| self.tags.short(*tag)).collect();
+            for tag in &tags {
+                record.release(*tag, soft);
+            }
+            record.awaited.push(Awaited { receipt, tags, soft, since: now });
             self.catch_up(&mut record, None);
         }
     }
@@ -487,17 +505,13 @@ impl Mirror {
     }
 
     fn let_go(&self, record: &mut Record, done: impl Fn(&Awaited) -> bool) {
-        for awaited in record.awaited.extract_if(.., |awaited| done(awaited)).collect::<Vec<_>>() {
-            for tag in awaited.tags {
-                record.release(self.tags.short(tag), awaited.soft);
-            }
-        }
+        record.awaited.retain(|awaited| !done(awaited));
         self.count_held(record);
     }
 
     fn count_held(&self, record: &Record) {
         let held = record.held_here.len() + record.changing.len() + record.held_by_others.len();
-        self.held.store(held as u64, Ordering::Release);
+        self.held.store((held + record.awaited.len()) as u64, Ordering::Release);
     }
 }
 
@@ -520,6 +534,12 @@ impl Record {
 
     fn get(&self, tag: Short, soft: bool) -> Option<Position> {
         if soft { &self.soft } else { &self.hard }.get(&tag).copied()
+    }
+
+    /// Whether a position of ours is older than one of an epoch: always, if that is not the one that is followed.
+    fn is_before(&self, since: Position, receipt: &Receipt) -> bool {
+        let followed = self.epoch.as_ref().filter(|(epoch, _)| *epoch == receipt.epoch);
+        followed.is_none_or(|(_, base)| since.0 < base + receipt.position)
     }
 
     fn is_marked(&self, tag: Short, since: Position, soft: bool) -> bool {

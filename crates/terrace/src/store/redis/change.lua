@@ -3,8 +3,6 @@
 -- Holds markers for a change, releases them, or releases what nobody has renewed in time. Answers the epoch and the
 -- position.
 local control, latest, step, token = KEYS[1], KEYS[2], ARGV[1], ARGV[4]
--- Later than every position, and exact.
-local BASE = 4503599627370496
 if not redis.call('ZSCORE', control, '\0s') then
   begin(control, latest, '\0e' .. ARGV[2])
 end

@@ -114,16 +114,18 @@ impl Remote for Redis {
     }
 
     fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled> {
+        let sent = self.clock.now();
         Box::pin(async move {
             let request = |link: Link| {
                 let mut call = scripts::POLL.call(link.facts.has_script_flags());
                 call.key(&self.names.control).key(&self.names.latest).arg(since).arg(MAX_POLLED).arg(epoch.as_bytes());
                 run(link, call)
             };
-            let read = |reply| reply::seen(reply, since, MAX_POLLED);
+            let read = |reply| reply::seen(reply, epoch, since, MAX_POLLED);
             let (pools, budget) = (self.pools(), self.budgets.poll.get());
-            let (seen, markers) = pools.control.call(budget, request, read).await?;
+            let (seen, markers, time) = pools.control.call(budget, request, read).await?;
             self.markers.store(markers, Relaxed);
+            self.ahead.store(time.saturating_sub(sent.as_nanos() / 1_000_000), Relaxed);
             match seen {
                 Seen::Found { polled, has_changes } => {
                     if has_changes && self.is_time_to_sweep() {
@@ -171,12 +173,12 @@ impl Remote for Redis {
 
     fn lease<'a>(&'a self, key: &'a [u8], token: &'a Token, life: Duration) -> Reply<'a, bool> {
         Box::pin(async move {
-            let mut set = pipe();
-            set.cmd("SET").arg(self.names.lease(key)).arg(token.as_str()).arg("NX").arg("PX");
-            set.arg(milliseconds(life).max(1));
+            let (lease, mut set) = (self.names.lease(key), Pipeline::with_capacity(2));
+            set.cmd("SET").arg(&lease).arg(token.as_str()).arg("NX").arg("PX").arg(milliseconds(life).max(1));
+            // Whose it is then: if the commands are sent again, it may be ours since the first time.
+            set.cmd("GET").arg(&lease);
             let reads = &self.pools().reads;
-            let got = |replies| reply::is_done(&reply::only(replies)?.extract_error()?);
-            reads.send(self.budgets.read.get(), set, got).await
+            reads.send(self.budgets.read.get(), set, |replies| reply::has_lease(replies, token)).await
         })
     }
 
@@ -191,6 +193,11 @@ impl Remote for Redis {
             let reads = &self.pools().reads;
             reads.call(self.budgets.write.get(), request, done).await
         })
+    }
+
+    fn time(&self) -> Option<u64> {
+        let ahead = self.ahead.load(Relaxed);
+        (ahead != 0).then(|| ahead + self.clock.now().as_nanos() / 1_000_000)
     }
 
     fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes> {

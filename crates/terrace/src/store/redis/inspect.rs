@@ -12,6 +12,7 @@ use crate::store::remote::{Envelope, Fault};
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value, cmd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many names a step looks at.
 const STEP: u64 = 500;
@@ -168,6 +169,14 @@ impl Redis {
             Ok(_) | Err(_) => {}
         }
         None
+    }
+
+    /// How long an entry is still kept, if it is there.
+    pub(crate) async fn life(&self, key: &[u8]) -> Result<Option<Duration>, Fault> {
+        let (pools, mut life) = (self.pools(), Pipeline::with_capacity(1));
+        life.cmd("PTTL").arg(self.names.entry(key));
+        let read = |replies| reply::life(reply::only(replies)?);
+        self.ask(pools.entries.as_ref().unwrap_or(&pools.reads), life, read).await
     }
 
     pub(crate) async fn outlook(&self) -> Result<Outlook, Fault> {

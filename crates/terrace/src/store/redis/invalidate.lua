@@ -20,7 +20,7 @@ if over > 0 then
   -- Forget the oldest, and raise the floor to the last of them. Ranks 0 and 1 are the epoch and the floor.
   local oldest, floor = redis.call('ZRANGE', control, 2, 2 + over, 'WITHSCORES'), nil
   for i = 1, #oldest, 2 do
-    if over > 0 and oldest[i] ~= '\0s' and tonumber(oldest[i + 1]) < 4503599627370496 then
+    if over > 0 and oldest[i] ~= '\0s' and tonumber(oldest[i + 1]) < BASE then
       redis.call('ZREM', control, oldest[i])
       floor, over = oldest[i + 1], over - 1
     end

@@ -1,10 +1,24 @@
 -- What look-ups read instead of the control record: where it stands, and the latest changes, most of which fit.
--- Position, floor, and the position after which every change is told, of 16 digits each; the number of changes, of two;
--- the changes; the epoch. A change is a position, = for a mark or + for a hold, and a marker filled up with blanks to 18.
-local MOST, WIDTH = 16, 35
+-- Position, floor, the position after which every change is told, the number of members of the record, and that of open
+-- holds, of 16 digits each; the number of changes, of two; the changes; the epoch. A change is a position, = for a mark or
+-- + for a hold, and a marker filled up with blanks to 18.
+local MOST, WIDTH, HEAD = 16, 35, 82
+-- Where holds begin: later than every position, and exact.
+local BASE = 4503599627370496
 
 local function change(position, kind, marker)
   return string.format('%016.0f', position) .. kind .. marker .. string.rep(' ', 18 - #marker)
+end
+
+-- Whether what was told is about the record as it stands.
+local function is_of(told, position, epoch)
+  if type(told) ~= 'string' or string.sub(told, 1, 16) ~= string.format('%016.0f', position) then
+    return false
+  end
+  if not string.find(string.sub(told, 1, HEAD), '^%d+$') then
+    return false
+  end
+  return string.sub(told, HEAD + 1 + tonumber(string.sub(told, HEAD - 1, HEAD)) * WIDTH) == epoch
 end
 
 -- Tells what this script has done since the record stood at `before`.
@@ -12,9 +26,8 @@ local function tell(control, latest, before, changes)
   local epoch = redis.call('ZRANGE', control, 0, 0)[1]
   local now = redis.call('ZMSCORE', control, '\0s', '\0f')
   local since, old = string.format('%016.0f', before), redis.pcall('GET', latest)
-  local told = type(old) == 'string' and tonumber(string.sub(old, 49, 50))
-  if told and string.sub(old, 1, 16) == since and string.sub(old, 51 + told * WIDTH) == epoch then
-    since, changes = string.sub(old, 33, 48), string.sub(old, 51, 50 + told * WIDTH) .. changes
+  if is_of(old, before, epoch) then
+    since, changes = string.sub(old, 33, 48), string.sub(old, HEAD + 1, -#epoch - 1) .. changes
   end
   local over = #changes - MOST * WIDTH
   if over > 0 then
@@ -22,7 +35,9 @@ local function tell(control, latest, before, changes)
     since = string.sub(changes, over - WIDTH + 1, over - WIDTH + 16)
     changes = string.sub(changes, over + 1)
   end
-  local head = string.format('%016.0f%016.0f', now[1], now[2]) .. since .. string.format('%02d', #changes / WIDTH)
+  local members, holds = redis.call('ZCARD', control), redis.call('ZCOUNT', control, BASE, '(inf')
+  local head = string.format('%016.0f%016.0f', now[1], now[2]) .. since
+  head = head .. string.format('%016.0f%016.0f%02d', members, holds, #changes / WIDTH)
   redis.call('SET', latest, head .. changes .. epoch)
 end
 

@@ -53,6 +53,9 @@ const AT_ONCE: usize = 2;
 /// More look-ups do not go together: each waits for the values of all.
 const TOGETHER: usize = 64;
 
+/// For the same reason what is longer is then asked for again, on its own.
+const MAX_TOGETHER: usize = 64 << 10;
+
 impl Desk {
     pub(super) fn new(names: Arc<Names>, clock: Clock) -> Self {
         Self { state: Mutex::default(), names, clock }
@@ -73,9 +76,9 @@ impl Desk {
         match self.begin(pools, lookup, until) {
             Begun::Asks(turn, lookup) => {
                 // Apart, so that the many who wait need no room for it.
-                let looked = Box::pin(self.ask(&[&lookup], until, &turn.pools)).await;
+                let looked = Box::pin(self.ask_alone(&lookup, until, &turn.pools)).await;
                 drop(turn);
-                looked?.pop().ok_or(Fault::Protocol)
+                looked
             }
             Begun::Waits(looked) => looked.await.unwrap_or(Err(Fault::Other)),
         }
@@ -92,13 +95,17 @@ impl Desk {
         Begun::Waits(looked)
     }
 
-    /// Asks for entries of one epoch.
-    async fn ask(&self, batch: &[&Lookup], until: Instant, pools: &Pools) -> Result<Vec<Looked>, Fault> {
+    async fn ask_alone(&self, lookup: &Lookup, until: Instant, pools: &Pools) -> Result<Looked, Fault> {
+        self.ask(&[lookup], MAX_BYTES, until, pools).await?.pop().ok_or(Fault::Protocol)
+    }
+
+    /// Asks for entries of one epoch, and of each for no more than tells that it has more than `most` bytes.
+    async fn ask(&self, batch: &[&Lookup], most: usize, until: Instant, pools: &Pools) -> Result<Vec<Looked>, Fault> {
         let Some(first) = batch.first() else { return Ok(Vec::new()) };
         let (epoch, since) = (&first.epoch, batch.iter().map(|lookup| lookup.since).min().unwrap_or_default());
-        let mut all = Pipeline::with_capacity(2 * batch.len() + 1);
+        let mut all = Pipeline::with_capacity(batch.len() + 1);
         for lookup in batch {
-            add_entry(&mut all, &lookup.name);
+            all.add_command(get(&lookup.name, most));
         }
         all.cmd("GET").arg(&self.names.latest);
         let read = |replies| reply::looked(replies, epoch, since);
@@ -113,11 +120,11 @@ impl Desk {
     pub(super) async fn look_apart(&self, pools: &Pools, lookup: Lookup, budget: Duration) -> Result<Looked, Fault> {
         let (until, Lookup { epoch, since, name }) = (self.clock.now() + budget, lookup);
         let entries = pools.entries.as_ref().unwrap_or(&pools.reads);
-        let (mut entry, mut latest) = (Pipeline::with_capacity(2), Pipeline::with_capacity(1));
-        add_entry(&mut entry, &name);
+        let (mut entry, mut latest) = (Pipeline::with_capacity(1), Pipeline::with_capacity(1));
+        entry.add_command(get(&name, MAX_BYTES));
         latest.cmd("GET").arg(&self.names.latest);
         let read = |replies| reply::latest(reply::only(replies)?, &epoch, since);
-        let entry = entries.send(budget, entry, reply::entry);
+        let entry = entries.send(budget, entry, |replies| reply::entry(reply::only(replies)?));
         let (entry, told) = join(entry, pools.reads.send(budget, latest, read)).await;
         Ok(Looked { entry: entry?, news: self.news(told?, pools, &epoch, until).await? })
     }
@@ -136,15 +143,12 @@ impl Desk {
     }
 }
 
-/// First how long it is kept: an entry that replaces it meanwhile then counts as older than it is.
-fn add_entry(all: &mut Pipeline, name: &[u8]) {
+/// Reads so many bytes, and one more if there are more.
+fn get(name: &[u8], most: usize) -> Cmd {
     // With room for all of it at once.
-    let mut life = Cmd::with_capacity(2, 4 + name.len());
-    life.arg("PTTL").arg(name);
     let mut range = Cmd::with_capacity(4, 24 + name.len());
-    // No more than an entry can be, and what tells that it is longer.
-    range.arg("GETRANGE").arg(name).arg(0).arg(MAX_BYTES);
-    all.add_command(life).add_command(range);
+    range.arg("GETRANGE").arg(name).arg(0).arg(most);
+    range
 }
 
 impl State {
@@ -157,11 +161,16 @@ impl State {
     }
 }
 
-fn answer(batch: Vec<Waiting>, answers: Result<Vec<Looked>, Fault>) {
-    // Whoever has left is not told.
-    match answers {
-        Ok(answers) => batch.into_iter().zip(answers).for_each(|(one, looked)| drop(one.answer.send(Ok(looked)))),
-        Err(fault) => batch.into_iter().for_each(|one| drop(one.answer.send(Err(fault)))),
+impl Waiting {
+    fn answer(self, looked: Result<Looked, Fault>) {
+        // Whoever has left is not told.
+        let _ = self.answer.send(looked);
+    }
+
+    /// Asks for what was too long to be asked for together with others.
+    async fn ask_alone(self, desk: Arc<Desk>, pools: Arc<Pools>) {
+        let looked = desk.ask_alone(&self.lookup, self.until, &pools).await;
+        self.answer(looked);
     }
 }
 
@@ -190,8 +199,21 @@ impl Turn {
             yield_now().await;
             let Some((desk, batch)) = self.next() else { return };
             let lookups: Vec<&Lookup> = batch.iter().map(|waiting| &waiting.lookup).collect();
-            let answers = desk.ask(&lookups, batch[0].until, &self.pools).await;
-            answer(batch, answers);
+            // Whoever has less time does not wait so long.
+            let Some(until) = batch.iter().map(|waiting| waiting.until).max() else { return };
+            match desk.ask(&lookups, MAX_TOGETHER, until, &self.pools).await {
+                Ok(answers) => batch.into_iter().zip(answers).for_each(|(one, looked)| self.answer(&desk, one, looked)),
+                Err(fault) => batch.into_iter().for_each(|one| one.answer(Err(fault))),
+            }
+        }
+    }
+
+    fn answer(&self, desk: &Arc<Desk>, one: Waiting, looked: Looked) {
+        if looked.entry.as_ref().is_some_and(|entry| entry.len() > MAX_TOGETHER) {
+            // Ends by its time limit, with the request that waits for it.
+            drop(tokio::spawn(one.ask_alone(Arc::clone(desk), Arc::clone(&self.pools))));
+        } else {
+            one.answer(Ok(looked));
         }
     }
 

@@ -115,6 +115,8 @@ pub(crate) struct Redis {
     pools: Mutex<Option<Arc<Pools>>>,
     swept: Mutex<Option<Instant>>,
     markers: AtomicU64,
+    /// How far the server's clock is ahead of ours, in milliseconds; zero until it was asked.
+    ahead: AtomicU64,
 }
 
 /// How connections are used. That to all nodes of a cluster is one.
@@ -214,8 +216,9 @@ impl Redis {
         let names = Arc::new(names);
         let connector = Arc::new(Connector::new(settings, Arc::clone(&names), opener));
         let desk = Arc::new(Desk::new(Arc::clone(&names), clock.clone()));
-        let (pools, swept, markers) = (Mutex::default(), Mutex::default(), AtomicU64::default());
-        Ok(Self { connector, nodes, names, codec, budgets, clock, desk, pools, swept, markers })
+        let (pools, swept) = (Mutex::default(), Mutex::default());
+        let (markers, ahead) = (AtomicU64::default(), AtomicU64::default());
+        Ok(Self { connector, nodes, names, codec, budgets, clock, desk, pools, swept, markers, ahead })
     }
 
     /// Encodes entries in another way than plainly.

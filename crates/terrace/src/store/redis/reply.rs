@@ -1,6 +1,6 @@
 //! What replies mean. No I/O.
 
-use crate::store::remote::{Epoch, Mark, Marker, Polled, Positions, Receipt, TagName};
+use crate::store::remote::{Epoch, Mark, Marker, Polled, Positions, Receipt, TagName, Token};
 use bytes::Bytes;
 use redis::{RedisError, Value};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(super) const SEQUENCE: &[u8] = b"\0s";
 pub(super) const FLOOR: &[u8] = b"\0f";
 /// How many of them there always are: these two, and the epoch.
-const OTHERS: i64 = 3;
+const OTHERS: u64 = 3;
 const CHANGE: &[u8] = b"\0c";
 const EPOCH: &[u8] = b"\0e";
 
@@ -114,21 +114,15 @@ pub(super) fn positions(reply: Value) -> Reading<Option<Positions>> {
     Ok(Some(Positions { position: position(sequence)?, floor: position(floor)?, marks }))
 }
 
-/// The replies to PTTL and GETRANGE for each of some entries, and to GET of what tells the latest changes.
-pub(super) fn looked(mut replies: Vec<Value>, epoch: &Epoch, since: u64) -> Reading<(Vec<Kept>, Option<Polled>)> {
+/// The replies to GETRANGE for each of some entries, and to GET of what tells the latest changes.
+pub(super) fn looked(
+    mut replies: Vec<Value>,
+    epoch: &Epoch,
+    since: u64,
+) -> Reading<(Vec<Option<Bytes>>, Option<Polled>)> {
     let told = replies.pop().ok_or(Misread::Shape)?;
-    let mut replies = replies.into_iter();
-    let mut entries = Vec::with_capacity(replies.len() / 2);
-    while let (Some(life), Some(entry)) = (replies.next(), replies.next()) {
-        entries.push(entry_of(entry, life)?);
-    }
+    let entries = replies.into_iter().map(entry).collect::<Reading<_>>()?;
     Ok((entries, latest(told, epoch, since)?))
-}
-
-/// The replies to PTTL and GETRANGE.
-pub(super) fn entry(replies: Vec<Value>) -> Reading<Kept> {
-    let [life, entry] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
-    entry_of(entry, life)
 }
 
 /// What `latest.lua` wrote, as far as it is about `epoch` and what happened after `since`; `None` where there is nothing
@@ -147,6 +141,8 @@ fn latest_in(told: &[u8], epoch: &Epoch, since: u64) -> Option<Polled> {
     let (position, rest) = number::<16>(told)?;
     let (floor, rest) = number::<16>(rest)?;
     let (complete_after, rest) = number::<16>(rest)?;
+    let (_members, rest) = number::<16>(rest)?;
+    let (holds, rest) = number::<16>(rest)?;
     let (count, rest) = number::<2>(rest)?;
     let (changes, name) = rest.split_at_checked(usize::try_from(count).ok()? * CHANGE_BYTES)?;
     if name != epoch.as_bytes() || position < since {
@@ -161,9 +157,14 @@ fn latest_in(told: &[u8], epoch: &Epoch, since: u64) -> Option<Polled> {
     }
     let changes = changes.as_chunks::<CHANGE_BYTES>().0.iter().map(|change| changed(change));
     let changes = changes.collect::<Option<Vec<_>>>()?;
-    let marks = changes.into_iter().filter(|(at, _)| *at > since).map(|(_, mark)| mark).collect();
+    // What is no longer held was marked when it was let go.
+    let counts = |(at, (_, mark)): &(u64, (Marker, Mark))| *at > since && (holds > 0 || *mark != Mark::Held);
+    let marks = changes.into_iter().filter(counts).map(|(_, mark)| mark).collect();
     Some(Polled::Changes { marks, position, floor })
 }
+
+/// Where the number of members is in it.
+const MEMBERS: usize = 48;
 
 /// How long each change is that `latest.lua` tells: its position, its kind, and its marker.
 const CHANGE_BYTES: usize = 16 + 1 + 18;
@@ -186,23 +187,22 @@ fn number<const DIGITS: usize>(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((digits.iter().try_fold(0, add)?, rest))
 }
 
-/// An entry, and how long it is kept.
-type Kept = Option<(Bytes, Duration)>;
-
-fn entry_of(entry: Value, life: Value) -> Reading<Kept> {
-    let entry = match entry.extract_error() {
+/// The reply to GETRANGE.
+pub(super) fn entry(reply: Value) -> Reading<Option<Bytes>> {
+    match reply.extract_error() {
         // No entry is empty.
-        Ok(Value::BulkString(bytes)) if bytes.is_empty() => return Ok(None),
-        Ok(Value::BulkString(bytes)) => bytes,
-        Ok(_) => return Err(Misread::Shape),
+        Ok(Value::BulkString(bytes)) => Ok(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())),
+        Ok(_) => Err(Misread::Shape),
         // Whatever somebody else has put there is not an entry.
-        Err(error) if error.code() == Some("WRONGTYPE") => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    // Negative for what does not expire, or just has.
-    let Value::Int(life) = life.extract_error()? else { return Err(Misread::Shape) };
-    let life = u64::try_from(life).ok().map(Duration::from_millis);
-    Ok(life.map(|life| (Bytes::from(entry), life)))
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The reply to PTTL, which is negative for what does not expire, or just has.
+pub(super) fn life(reply: Value) -> Reading<Option<Duration>> {
+    let Value::Int(life) = reply.extract_error()? else { return Err(Misread::Shape) };
+    Ok(u64::try_from(life).ok().map(Duration::from_millis))
 }
 
 /// The epoch and the position that a script answers.
@@ -238,12 +238,21 @@ pub(super) enum Seen {
 }
 
 /// The members after `since` with their scores, at most `limit`, the scores of the epoch, the sequence and the floor, and
-/// the number of members; also answers how many of these are markers.
-pub(super) fn seen(reply: Value, since: u64, limit: usize) -> Reading<(Seen, u64)> {
-    let [range, scores, members] = <[Value; 3]>::try_from(array(reply)?).map_err(|_| Misread::Shape)?;
+/// the number of members, and the time; also answers how many of the members are markers, and the time in milliseconds.
+pub(super) fn seen(reply: Value, epoch: &Epoch, since: u64, limit: usize) -> Reading<(Seen, u64, u64)> {
+    let mut reply = array(reply)?;
+    let (seconds, micros): (u64, u64) =
+        reply.pop().and_then(|time| redis::from_redis_value(time).ok()).ok_or(Misread::Shape)?;
+    let time = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+    if let [Value::BulkString(told)] = reply.as_slice() {
+        let polled = latest_in(told, epoch, since).ok_or(Misread::Shape)?;
+        let (members, _) = told.get(MEMBERS..).and_then(number::<16>).ok_or(Misread::Shape)?;
+        return Ok((Seen::Found { polled, has_changes: false }, members.saturating_sub(OTHERS), time));
+    }
+    let [range, scores, members] = <[Value; 3]>::try_from(reply).map_err(|_| Misread::Shape)?;
     let Value::Int(members) = members else { return Err(Misread::Shape) };
-    let markers = u64::try_from(members.saturating_sub(OTHERS)).unwrap_or(0);
-    Ok((seen_since(range, scores, since, limit)?, markers))
+    let markers = u64::try_from(members).unwrap_or(0).saturating_sub(OTHERS);
+    Ok((seen_since(range, scores, since, limit)?, markers, time))
 }
 
 fn seen_since(range: Value, scores: Value, since: u64, limit: usize) -> Reading<Seen> {
@@ -292,10 +301,13 @@ fn changes(range: &[Value], since: u64) -> Reading<Option<Range>> {
     Ok(Some(found))
 }
 
-/// `+OK`, or nothing where a condition was not met.
-pub(super) fn is_done(reply: &Value) -> Reading<bool> {
-    match reply {
-        Value::Okay => Ok(true),
+/// The replies to SET NX and GET of a lease: whether it is the one of `token`.
+pub(super) fn has_lease(replies: Vec<Value>, token: &Token) -> Reading<bool> {
+    let [set, get] = <[Value; 2]>::try_from(replies).map_err(|_| Misread::Shape)?;
+    set.extract_error()?;
+    match get.extract_error()? {
+        Value::BulkString(holder) => Ok(holder == token.as_str().as_bytes()),
+        // It has ended already.
         Value::Nil => Ok(false),
         _ => Err(Misread::Shape),
     }
@@ -309,8 +321,10 @@ mod tests {
     fn no_number_of_members_is_too_few() {
         for (members, markers) in [(i64::MIN, 0), (-1, 0), (3, 0), (5, 2)] {
             let (range, scores) = (Value::Array(vec![]), Value::Array(vec![Value::Nil; 3]));
-            let poll = Value::Array(vec![range, scores, Value::Int(members)]);
-            let (seen, counted) = seen(poll, 0, 10).unwrap();
+            let time = ["1700000000", "1999"].map(|text| Value::BulkString(text.into())).to_vec();
+            let poll = Value::Array(vec![range, scores, Value::Int(members), Value::Array(time)]);
+            let (seen, counted, time) = seen(poll, &Epoch::new(b"e"), 0, 10).unwrap();
+            assert_eq!(time, 1_700_000_000_001);
             assert_eq!((seen, counted), (Seen::Found { polled: Polled::OtherEpoch, has_changes: false }, markers));
         }
     }

@@ -1,10 +1,7 @@
 use super::super::call::first;
 use super::*;
 use crate::observe::stats::RejectReason;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::mpsc;
-use std::thread;
+use std::time::SystemTime;
 use terrace_redis_server::Proxy;
 
 const LIFE: Duration = Duration::from_secs(60);
@@ -24,8 +21,8 @@ async fn an_entry_is_found_with_what_proves_it_valid() {
     assert_eq!((at_a.epoch.clone(), at_a.position), (now.epoch.clone(), 1));
 
     let found = tier.lookup(&now.epoch, 0, b"key").await.unwrap();
-    let (bytes, life) = found.entry.unwrap();
-    assert_eq!(bytes, "body");
+    assert_eq!(found.entry.as_deref(), Some(&b"body"[..]));
+    let life = tier.life(b"key").await.unwrap().unwrap();
     assert!(life <= LIFE && life + PATIENCE > LIFE, "{life:?}");
     let (one, none) = (Mark::At(1), Mark::Unmarked);
     let news = |marks| Polled::Changes { marks, position: 1, floor: 0 };
@@ -83,11 +80,31 @@ async fn lookups_at_the_same_time_share_round_trips_and_each_gets_its_own_entry(
         .collect();
     for (key, lookup) in lookups.into_iter().enumerate() {
         let expected = [(0, "zero"), (99, "ninety-nine")].into_iter().find(|(has, _)| *has == key);
-        let found = lookup.await.unwrap().map(|(bytes, _)| bytes);
+        let found = lookup.await.unwrap();
         assert_eq!(found.as_deref(), expected.map(|(_, text)| text.as_bytes()), "{key}");
     }
     // Two alone, and the others with them; some more for connections that are still being made.
     assert!(proxy.round_trips() - before < 50, "{} round trips", proxy.round_trips() - before);
+}
+
+#[tokio::test]
+async fn what_is_long_is_read_whole_though_asked_for_together_with_others() {
+    let server = Server::start();
+    let tier = Arc::new(at(server.port()));
+    let epoch = tier.current().await.unwrap().epoch;
+    let long = |key: u8| Bytes::from(vec![key; (64 << 10) + usize::from(key)]);
+    for key in 0..40 {
+        tier.store(&[key], long(key), LIFE).await.unwrap();
+    }
+    let lookups: Vec<_> = (0..40_u8)
+        .map(|key| {
+            let (tier, epoch) = (Arc::clone(&tier), epoch.clone());
+            tokio::spawn(async move { tier.lookup(&epoch, 0, &[key]).await.unwrap().entry })
+        })
+        .collect();
+    for (key, lookup) in (0..40).zip(lookups) {
+        assert!(lookup.await.unwrap() == Some(long(key)), "{key}");
+    }
 }
 
 #[tokio::test]
@@ -133,9 +150,8 @@ async fn what_is_no_entry_is_a_miss_and_hides_no_position() {
     let epoch = tier.current().await.unwrap().epoch;
     let name = |key: &[u8]| String::from_utf8(tier.names.entry(key)).unwrap();
     server.command(&["RPUSH", &name(b"list"), "x"]);
-    server.command(&["SET", &name(b"endless"), "x"]);
     server.command(&["SET", &name(b"empty"), "", "PX", "60000"]);
-    for key in [&b"list"[..], b"endless", b"empty"] {
+    for key in [&b"list"[..], b"empty"] {
         let found = tier.lookup(&epoch, 0, key).await.unwrap();
         assert_eq!((found.entry, found.news), (None, Polled::Changes { marks: vec![], position: 0, floor: 0 }));
     }
@@ -158,74 +174,40 @@ async fn of_what_is_larger_than_an_entry_no_more_is_read_than_tells_so() {
     server.command(&["PEXPIRE", &name, "60000"]);
     let sent = || server.info("stats", "total_net_output_bytes").parse::<usize>().unwrap();
     let before = sent();
-    let (bytes, _) = tier.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap();
+    let bytes = tier.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap();
     assert!(sent() - before < MAX_BYTES + (64 << 10), "{} bytes", sent() - before);
     assert_eq!(tier.decode(b"key", bytes).err(), Some(RejectReason::Size));
     // What is as large as an entry may be is read whole.
     let whole = Bytes::from(vec![1; MAX_BYTES]);
     tier.store(b"key", whole.clone(), LIFE).await.unwrap();
-    assert!(tier.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap().0 == whole);
-}
-
-/// A way to the server on which, each time that `name` is said, the server answers what is said up to there, then the entry
-/// of this name is replaced, and then the rest is passed on.
-fn replacing(server: u16, name: &[u8]) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let name = name.to_vec();
-    thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let redis = TcpStream::connect(("127.0.0.1", server)).unwrap();
-            let (answers, answered) = mpsc::channel();
-            let (from, to, name) = (redis.try_clone().unwrap(), client.try_clone().unwrap(), name.clone());
-            thread::spawn(move || pass_on(from, to, |to, said| to.write_all(said).is_ok() && answers.send(()).is_ok()));
-            thread::spawn(move || {
-                pass_on(client, redis, |redis, said| {
-                    let at = said.windows(name.len()).position(|part| part == name);
-                    let (first, rest) = said.split_at(at.map_or(said.len(), |at| at + name.len() + 2));
-                    while answered.try_recv().is_ok() {}
-                    redis.write_all(first).unwrap();
-                    if at.is_some() {
-                        answered.recv().unwrap();
-                        replace(server, &name);
-                    }
-                    redis.write_all(rest).is_ok()
-                });
-            });
-        }
-    });
-    port
-}
-
-fn pass_on(mut from: TcpStream, mut to: TcpStream, mut tell: impl FnMut(&mut TcpStream, &[u8]) -> bool) {
-    let mut said = vec![0; 65_536];
-    while let Ok(length @ 1..) = from.read(&mut said)
-        && tell(&mut to, &said[..length])
-    {}
-    let _ = to.shutdown(Shutdown::Both);
-}
-
-fn replace(server: u16, name: &[u8]) {
-    let mut other = TcpStream::connect(("127.0.0.1", server)).unwrap();
-    other.write_all(&[b"SET ", name, b" new PX 1000000\r\n"].concat()).unwrap();
-    let mut done = [0; 5];
-    other.read_exact(&mut done).unwrap();
-    assert_eq!(&done, b"+OK\r\n");
+    assert!(tier.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap() == whole);
 }
 
 #[tokio::test]
-async fn an_entry_that_is_replaced_while_it_is_read_counts_as_the_older_one() {
+async fn a_lease_that_is_asked_for_again_by_its_holder_is_still_its() {
     let server = Server::start();
-    let direct = at(server.port());
-    let name = direct.names.entry(b"key");
-    let epoch = direct.current().await.unwrap().epoch;
-    let old = Duration::from_secs(10);
-    direct.store(b"key", value("old"), old).await.unwrap();
-    let tier = at(replacing(server.port(), &name));
-    let (_, life) = tier.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap();
-    assert!(life <= old, "{life:?}");
-    let (bytes, life) = direct.lookup(&epoch, 0, b"key").await.unwrap().entry.unwrap();
-    assert!(bytes == "new" && life > old, "it was replaced: {bytes:?}, {life:?}");
+    let tier = at(server.port());
+    let (one, other) = (Token::new(), Token::new());
+    // As when the first reply was lost.
+    for _ in 0..2 {
+        assert!(tier.lease(b"key", &one, LIFE).await.unwrap());
+        assert!(!tier.lease(b"key", &other, LIFE).await.unwrap());
+    }
+    tier.release(b"key", &one).await.unwrap();
+    assert!(tier.lease(b"key", &other, LIFE).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_servers_clock_is_known_from_the_first_poll_on() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    assert_eq!(tier.time(), None);
+    tier.poll(&epoch, 0).await.unwrap();
+    let since_1970 = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let (before, told, after) = (since_1970(), u128::from(tier.time().unwrap()), since_1970());
+    // The server has the same clock; the poll took some time.
+    assert!(before <= told + 2 && told <= after + PATIENCE.as_millis(), "{before} {told} {after}");
 }
 
 #[tokio::test]
@@ -257,14 +239,19 @@ async fn what_lookups_read_of_the_record_may_be_lost_and_is_written_again() {
     let told = async |since| tier.lookup(&epoch, since, b"key").await.unwrap().news;
     let all = Polled::Changes { marks: vec![(hard(A), Mark::At(1))], position: 1, floor: 0 };
     assert_eq!(told(0).await, all);
-    for command in [&["DEL", "{test}:latest"][..], &["LPUSH", "{test}:latest", "x"], &["SET", "{test}:latest", "x"]] {
+    let garbled = format!("{:016}{}", 1, "x".repeat(80));
+    for command in [
+        &["DEL", "{test}:latest"][..],
+        &["LPUSH", "{test}:latest", "x"],
+        &["SET", "{test}:latest", "x"],
+        &["SET", "{test}:latest", &garbled],
+    ] {
         server.command(&["DEL", "{test}:latest"]);
         server.command(command);
         // What is there is no proof of anything; the position is still the right one.
         assert_eq!(told(0).await, Polled::TooMany { position: 1 }, "{command:?}");
         assert_eq!(told(1).await, Polled::TooMany { position: 1 }, "{command:?}");
     }
-    server.command(&["DEL", "{test}:latest"]);
     tier.poll(&epoch, 1).await.unwrap();
     assert_eq!(told(0).await, Polled::TooMany { position: 1 }, "what happened before is not told again");
     assert_eq!(told(1).await, Polled::Changes { marks: vec![], position: 1, floor: 0 });
