@@ -7,6 +7,8 @@ mod failing;
 mod fleet;
 mod redis;
 mod responses;
+
+mod sealed;
 mod seams;
 mod settings;
 
@@ -28,6 +30,10 @@ use terrace::stats::{CheckDecision, CheckStatus, Stats};
 use terrace::{Config, Store};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
+
+/// What processes that share rights need.
+pub(crate) const KEYS: (&str, &str) = ("AUTHZ_CACHE_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+pub(crate) const NAMESPACE: (&str, &str) = ("CACHE_NAMESPACE", "shop");
 
 /// What a source does when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

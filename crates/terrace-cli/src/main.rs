@@ -2,7 +2,7 @@
 //!
 //! `terrace proxy` puts Terrace's HTTP cache in front of a server that is not written in Rust. `terrace purge` tells a
 //! running fleet what has changed, and `terrace inspect` shows what it has stored. `terrace watch` listens to programs in
-//! other languages, `terrace warm` requests what is to be in the cache.
+//! other languages, `terrace warm` requests what is to be in the cache. `terrace keygen` makes a key to seal with.
 //!
 //! Exit status: 0 success, 1 a failure while running, 2 a mistake in the arguments or the environment.
 
@@ -10,6 +10,7 @@ mod ask;
 mod failure;
 mod fleet;
 mod inspect;
+mod keygen;
 mod proxy;
 mod purge;
 mod text;
@@ -34,6 +35,7 @@ enum Command {
     Proxy(Box<proxy::Options>),
     Purge(Box<purge::Options>),
     Inspect(Box<inspect::Options>),
+    Keygen(keygen::Options),
     /// Request URLs of a fleet, so that its cache has them.
     Warm(Box<warm::Options>),
     /// Listen to programs in other languages.
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Proxy(options) => proxy::main(*options),
         Command::Purge(options) => purge::main(&options),
         Command::Inspect(options) => inspect::main(&options),
+        Command::Keygen(options) => keygen::main(&options),
         Command::Warm(options) => warm::main(&options),
         Command::Watch(options) => watch::main(*options),
     };

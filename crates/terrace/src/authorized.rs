@@ -1,9 +1,10 @@
 //! Where authorization and the cache of responses meet: in the extensions of requests and responses.
 
-use crate::authz::{Principal, SourceVersion, partition};
+use crate::authz::{Principal, SourceVersion, Tagger, partition};
 use crate::clock::Instant;
 use crate::observe::stats::CheckStatus;
-use crate::store::{Tag, Tags};
+use crate::store::Tag;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A request extension, and an extractor of axum: the caller may do what the layer around requires.
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub struct Authorized {
     pub(crate) principal: Principal,
     pub(crate) engine: u64,
+    pub(crate) tagger: Arc<Tagger>,
     /// The store by which it is revoked.
     pub(crate) store: usize,
     pub(crate) decision_id: u64,
@@ -66,9 +68,8 @@ impl Authorized {
     }
 
     /// By which those entries are revoked, with the decision.
-    pub(crate) fn tags(&self, maker: &Tags) -> [Tag; 2] {
-        let who = &self.principal.who;
-        [maker.tenant(who.tenant.as_str()), maker.subject(who.tenant.as_str(), who.subject.as_str())]
+    pub(crate) fn tags(&self) -> Vec<Tag> {
+        self.tagger.tags(&self.principal.who)
     }
 }
 

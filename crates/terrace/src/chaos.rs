@@ -3,12 +3,15 @@
 //! It keeps the same record of invalidations as Redis does, in this process, and several stores may share it as if each
 //! were a process of its own. What a test breaks stays broken until it mends it.
 
+use crate::Error;
 use crate::clock::{Clock, FakeClock, Instant};
 use crate::observe::stats::RejectReason;
 use crate::store::remote::{
-    Ear, Envelope, Epoch, Fault, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, Rung, TagName, Token,
+    Ear, Envelope, Epoch, Fault, Format, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, Rung,
+    ServerTime, TagName, Token, Vault,
 };
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
@@ -55,7 +58,7 @@ struct Record {
     /// Open changes: what they hold, and until when.
     changes: HashMap<String, (Vec<TagName>, Instant)>,
     leases: HashMap<Vec<u8>, (String, Instant)>,
-    /// What [`Remote::encode`] was given; the bytes say where.
+    /// What [`Format::encode`] was given; the bytes say where.
     envelopes: Vec<Envelope>,
     failure: Failure,
     /// How long a call that a request waits for may take, and one that it does not wait for.
@@ -211,12 +214,12 @@ impl Record {
 }
 
 impl Remote for Chaos {
-    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, key: &'a [u8]) -> Reply<'a, Looked> {
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, (name, most): (Vec<u8>, usize)) -> Reply<'a, Looked> {
         let now = self.clock.now();
         self.answer(false, |record| {
             record.lookups += 1;
-            let entry = record.entries.get(key).filter(|(_, until)| *until > now);
-            let entry = entry.map(|(value, _)| value.clone());
+            let entry = record.entries.get(&name).filter(|(_, until)| *until > now);
+            let entry = entry.map(|(value, _)| value.clone()).filter(|value| value.len() <= most);
             Looked { entry, news: record.since(epoch, since) }
         })
     }
@@ -229,7 +232,7 @@ impl Remote for Chaos {
         self.answer(false, |record| record.receipt())
     }
 
-    fn store<'a>(&'a self, key: &'a [u8], value: Bytes, life: Duration) -> Reply<'a, ()> {
+    fn store(&self, name: Vec<u8>, value: Bytes, life: Duration) -> Reply<'_, ()> {
         let until = self.clock.now() + life;
         let (failure, [_, budget]) = {
             let record = self.record();
@@ -239,7 +242,7 @@ impl Remote for Chaos {
             return Box::pin(late(budget));
         }
         self.answer(true, |record| {
-            record.entries.insert(key.to_vec(), (value, until));
+            record.entries.insert(name, (value, until));
         })
     }
 
@@ -321,20 +324,21 @@ impl Remote for Chaos {
 
     fn disconnect(&self) {}
 
-    fn time(&self) -> Option<u64> {
-        Some(self.clock.now().as_nanos() / 1_000_000)
+    fn time(&self) -> Option<ServerTime> {
+        let now = self.clock.now().as_nanos() / 1_000_000;
+        Some(ServerTime { earliest: now, latest: now })
     }
 
-    fn encode(&self, _: &[u8], envelope: &Envelope) -> Option<Bytes> {
-        let mut record = self.record();
-        record.envelopes.push(envelope.clone());
-        Some(Bytes::copy_from_slice(&(record.envelopes.len() - 1).to_be_bytes()))
+    fn join_ring<'a>(&'a self, _: &'a [String]) -> Reply<'a, bool> {
+        self.answer(true, |_| true)
     }
 
-    fn decode(&self, _: &[u8], value: Bytes) -> Result<Envelope, RejectReason> {
-        let at = value.as_ref().try_into().map(usize::from_be_bytes);
-        let record = self.record();
-        at.ok().and_then(|at| record.envelopes.get(at).cloned()).ok_or(RejectReason::Schema)
+    fn open_format(&self) -> Arc<dyn Format> {
+        Arc::new(self.clone())
+    }
+
+    fn vaults(&self, _: &str, _: &str) -> Result<Vec<Arc<dyn Vault>>, Error> {
+        Ok(vec![Arc::new(self.clone())])
     }
 
     fn bell(&self) -> Pin<Box<dyn Future<Output = Rung> + Send + '_>> {
@@ -351,5 +355,38 @@ impl Remote for Chaos {
     /// Nobody publishes anything.
     fn listen(&self, _: &'static [&'static str], _: Ear) -> Reply<'_, ()> {
         Box::pin(pending())
+    }
+}
+
+impl Format for Chaos {
+    fn name(&self, key: &[u8]) -> Vec<u8> {
+        key.to_vec()
+    }
+
+    fn max_bytes(&self) -> usize {
+        usize::MAX
+    }
+
+    fn encode(&self, _: &[u8], envelope: &Envelope) -> Option<Bytes> {
+        let mut record = self.record();
+        record.envelopes.push(envelope.clone());
+        Some(Bytes::copy_from_slice(&(record.envelopes.len() - 1).to_be_bytes()))
+    }
+
+    fn decode(&self, _: &[u8], value: Bytes) -> Result<Envelope, RejectReason> {
+        let at = value.as_ref().try_into().map(usize::from_be_bytes);
+        let record = self.record();
+        at.ok().and_then(|at| record.envelopes.get(at).cloned()).ok_or(RejectReason::Schema)
+    }
+}
+
+/// Not sealed: what it keeps does not leave this process.
+impl Vault for Chaos {
+    fn tag(&self, about: &[u8]) -> TagName {
+        TagName(*Sha256::digest(about).first_chunk().expect("there are twice as many"))
+    }
+
+    fn fingerprint(&self) -> String {
+        "chaos".to_owned()
     }
 }

@@ -75,7 +75,8 @@ fn monotonic() -> Instant {
 fn monotonic() -> Instant {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     let start = START.get_or_init(std::time::Instant::now);
-    Instant(nanoseconds(start.elapsed()))
+    // What another process has stored before may be older than this one.
+    Instant(nanoseconds(Duration::from_secs(24 * 60 * 60) + start.elapsed()))
 }
 
 /// A point of a [`Clock`]'s monotonic time. Points of different clocks can't be compared.
@@ -91,6 +92,11 @@ impl Instant {
     /// The reverse of [`as_nanos`](Self::as_nanos).
     pub(crate) fn from_nanos(nanoseconds: u64) -> Self {
         Self(nanoseconds)
+    }
+
+    /// The moment so long before; `None` if it is before the clock began.
+    pub(crate) fn checked_sub(self, earlier: Duration) -> Option<Self> {
+        self.0.checked_sub(nanoseconds(earlier)).map(Self)
     }
 
     /// The time from `earlier` to here, zero if `earlier` is later.

@@ -34,11 +34,13 @@ pub struct Config {
     namespace: Box<str>,
     /// A secret.
     keys: Option<Box<str>>,
+    /// Another one.
+    authz_keys: Option<Box<str>>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let mut config = Self { values: [0; SETTINGS.len()], namespace: "".into(), keys: None };
+        let mut config = Self { values: [0; SETTINGS.len()], namespace: "".into(), keys: None, authz_keys: None };
         for (at, setting) in SETTINGS.iter().enumerate() {
             config.assign(at, setting.default).expect("the table's defaults are valid");
         }
@@ -170,10 +172,16 @@ impl Config {
     fn assign(&mut self, at: usize, text: &str) -> Option<()> {
         match &SETTINGS[at].accepts {
             Accepts::Name => self.namespace = parse_name(text)?.into(),
-            Accepts::Keys => self.keys = Some(text).filter(|text| *text != "none").map(Into::into),
+            Accepts::Keys => {
+                *self.keys_of(SETTINGS[at].key) = Some(text).filter(|text| *text != "none").map(Into::into);
+            }
             accepts => self.values[at] = accepts.parse(text)?,
         }
         Some(())
+    }
+
+    fn keys_of(&mut self, key: Key) -> &mut Option<Box<str>> {
+        if matches!(key, Key::AuthzKeys) { &mut self.authz_keys } else { &mut self.keys }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -184,6 +192,11 @@ impl Config {
     #[cfg(feature = "redis")]
     pub(crate) fn seal_keys(&self) -> Option<&str> {
         self.keys.as_deref()
+    }
+
+    /// The text of `AUTHZ_CACHE_KEYS`.
+    pub(crate) fn authz_keys(&self) -> Option<&str> {
+        self.authz_keys.as_deref()
     }
 
     /// From which size on entries are compressed for Redis.
@@ -231,7 +244,10 @@ impl fmt::Debug for Config {
         for (setting, value) in SETTINGS.iter().zip(self.values) {
             match setting.accepts {
                 Accepts::Name => map.entry(&setting.name, &self.namespace),
-                Accepts::Keys => map.entry(&setting.name, &self.keys.as_ref().map(|_| "***")),
+                Accepts::Keys => {
+                    let keys = if matches!(setting.key, Key::AuthzKeys) { &self.authz_keys } else { &self.keys };
+                    map.entry(&setting.name, &keys.as_ref().map(|_| "***"))
+                }
                 Accepts::TimeOrNone(_) if value == NONE => map.entry(&setting.name, &"none"),
                 Accepts::Time(_) | Accepts::Millis(_) | Accepts::TimeOrNone(_) => {
                     map.entry(&setting.name, &Duration::from_nanos(value))

@@ -1,7 +1,7 @@
 //! Changes of rights, and their end.
 
 use super::engine::Authz;
-use super::facts::{subject_tag, tenant_tag};
+use super::facts::Tagger;
 use super::principal::{Subject, Tenant, Who};
 use crate::observe::OpenChange;
 use crate::observe::stats::{InvalidationResult, Kind, Scope as Scale};
@@ -39,14 +39,14 @@ impl Scope {
         }
     }
 
-    fn tags(&self, maker: &store::Tags) -> Result<Vec<Tag>, Error> {
+    fn tags(&self, tagger: &Tagger) -> Result<Vec<Tag>, Error> {
         Ok(match self {
-            Self::Subject(who) => vec![subject_tag(maker, who)],
+            Self::Subject(who) => tagger.subject(who),
             Self::Subjects(all) if all.is_empty() || all.len() > Self::MAX_SUBJECTS => {
                 return Err(Error::subjects(all.len(), Self::MAX_SUBJECTS));
             }
-            Self::Subjects(all) => all.iter().map(|who| subject_tag(maker, who)).collect(),
-            Self::Tenant(tenant) => vec![tenant_tag(maker, tenant)],
+            Self::Subjects(all) => all.iter().flat_map(|who| tagger.subject(who)).collect(),
+            Self::Tenant(tenant) => tagger.tenant(tenant),
             Self::All => vec![Tag::EVERYTHING],
         })
     }
@@ -90,8 +90,8 @@ impl Authz {
     /// Dropped before its end, it ends as if the change had been dropped.
     pub async fn begin_change(&self, scope: Scope) -> Result<Change, Error> {
         let tiers = &self.engine.tiers;
-        let tags = scope.tags(tiers.mirror().tags())?;
-        if tiers.is_cut_off() {
+        let tags = scope.tags(&self.engine.tagger)?;
+        if tiers.is_cut_off() || !self.engine.ring.is_joined() {
             // The others would not be told.
             return Err(Error::unannounced());
         }
@@ -111,13 +111,14 @@ impl Authz {
     /// repeated until then, as long as this process lives. As [`begin_change`](Self::begin_change), for the scope.
     pub async fn revoke(&self, scope: Scope) -> Result<Receipt, Error> {
         let (tiers, store) = (&self.engine.tiers, &self.engine.store);
-        let tags = scope.tags(tiers.mirror().tags())?;
+        let tags = scope.tags(&self.engine.tagger)?;
         let lag = tiers.settings().source_lag();
         let lingering = if lag.is_zero() { Ok(()) } else { self.linger(tags.clone(), lag).await };
         let issued = store.purge_tags(scope.scale(), tags).await;
         // While the tier is switched off the others are told later.
         let told = issued.and_then(|receipt| {
-            if tiers.is_shared() && receipt.epoch().is_none() { Err(Error::unconfirmed(None)) } else { Ok(receipt) }
+            let told = !tiers.is_shared() || (receipt.epoch().is_some() && self.engine.ring.is_joined());
+            if told { Ok(receipt) } else { Err(Error::unconfirmed(None)) }
         });
         let result = lingering.and(told);
         tiers.observe().revoked(scope.scale(), result.is_ok());

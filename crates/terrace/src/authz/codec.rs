@@ -27,7 +27,6 @@ pub(super) fn encoded_len(grants: &Grants) -> usize {
 }
 
 /// Encodes a set; `None` if it is not one that is kept.
-#[cfg_attr(not(test), expect(dead_code, reason = "what is shared is sealed first, and the seal is not here"))]
 pub(super) fn encode(grants: &Grants) -> Option<Vec<u8>> {
     if !grants.is_kept() {
         return None;
@@ -66,7 +65,6 @@ fn put_time(bytes: &mut Vec<u8>, time: Option<SystemTime>) {
 }
 
 /// The reverse of [`encode`]; `None` for anything that it does not make.
-#[cfg_attr(not(test), expect(dead_code, reason = "what is shared is sealed first, and the seal is not here"))]
 pub(super) fn decode(bytes: &[u8]) -> Option<Grants> {
     if bytes.len() > Grants::MAX_BYTES {
         return None;

@@ -1,13 +1,14 @@
 //! The engine: what layers and handlers ask.
 
 use super::decision::{Decision, Unavailable};
-use super::facts::{Facts, Shares};
+use super::facts::{Facts, Shares, Tagger};
 use super::grants::Grants;
 use super::key::Keys;
 use super::layer::AuthzLayer;
 use super::load::Loaded;
 use super::principal::{Principal, Who};
 use super::requirement::Requirement;
+use super::ring::{self, Ring};
 use super::ruling::{Question, Ruling};
 use super::source::{AnyAuthorizer, AnyIdentify, AnySource, Authorizer, Identify, Nothing, PermissionSource};
 use crate::config::Config;
@@ -32,6 +33,8 @@ pub(super) struct Engine {
     pub(super) tiers: Arc<Tiers<Facts>>,
     pub(super) flights: Flights<Loaded>,
     pub(super) keys: Keys,
+    pub(super) tagger: Arc<Tagger>,
+    pub(super) ring: Ring,
     pub(super) source: Box<dyn AnySource>,
     pub(super) authorizer: Option<Box<dyn AnyAuthorizer>>,
     pub(super) identifier: Option<Arc<dyn AnyIdentify>>,
@@ -156,15 +159,26 @@ impl AuthzBuilder {
     ///
     /// # Errors
     ///
-    /// None now; settings that contradict one another may become some.
+    /// If the store is one that processes share, and `AUTHZ_CACHE_KEYS` is not set or malformed, or has other keys than
+    /// another engine of the store, or `CACHE_NAMESPACE` is not set.
     pub fn build(self) -> Result<Authz, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let Self { store, config, source, source_id, policy_version, authorizer, identifier, single_process } = self;
+        let (limit, keys) = (config.authz_l1_limit(), config.authz_keys());
+        let (tiers, vaults) = store.sealed_tiers(limit, ("AUTHZ_CACHE_KEYS", keys))?;
         store.settings().adopt_authz(&config);
+        let ring = Ring::new(&vaults);
+        let tagger = if tiers.is_shared() {
+            Tagger::Shared(vaults.into())
+        } else {
+            Tagger::Alone(tiers.mirror().tags().clone())
+        };
         let engine = Engine {
-            tiers: store.tiers_within(config.authz_l1_limit()),
+            tiers,
             flights: Flights::new(),
             keys: Keys::new(store.namespace(), &source_id, &policy_version),
+            tagger: Arc::new(tagger),
+            ring,
             source,
             authorizer,
             identifier,
@@ -177,7 +191,9 @@ impl AuthzBuilder {
             store,
         };
         engine.tiers.observe().revocation_bound(engine.bound());
-        Ok(Authz { engine: Arc::new(engine) })
+        let engine = Arc::new(engine);
+        ring::start(&engine);
+        Ok(Authz { engine })
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::grants::Grants;
 use super::principal::{Tenant, Who};
+use super::{codec, key};
 use crate::clock::Instant;
 use crate::observe::stats::{CacheName, Feature};
+use crate::store::remote::Vault;
 use crate::store::{Decoded, Tag, Tags, Value};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -19,7 +21,7 @@ pub(super) struct Facts {
     /// From here on they are not used, other than where a requirement asks for it. It never moves.
     pub(super) deadline: Instant,
     /// What they take of their tenant's memory, as long as they take it.
-    pub(super) _shares: Vec<Share>,
+    pub(super) shares: Vec<Share>,
 }
 
 impl Facts {
@@ -28,30 +30,71 @@ impl Facts {
     }
 }
 
-/// What the entry of somebody's facts carries, beside what every entry does.
-pub(super) fn tags(maker: &Tags, who: &Who) -> Vec<Tag> {
-    vec![tenant_tag(maker, &who.tenant), subject_tag(maker, who)]
+/// Names by whom facts are revoked.
+#[derive(Clone, Debug)]
+pub(crate) enum Tagger {
+    /// Of a store of this process alone.
+    Alone(Tags),
+    /// With each key of the ring, so that processes with neighbouring rings hear each other's revocations.
+    Shared(Arc<[Arc<dyn Vault>]>),
 }
 
-pub(super) fn tenant_tag(maker: &Tags, tenant: &Tenant) -> Tag {
-    maker.tenant(tenant.as_str())
+impl Tagger {
+    /// What the entry of somebody's facts carries, beside what every entry does.
+    pub(crate) fn tags(&self, who: &Who) -> Vec<Tag> {
+        let mut tags = self.tenant(&who.tenant);
+        tags.extend(self.subject(who));
+        tags
+    }
+
+    pub(super) fn tenant(&self, tenant: &Tenant) -> Vec<Tag> {
+        match self {
+            Self::Alone(tags) => vec![tags.tenant(tenant.as_str())],
+            Self::Shared(vaults) => keyed(vaults, &key::of_tenant(tenant)),
+        }
+    }
+
+    pub(super) fn subject(&self, who: &Who) -> Vec<Tag> {
+        match self {
+            Self::Alone(tags) => vec![tags.subject(who.tenant.as_str(), who.subject.as_str())],
+            Self::Shared(vaults) => keyed(vaults, &key::of_subject(who)),
+        }
+    }
 }
 
-pub(super) fn subject_tag(maker: &Tags, who: &Who) -> Tag {
-    maker.subject(who.tenant.as_str(), who.subject.as_str())
+fn keyed(vaults: &[Arc<dyn Vault>], about: &[u8]) -> Vec<Tag> {
+    vaults.iter().map(|vault| Tag::named(vault.tag(about))).collect()
 }
+
+/// Before the set itself: how old it is, and for how long it may be used, in milliseconds.
+const TIMES: usize = 16;
 
 impl Value for Facts {
     const CACHE: CacheName = CacheName::Authz;
     const IN_MEMORY: Feature = Feature::Authz;
+    const SHARED: Feature = Feature::AuthzL2;
 
-    /// Facts leave this process sealed or not at all, and they are not sealed here.
-    fn encode(&self) -> Option<(Bytes, Duration)> {
-        None
+    /// For as long as they may be used without asking whether the source fails.
+    fn encode(&self, now: Instant) -> Option<(Bytes, Duration)> {
+        let left = self.deadline.duration_since(now);
+        let grants = codec::encode(&self.grants)?;
+        let mut bytes = Vec::with_capacity(TIMES + grants.len());
+        // They are at least as old, and end no later.
+        bytes.extend(u64::try_from(self.age(now).as_millis()).ok()?.checked_add(1)?.to_be_bytes());
+        bytes.extend(u64::try_from(left.as_millis()).ok()?.to_be_bytes());
+        bytes.extend(grants);
+        (!left.is_zero()).then(|| (bytes.into(), left))
     }
 
-    fn decode(_: &Bytes, _: Duration) -> Option<Decoded<Self>> {
-        None
+    fn decode(payload: &Bytes, ago: Duration, now: Instant) -> Option<Decoded<Self>> {
+        let (age, rest) = payload.split_first_chunk()?;
+        let (left, grants) = rest.split_first_chunk()?;
+        let [age, left] = [age, left].map(|bytes| Duration::from_millis(u64::from_be_bytes(*bytes)));
+        let grants = codec::decode(grants)?;
+        let begun = now.checked_sub(age.checked_add(ago)?)?;
+        let (deadline, life) = (now + left.saturating_sub(ago), left.saturating_sub(ago));
+        let bytes = grants.bytes();
+        Some(Decoded { value: Self { grants, begun, deadline, shares: Vec::new() }, bytes, life })
     }
 }
 
@@ -111,10 +154,24 @@ mod tests {
         assert!(shares.used().is_empty());
     }
 
+    fn at(milliseconds: u64) -> Instant {
+        Instant::from_nanos(milliseconds * 1_000_000)
+    }
+
     #[test]
-    fn facts_do_not_leave_this_process() {
-        let at = Instant::from_nanos(0);
-        let facts = Facts { grants: Grants::complete(["a"]), begun: at, deadline: at, _shares: Vec::new() };
-        assert!(facts.encode().is_none());
+    fn facts_are_nowhere_younger_and_end_nowhere_later_than_where_they_were_loaded() {
+        let facts = Facts { grants: Grants::complete(["a"]), begun: at(1000), deadline: at(9000), shares: Vec::new() };
+        let (bytes, life) = facts.encode(at(1250)).unwrap();
+        assert_eq!(life, Duration::from_millis(7750));
+        // Another process, whose clock began at another time.
+        let other = Facts::decode(&bytes, Duration::from_millis(500), at(50_000)).unwrap();
+        assert_eq!(other.value.age(at(50_000)), Duration::from_millis(751));
+        assert_eq!((other.value.deadline, other.life), (at(57_250), Duration::from_millis(7250)));
+        assert_eq!(other.value.grants, facts.grants);
+        let over = Facts::decode(&bytes, Duration::from_secs(8), at(50_000)).unwrap();
+        assert_eq!((over.value.deadline, over.life), (at(50_000), Duration::ZERO));
+        assert!(facts.encode(at(9000)).is_none(), "what has ended is not passed on");
+        assert!(Facts::decode(&bytes, Duration::from_millis(500), at(700)).is_none(), "older than this clock can say");
+        assert!(Facts::decode(&bytes.slice(..15), Duration::ZERO, at(50_000)).is_none());
     }
 }

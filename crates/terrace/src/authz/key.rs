@@ -1,6 +1,6 @@
 //! What facts are stored under.
 
-use super::principal::{Principal, Who};
+use super::principal::{Principal, Tenant, Who};
 use crate::store::KeyBuf;
 use sha2::{Digest, Sha256};
 
@@ -51,6 +51,20 @@ impl Keys {
     }
 }
 
+/// Stands for a tenant, in what it is revoked by.
+pub(super) fn of_tenant(tenant: &Tenant) -> KeyBuf {
+    let mut fields = KeyBuf::new();
+    field(&mut fields, TENANT, tenant.as_str());
+    fields
+}
+
+/// The same, for a subject in its tenant.
+pub(super) fn of_subject(who: &Who) -> KeyBuf {
+    let mut fields = of_tenant(&who.tenant);
+    field(&mut fields, SUBJECT, who.subject.as_str());
+    fields
+}
+
 /// Names what only this caller may see, so that nobody can tell who that is: a digest of who they are and what their
 /// credential is limited to.
 pub(crate) fn partition(principal: &Principal) -> String {
@@ -81,7 +95,7 @@ fn field(key: &mut KeyBuf, tag: u8, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::principal::{Subject, Tenant};
+    use super::super::principal::Subject;
     use super::*;
     use proptest::prelude::*;
 

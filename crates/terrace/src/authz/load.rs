@@ -2,7 +2,7 @@
 
 use super::decision::{Unavailable, UnavailableReason};
 use super::engine::Engine;
-use super::facts::{Facts, tags};
+use super::facts::Facts;
 use super::grants::{Grants, SourceVersion};
 use super::principal::{SINGLE_TENANT, Who};
 use super::requirement::Consistency;
@@ -11,7 +11,7 @@ use crate::clock::Instant;
 use crate::observe::stats::{
     BypassReason, CheckStatus, Feature, FlightJoin, LookupResult, OriginOutcome, StoreResult, Tier,
 };
-use crate::store::{Entry, Fill, Glance, Join, Key, Landing, Lead, Memory, Ticket, Wait};
+use crate::store::{Beyond, Decoded, Entry, Fill, Glance, Join, Key, Landing, Lead, Memory, Ticket, Wait};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
@@ -58,15 +58,6 @@ impl Want {
     }
 }
 
-/// How a request takes part in a load.
-enum Boarded {
-    /// It has begun it.
-    Leads(Wait<Loaded>),
-    Follows(Wait<Loaded>),
-    /// What it wants was there.
-    Landed(Arc<Entry<Facts>>),
-}
-
 /// What memory has.
 enum Look {
     Known(Known),
@@ -100,6 +91,9 @@ impl Engine {
     fn bypass(&self, want: &Want, now: Instant) -> Option<BypassReason> {
         if !self.tiers.flags().is_on(Feature::Authz) {
             return Some(BypassReason::Disabled);
+        }
+        if !self.ring.is_joined() {
+            return Some(BypassReason::Ring);
         }
         match &want.consistency {
             Consistency::Fresh => Some(BypassReason::Fresh),
@@ -162,7 +156,6 @@ impl Engine {
     async fn find(self: &Arc<Self>, who: &Who, key: &Key, want: &Want, asked: Instant) -> Result<Known, Unavailable> {
         let mut reason = None;
         loop {
-            // The tier that processes share comes between these two.
             let (ticket, bypass) = match self.look(key, want, asked) {
                 Look::Known(known) => return Ok(known),
                 Look::Load(ticket) => (ticket, None),
@@ -180,8 +173,8 @@ impl Engine {
         }
     }
 
-    /// Loads, or waits for who does. `None` if what that brought is of no use here. If it has to be `later`, only loads that
-    /// begin after the request came are of use.
+    /// Finds out, or waits for who does. `None` if what that brought is of no use here. If it has to be `later`, only what
+    /// the source says after the request came is of use.
     async fn join(
         self: &Arc<Self>,
         who: &Who,
@@ -189,54 +182,112 @@ impl Engine {
         (want, later): (&Want, bool),
         asked: Instant,
     ) -> Result<Option<(Arc<Entry<Facts>>, CheckStatus)>, Unavailable> {
-        let now = self.tiers.clock().now();
-        let left = self.tiers.settings().source_timeout().saturating_sub(now.duration_since(asked));
         let key = ticket.key().clone();
-        let (flight, leads) = match self.board(who, ticket, (want, later), now)? {
-            Boarded::Landed(entry) => return Ok(Some((entry, CheckStatus::L1CacheHit))),
-            Boarded::Leads(flight) => (flight, true),
-            Boarded::Follows(flight) => (flight, false),
-        };
+        match self.flights.join(key.hash(), self.tiers.clock().now()) {
+            Join::Wait(flight) => self.follow(flight, &key, (want, later), asked).await,
+            Join::Lead(lead) => self.lead(lead, who, ticket, (want, later), asked).await.map(Some),
+        }
+    }
+
+    /// How long a check that came then still waits for the source.
+    fn left(&self, asked: Instant) -> Duration {
+        let now = self.tiers.clock().now();
+        self.tiers.settings().source_timeout().saturating_sub(now.duration_since(asked))
+    }
+
+    async fn follow(
+        &self,
+        flight: Wait<Loaded>,
+        key: &Key,
+        (want, later): (&Want, bool),
+        asked: Instant,
+    ) -> Result<Option<(Arc<Entry<Facts>>, CheckStatus)>, Unavailable> {
         let begun = flight.begun();
-        let landing = tokio::time::timeout(left, flight).await.map_err(|_| UnavailableReason::Timeout)?;
+        let landing = tokio::time::timeout(self.left(asked), flight).await.map_err(|_| UnavailableReason::Timeout)?;
         match landing {
-            Landing::Entry(Ok(entry)) if leads => Ok(Some((entry, CheckStatus::Miss))),
-            Landing::Entry(Err(error)) if leads || !later || begun > asked => Err(error),
+            Landing::Entry(Err(error)) if !later || begun > asked => Err(error),
             Landing::Entry(Ok(entry)) => {
-                let taken = self.accepts(&entry, &key, (want, later), (begun, asked));
+                let taken = self.accepts(&entry, key, (want, later), (begun, asked));
                 let result = if taken { FlightJoin::Taken } else { FlightJoin::Refused };
                 self.tiers.observe().flight_join(result);
                 Ok(taken.then_some((entry, CheckStatus::Coalesced)))
             }
-            _ if leads => Err(UnavailableReason::Runtime.into()),
             Landing::Entry(Err(_)) | Landing::Abandoned | Landing::Uncacheable => Ok(None),
         }
     }
 
-    /// Takes part in the load of a key, and begins it if nobody has.
-    fn board(
+    /// Finds out for all who wait. Whoever leaves before the source is asked leaves that to one of them.
+    async fn lead(
         self: &Arc<Self>,
+        lead: Lead<Loaded>,
         who: &Who,
         ticket: Ticket,
         (want, later): (&Want, bool),
-        now: Instant,
-    ) -> Result<Boarded, Unavailable> {
-        let hash = ticket.key().hash();
-        let lead = match self.flights.join(hash, now) {
-            Join::Wait(flight) => return Ok(Boarded::Follows(flight)),
-            Join::Lead(lead) => lead,
-        };
+        asked: Instant,
+    ) -> Result<(Arc<Entry<Facts>>, CheckStatus), Unavailable> {
+        let now = self.tiers.clock().now();
         // Somebody may have landed between the look and the join.
         if let Some(entry) = self.glance(ticket.key().bytes(), want, now).filter(|_| !later) {
             self.tiers.observe().lookup(Tier::L1, LookupResult::Hit);
             lead.land(Landing::Entry(Ok(Arc::clone(&entry))));
-            return Ok(Boarded::Landed(entry));
+            return Ok((entry, CheckStatus::L1CacheHit));
         }
-        let Join::Wait(flight) = self.flights.join(hash, now) else {
+        let ticket = match self.look_beyond(who, ticket, (want, later)).await {
+            Ok(entry) => {
+                lead.land(Landing::Entry(Ok(Arc::clone(&entry))));
+                return Ok((entry, CheckStatus::L2CacheHit));
+            }
+            Err(ticket) => ticket,
+        };
+        let Join::Wait(flight) = self.flights.join(ticket.key().hash(), now) else {
             unreachable!("whoever leads keeps the flight in its place");
         };
-        self.depart(lead, ticket, who.clone(), (want.version(), now))?;
-        Ok(Boarded::Leads(flight))
+        self.depart(lead, ticket, who.clone(), want.version())?;
+        match tokio::time::timeout(self.left(asked), flight).await.map_err(|_| UnavailableReason::Timeout)? {
+            Landing::Entry(loaded) => Ok((loaded?, CheckStatus::Miss)),
+            Landing::Abandoned | Landing::Uncacheable => Err(UnavailableReason::Runtime.into()),
+        }
+    }
+
+    /// What the tier that processes share has, if that may be used; else the ticket for what the source says.
+    async fn look_beyond(
+        &self,
+        who: &Who,
+        ticket: Ticket,
+        (want, later): (&Want, bool),
+    ) -> Result<Arc<Entry<Facts>>, Ticket> {
+        let is_cached = self.tiers.flags().is_on(Feature::Authz) && self.ring.is_joined();
+        if !self.tiers.is_shared() || !is_cached {
+            return Err(ticket);
+        }
+        if later {
+            return Err(self.tiers.as_told(ticket));
+        }
+        let (tags, until) = (self.tagger.tags(who), self.tiers.patience());
+        let prepare = |decoded: &mut Decoded<Facts>| self.prepare(who, decoded);
+        match self.tiers.look_beyond(ticket, (&tags, self.namespace), until, prepare).await {
+            Beyond::Found(found, ticket) => {
+                let (facts, now) = (found.entry.value(), self.tiers.clock().now());
+                let usable = !found.expired && now < facts.deadline && want.is_met_by(facts, now);
+                if usable {
+                    self.tiers.observe().authz_l2_hit();
+                    return Ok(found.entry);
+                }
+                self.tiers.observe().lookup(Tier::L2, LookupResult::Stale);
+                Err(ticket)
+            }
+            Beyond::Missed(ticket) | Beyond::Held(ticket) | Beyond::Silent(ticket) => Err(ticket),
+        }
+    }
+
+    /// Facts of another process last no longer than this one's would, and take their place in its memory.
+    fn prepare(&self, who: &Who, decoded: &mut Decoded<Facts>) {
+        let facts = &mut decoded.value;
+        facts.deadline = facts.deadline.min(facts.begun + self.ttl());
+        match self.shares(who, &facts.grants, decoded.bytes) {
+            Some(shares) => facts.shares = shares,
+            None => decoded.life = Duration::ZERO,
+        }
     }
 
     /// Whether what another's load brought answers a request. What was read from the source after the request came does,
@@ -253,7 +304,7 @@ impl Engine {
             !later && found.is_some_and(|found| !found.expired)
         };
         let now = self.tiers.clock().now();
-        entry.key() == key.bytes() && want.is_met_by(entry.value(), now) && (begun > asked || valid())
+        entry.key() == key.bytes() && want.is_met_by(entry.value(), now) && (entry.value().begun > asked || valid())
     }
 
     /// Begins a load in a task of its own: who leaves neither ends it nor leaves it half done.
@@ -262,18 +313,20 @@ impl Engine {
         lead: Lead<Loaded>,
         ticket: Ticket,
         who: Who,
-        (at_least, begun): (Option<SourceVersion>, Instant),
+        at_least: Option<SourceVersion>,
     ) -> Result<(), Unavailable> {
         let runtime = Handle::try_current().map_err(|_| UnavailableReason::Runtime)?;
         let engine = Arc::clone(self);
         // Detached on purpose: it has a time limit.
-        drop(runtime.spawn(async move {
+        let observe = self.tiers.observe().clone();
+        drop(runtime.spawn(observe.within_span(async move {
+            let begun = engine.tiers.clock().now();
             let loaded = engine.load(ticket, &who, at_least, begun).await;
             if let Err(error) = &loaded {
                 engine.tiers.observe().fill_error(error);
             }
             lead.land(Landing::Entry(loaded));
-        }));
+        })));
         Ok(())
     }
 
@@ -328,14 +381,18 @@ impl Engine {
         let (life, bytes) = (until.duration_since(now), grants.bytes());
         let shares = if life.is_zero() || !grants.is_kept() { None } else { self.shares(who, &grants, bytes) };
         let kept = shares.is_some();
-        let facts = Facts { grants, begun, deadline, _shares: shares.unwrap_or_default() };
-        let tags = tags(self.tiers.mirror().tags(), who);
+        let facts = Facts { grants, begun, deadline, shares: shares.unwrap_or_default() };
+        let tags = self.tagger.tags(who);
         let fill = Fill { value: facts, bytes, tags, life, namespace: self.namespace };
         if kept {
             return Ok(self.tiers.fill(ticket, fill));
         }
         let result = if life.is_zero() { StoreResult::Skipped } else { StoreResult::TooLarge };
         self.tiers.observe().stored(Tier::L1, result);
+        if !life.is_zero() {
+            // There may be room elsewhere.
+            self.tiers.tell(&ticket, &fill, None);
+        }
         Ok(self.tiers.entry(ticket, fill))
     }
 

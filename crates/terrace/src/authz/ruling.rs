@@ -77,6 +77,7 @@ impl Ruling {
         let until = facts.map_or(now, |facts| facts.deadline);
         Authorized {
             engine: engine.id,
+            tagger: Arc::clone(&engine.tagger),
             store: engine.store.id(),
             decision_id: self.id,
             cache_status: self.status,

@@ -210,5 +210,6 @@ pub(super) const fn flag(feature: Feature) -> Key {
         Feature::L2 => Key::L2Enabled,
         Feature::Swr => Key::SwrEnabled,
         Feature::Authz => Key::AuthzEnabled,
+        Feature::AuthzL2 => Key::AuthzL2Enabled,
     }
 }

@@ -57,6 +57,8 @@ pub(super) enum Key {
     MetricsEnabled,
     LogHits,
     AuthzEnabled,
+    AuthzL2Enabled,
+    AuthzKeys,
     AuthzTtl,
     AuthzDenyTtl,
     AuthzStaleIfError,
@@ -330,6 +332,26 @@ pub(super) const SETTINGS: [Setting; Key::AuthzDebugHeader as usize + 1] = [
         accepts: Accepts::Boolean,
         apply: Apply::Flag(Feature::Authz),
         doc: "Whether what subjects may do is cached. Off: the source is asked each time; revocations still work.",
+    },
+    Setting {
+        key: Key::AuthzL2Enabled,
+        name: "AUTHZ_L2_CACHE_ENABLED",
+        aliases: &[],
+        default: "true",
+        accepts: Accepts::Boolean,
+        apply: Apply::Flag(Feature::AuthzL2),
+        doc: "With Redis: whether what subjects may do is read from there and stored there. Off: revocations still go \
+            through Redis.",
+    },
+    Setting {
+        key: Key::AuthzKeys,
+        name: "AUTHZ_CACHE_KEYS",
+        aliases: &[],
+        default: "none",
+        accepts: Accepts::Keys,
+        apply: Apply::Start,
+        doc: "With Redis, for authorization, and required: keys that seal what subjects may do and name who they are, \
+            the first to seal and all to open. `terrace keygen` makes one.",
     },
     Setting {
         key: Key::AuthzTtl,

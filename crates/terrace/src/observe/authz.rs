@@ -5,8 +5,12 @@ use super::catalogue::{Id, cell, first_cell};
 #[cfg(feature = "tracing")]
 use super::events;
 use super::histogram;
-use super::stats::{CheckDecision, CheckStatus, Scope};
+#[cfg(feature = "tracing")]
+use super::stats::CacheName;
+use super::stats::{CheckDecision, CheckStatus, ErrorKind, L2Op, LookupResult, Scope, Tier};
 use crate::clock::{Instant, nanoseconds};
+#[cfg(feature = "tracing")]
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 impl Observe {
@@ -64,6 +68,53 @@ impl Observe {
         events::revoked(scope, acked);
         #[cfg(not(feature = "tracing"))]
         let _ = (scope, acked);
+    }
+
+    /// Work that goes on without its request, in whose span it is all the same: its log lines have the same trace.
+    #[expect(clippy::unused_self, reason = "where a log line goes is not the caller's business")]
+    pub(crate) fn within_span<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        #[cfg(feature = "tracing")]
+        return tracing::Instrument::in_current_span(work);
+        #[cfg(not(feature = "tracing"))]
+        work
+    }
+
+    /// Counts a hit in the shared tier, and says so as often as hits are logged (`authz_l2_cache_hit`).
+    pub(crate) fn authz_l2_hit(&self) {
+        let found = [self.1 as usize, Tier::L2 as usize, LookupResult::Hit as usize];
+        let before = self.0.cells.add(cell(Id::Lookups, found), 1);
+        #[cfg(feature = "tracing")]
+        if events::authz_hit_is_due(self.0.log_hits, before == 0) {
+            events::authz_l2_hit();
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = before;
+    }
+
+    /// Says that the shared tier failed or was too late (`authz_l2_cache_error`), at most once in a second.
+    pub(crate) fn authz_l2_error(&self, op: L2Op, kind: ErrorKind) {
+        #[cfg(feature = "tracing")]
+        if self.1 == CacheName::Authz {
+            const SECOND: u64 = 1_000_000_000;
+            let now = self.0.clock.now().as_nanos();
+            let due = |last| (last == 0 || now.saturating_sub(last) >= SECOND).then_some(now);
+            if self.0.logged.fetch_update(Relaxed, Relaxed, due).is_ok() {
+                events::authz_l2_error(op, kind);
+            }
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = (op, kind);
+    }
+
+    /// Whether all who live have one of our keys. Says when they have not (`authz_ring_differs`).
+    pub(crate) fn ring(&self, joined: bool, was: Option<bool>) {
+        self.0.cells.set(first_cell(Id::RingJoined), u64::from(joined));
+        #[cfg(feature = "tracing")]
+        if !joined && was != Some(false) {
+            events::ring_differs();
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = was;
     }
 
     /// Says that a handler runs without a layer that authorizes (`authz_layer_missing`).

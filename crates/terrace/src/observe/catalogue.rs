@@ -139,6 +139,7 @@ pub(super) enum Id {
     RevocationBound,
     OpenChanges,
     StaleUsed,
+    RingJoined,
 }
 
 const fn label(name: &'static str, words: &'static [&'static str]) -> Label {
@@ -151,7 +152,7 @@ const NAMESPACE: Label = Label { name: "cache_namespace", values: Values::Namesp
 const STATUS: Label = label("cache_status", CacheStatus::WORDS);
 const CHECKED: Label = label("cache_status", CheckStatus::WORDS);
 
-pub(super) static FAMILIES: [Family; Id::StaleUsed as usize + 1] = [
+pub(super) static FAMILIES: [Family; Id::RingJoined as usize + 1] = [
     Family {
         id: Id::Requests,
         name: "cache_requests_total",
@@ -595,6 +596,14 @@ pub(super) static FAMILIES: [Family; Id::StaleUsed as usize + 1] = [
         labels: &[],
         exists: Exists::Always,
         help: "Authorization checks that rest on facts past their deadline, because the source failed.",
+    },
+    Family {
+        id: Id::RingJoined,
+        name: "authz_ring_joined",
+        kind: FamilyKind::Gauge(Merge::Max),
+        labels: &[],
+        exists: Exists::Shared,
+        help: "1 if every process that lives has one of our AUTHZ_CACHE_KEYS; 0: rights are not cached, or not shared.",
     },
 ];
 

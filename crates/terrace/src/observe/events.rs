@@ -3,7 +3,9 @@
 //! audit of decisions at level DEBUG.
 
 use super::authz::Audit;
-use super::labels::{BreakerName, BridgeChannel, BridgeResult, EpochChange, Feature, FenceResult, Scope};
+use super::labels::{
+    BreakerName, BridgeChannel, BridgeResult, EpochChange, ErrorKind, Feature, FenceResult, L2Op, RejectReason, Scope,
+};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -144,6 +146,58 @@ pub(super) fn revoked(scope: Scope, acked: bool) {
             "authz_revocation_pending: not acknowledged, and repeated until it is"
         );
     }
+}
+
+/// As [`hit_is_due`], at level INFO.
+pub(super) fn authz_hit_is_due(one_in: u64, first: bool) -> bool {
+    use tracing::level_filters::LevelFilter;
+    if one_in == 0 || LevelFilter::current() < LevelFilter::INFO {
+        return false;
+    }
+    super::stats::LOCAL.with(|local| {
+        let left = local.until_authz_log.get();
+        let due = first || left <= 1;
+        local.until_authz_log.set(if due { one_in } else { left - 1 });
+        due
+    })
+}
+
+pub(super) fn authz_l2_hit() {
+    tracing::info!(event = "authz_l2_cache_hit", "authz_l2_cache_hit: permissions were found in Redis");
+}
+
+pub(super) fn l2_populated() {
+    tracing::info!(event = "authz_l2_cache_populated", "authz_l2_cache_populated: permissions were written to Redis");
+}
+
+pub(super) fn authz_l2_error(op: L2Op, kind: ErrorKind) {
+    let (op, kind) = (op.as_str(), kind.as_str());
+    tracing::warn!(
+        event = "authz_l2_cache_error",
+        op,
+        kind,
+        "authz_l2_cache_error: Redis failed or was too late; others within this second are only counted"
+    );
+}
+
+pub(super) fn l2_rejected(reason: RejectReason) {
+    let word = reason.as_str();
+    if reason == RejectReason::Seal {
+        tracing::error!(
+            event = "authz_l2_rejected",
+            reason = word,
+            "authz_l2_rejected: what was found in Redis is not what was stored there"
+        );
+    } else {
+        tracing::debug!(event = "authz_l2_rejected", reason = word, "authz_l2_rejected: an entry is not used");
+    }
+}
+
+pub(super) fn ring_differs() {
+    tracing::error!(
+        event = "authz_ring_differs",
+        "authz_ring_differs: other processes of this namespace have none of our AUTHZ_CACHE_KEYS; rights are not cached"
+    );
 }
 
 #[cfg(feature = "axum")]

@@ -130,6 +130,8 @@ closed! {
         Held = "held",
         /// This process is behind the caller's position.
         Behind = "behind",
+        /// Other processes have other keys: what they revoke is not heard here.
+        Ring = "ring",
     }
 }
 
@@ -352,6 +354,8 @@ closed! {
         Swr = "swr",
         /// Facts about what subjects may do.
         Authz = "authz",
+        /// The same, in Redis.
+        AuthzL2 = "authz_l2",
     }
 }
 

@@ -42,7 +42,7 @@ use stats::{
 use std::fmt::Display;
 use std::sync::Arc;
 #[cfg(feature = "tracing")]
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 /// Where one store counts, for one of the caches in it. Cheap to clone.
@@ -56,6 +56,9 @@ struct Inner {
     registry: Arc<Registry>,
     #[cfg(feature = "tracing")]
     log_hits: u64,
+    /// When an error of the shared tier was last logged, in nanoseconds.
+    #[cfg(feature = "tracing")]
+    logged: AtomicU64,
     /// Whether the log says that the server was refused.
     #[cfg(feature = "tracing")]
     refused: AtomicBool,
@@ -110,6 +113,8 @@ impl Observe {
             registry,
             #[cfg(feature = "tracing")]
             log_hits: config.log_hits(),
+            #[cfg(feature = "tracing")]
+            logged: AtomicU64::default(),
             #[cfg(feature = "tracing")]
             refused: AtomicBool::new(false),
         });
@@ -341,11 +346,19 @@ impl Observe {
     /// Counts an entry that was found and must not be served.
     pub(crate) fn rejected(&self, tier: Tier, reason: RejectReason) {
         self.count(cell(Id::Rejected, [self.1 as usize, tier as usize, reason as usize]));
+        #[cfg(feature = "tracing")]
+        if (self.1, tier) == (CacheName::Authz, Tier::L2) {
+            events::l2_rejected(reason);
+        }
     }
 
     /// Counts an attempt to store an entry.
     pub(crate) fn stored(&self, tier: Tier, result: StoreResult) {
         self.count(cell(Id::Stores, [self.1 as usize, tier as usize, result as usize]));
+        #[cfg(feature = "tracing")]
+        if (self.1, tier, result) == (CacheName::Authz, Tier::L2, StoreResult::Ok) {
+            events::l2_populated();
+        }
     }
 
     /// An entry of this size is in memory now.

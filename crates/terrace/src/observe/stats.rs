@@ -89,6 +89,8 @@ thread_local! {
             until_sample: Cell::new(0),
             #[cfg(feature = "tracing")]
             until_log: Cell::new(0),
+            #[cfg(feature = "tracing")]
+            until_authz_log: Cell::new(0),
         }
     };
 }
@@ -99,6 +101,9 @@ pub(super) struct Local {
     until_sample: Cell<u32>,
     #[cfg(feature = "tracing")]
     pub(super) until_log: Cell<u64>,
+    /// The same, of hits in Redis about what subjects may do.
+    #[cfg(feature = "tracing")]
+    pub(super) until_authz_log: Cell<u64>,
 }
 
 impl Local {
@@ -225,6 +230,11 @@ impl Stats {
     /// Checks that rest on facts past their deadline, because the source failed.
     pub fn stale_checks(&self) -> u64 {
         self.get(Id::StaleUsed, [])
+    }
+
+    /// Whether every process that lives has one of the keys of this one. If not, rights are not cached.
+    pub fn ring_joined(&self) -> bool {
+        self.get(Id::RingJoined, []) != 0
     }
 
     /// The longest time that a right survives its acknowledged revocation; zero where nothing is authorized.

@@ -407,7 +407,7 @@ impl<S, B> Job<S, B> {
             return Look::Ask(ask);
         }
         let (tags, namespace) = (self.tags(), self.shared.namespace);
-        let (found, ticket) = match tiers.look_beyond(ask.ticket, (&tags, namespace), until).await {
+        let (found, ticket) = match tiers.look_beyond(ask.ticket, (&tags, namespace), until, |_| ()).await {
             Beyond::Found(found, ticket) => (found, ticket),
             Beyond::Missed(ticket) => return Look::Ask(Ask { ticket, unproven: None, ..ask }),
             Beyond::Held(ticket) => return Look::Ask(Ask { ticket, unproven: None, purpose: Purpose::Alone, ..ask }),
@@ -426,7 +426,7 @@ impl<S, B> Job<S, B> {
         let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
         // Its tags are those of the list, as a rule.
         let tags: Vec<Tag> = found.entry.tags().collect();
-        match tiers.look_beyond(ticket, (&tags, namespace), until).await {
+        match tiers.look_beyond(ticket, (&tags, namespace), until, |_| ()).await {
             Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
             Beyond::Missed(ticket) => Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask }),
             Beyond::Found(_, ticket) | Beyond::Held(ticket) => {

@@ -5,6 +5,7 @@
 use super::fill::life;
 use super::packed::Packed;
 use super::stored::{Cached, CachedResponse, MAX_FIELDS, Variants};
+use crate::clock::Instant;
 use crate::observe::stats::{CacheName, Feature};
 use crate::store::{Decoded, Value};
 use bytes::{Buf, Bytes};
@@ -25,8 +26,9 @@ const GRACE: Duration = Duration::from_secs(60 * 60);
 impl Value for Cached {
     const CACHE: CacheName = CacheName::Response;
     const IN_MEMORY: Feature = Feature::L1;
+    const SHARED: Feature = Feature::L2;
 
-    fn encode(&self) -> Option<(Bytes, Duration)> {
+    fn encode(&self, _: Instant) -> Option<(Bytes, Duration)> {
         let mut bytes = Vec::new();
         let life = match self {
             Self::Response(cached) => {
@@ -48,7 +50,14 @@ impl Value for Cached {
         (!life.is_zero()).then(|| (bytes.into(), life))
     }
 
-    fn decode(payload: &Bytes, ago: Duration) -> Option<Decoded<Self>> {
+    fn decode(payload: &Bytes, ago: Duration, _: Instant) -> Option<Decoded<Self>> {
+        Self::read(payload, ago)
+    }
+}
+
+impl Cached {
+    /// What was encoded some time `ago`.
+    pub(super) fn read(payload: &Bytes, ago: Duration) -> Option<Decoded<Self>> {
         let mut from = payload.clone();
         match from.try_get_u8().ok()? {
             RESPONSE => {

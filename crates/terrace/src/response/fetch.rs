@@ -14,7 +14,7 @@ use super::select;
 use super::service::{Shared, Unsafe};
 use super::stored::{Cached, CachedResponse};
 use super::tee::keep;
-use crate::authorized::{Guarded, Outside};
+use crate::authorized::{Authorized, Guarded, Outside};
 use crate::clock::Instant;
 use crate::observe::stats::{CacheStatus as Outcome, Feature, ForwardReason, OriginOutcome, StoreResult, Tier};
 use crate::observe::{OriginCall, PendingRequest};
@@ -491,7 +491,7 @@ impl Trip {
         let tags = self.shared.tiers.mirror().tags();
         let mut all = implicit_tags(self.primary.bytes(), tags);
         all.extend(named.map(|name| tags.name(name)));
-        all.extend(self.seen.authorized().into_iter().flat_map(|authorized| authorized.tags(tags)));
+        all.extend(self.seen.authorized().into_iter().flat_map(Authorized::tags));
         Some(all)
     }
 

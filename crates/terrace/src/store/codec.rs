@@ -14,9 +14,11 @@ pub(super) mod names;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 pub(crate) use front::{Front, Outline};
 pub(crate) use seal::KeyRing;
+pub(crate) use vault::SealedVault;
 
 use super::remote::Envelope;
 use crate::observe::stats::RejectReason;

@@ -1,9 +1,10 @@
 //! Looking at what is stored, for people.
 
 use super::Store;
-use super::l2::{L2, survives};
+use super::l2::L2;
 use super::redis::Redis;
 use super::remote::{Envelope, Fault, Mark, Positions, Receipt, TagName};
+use super::stock::survives;
 use crate::Error;
 use crate::observe::stats::RejectReason;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Store {
 
 async fn see(l2: &L2, redis: &Redis, key: &[u8]) -> Result<Option<Seen>, Fault> {
     let now = l2.remote.current().await?;
-    let looked = l2.remote.lookup(&now.epoch, now.position, key).await?;
+    let looked = l2.remote.lookup(&now.epoch, now.position, redis.entry(key)).await?;
     let (Some(value), Some(left)) = (looked.entry, redis.life(key).await?) else {
         return Ok(None);
     };

@@ -22,6 +22,7 @@ mod refresh;
 pub(crate) mod remote;
 #[cfg(feature = "redis")]
 mod session;
+mod stock;
 mod sync;
 mod tiers;
 mod unhashed;
@@ -60,12 +61,12 @@ use l2::L2;
 use refresh::Refreshes;
 #[cfg(any(feature = "redis", feature = "test-util"))]
 use remote::Remote;
+use remote::{Format, Vault};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-#[cfg(feature = "redis")]
-use std::sync::OnceLock;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use stock::Stock;
 #[cfg(any(feature = "redis", feature = "test-util"))]
 use tokio::runtime::Handle;
 
@@ -89,6 +90,8 @@ struct Inner {
     #[cfg(feature = "redis")]
     redis: OnceLock<Arc<Redis>>,
     refreshes: Refreshes,
+    /// The keys of what is sealed, as who asked first for it has given them.
+    keys: OnceLock<Box<str>>,
     /// The tiers of each kind of value, made when a layer first asks.
     tiers: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
@@ -200,6 +203,7 @@ impl Store {
             #[cfg(feature = "redis")]
             redis: OnceLock::new(),
             refreshes,
+            keys: OnceLock::new(),
             tiers,
         };
         Self { inner: Arc::new(inner) }
@@ -264,22 +268,55 @@ impl Store {
 
     /// The tiers for values of one type, the same for every caller.
     pub(crate) fn tiers<V: Value>(&self) -> Arc<Tiers<V>> {
-        self.tiers_within(self.inner.config.l1_limit())
+        self.tiers_of(self.inner.config.l1_limit(), |l2| [l2.remote.open_format()].into())
     }
 
-    /// As [`tiers`](Self::tiers), of which those in memory hold so much; who asks first says how much.
-    pub(crate) fn tiers_within<V: Value>(&self, max_bytes: u64) -> Arc<Tiers<V>> {
+    /// The tiers for values that are secrets, and what names and seals them where processes share them: none of it where
+    /// nothing is shared. From now on invalidations are followed and sent, whatever is switched off. Who asks first says
+    /// how much those in memory hold.
+    ///
+    /// # Errors
+    ///
+    /// If processes share the store and there are no keys, malformed ones, or others than somebody else has given.
+    pub(crate) fn sealed_tiers<V: Value>(
+        &self,
+        max_bytes: u64,
+        (setting, keys): (&str, Option<&str>),
+    ) -> Result<(Arc<Tiers<V>>, Vec<Arc<dyn Vault>>), Error> {
+        let Some(l2) = &self.inner.l2 else {
+            return Ok((self.tiers_of(max_bytes, |_| Box::default()), Vec::new()));
+        };
+        let refused = |why: &str| Error::config(format!("{setting} {why}"));
+        let keys = keys.ok_or_else(|| {
+            refused(
+                "is not set, and Redis is given nothing about rights that is not sealed: `terrace keygen` makes a key",
+            )
+        })?;
+        if self.namespace() == Config::default().name() {
+            return Err(refused("needs CACHE_NAMESPACE, so that deployments that share a Redis do not share rights"));
+        }
+        let vaults = l2.remote.vaults(setting, keys)?;
+        if **self.inner.keys.get_or_init(|| keys.into()) != *keys {
+            return Err(refused("differs from what another engine of this store has"));
+        }
+        l2.needed();
+        let formats = || vaults.iter().map(|vault| Arc::clone(vault) as Arc<dyn Format>).collect();
+        Ok((self.tiers_of(max_bytes, |_| formats()), vaults))
+    }
+
+    fn tiers_of<V: Value>(&self, max_bytes: u64, formats: impl FnOnce(&L2) -> Box<[Arc<dyn Format>]>) -> Arc<Tiers<V>> {
         let mut all = self.inner.tiers.lock().unwrap_or_else(PoisonError::into_inner);
-        let tiers = all.entry(TypeId::of::<V>()).or_insert_with(|| Arc::new(self.new_tiers::<V>(max_bytes)));
+        let tiers = all.entry(TypeId::of::<V>()).or_insert_with(|| Arc::new(self.new_tiers::<V>(max_bytes, formats)));
         Arc::clone(tiers).downcast().unwrap_or_else(|_| unreachable!("filed under its own type"))
     }
 
-    fn new_tiers<V: Value>(&self, max_bytes: u64) -> Tiers<V> {
+    fn new_tiers<V: Value>(&self, max_bytes: u64, formats: impl FnOnce(&L2) -> Box<[Arc<dyn Format>]>) -> Tiers<V> {
         let inner = &*self.inner;
         let observe = inner.observe.of(V::CACHE);
         observe.limit(max_bytes);
+        let stock = inner.l2.as_ref().map(|l2| Arc::new(Stock::new(l2, formats(l2), V::SHARED, observe.clone())));
         let owner = Owner { observe, clock: inner.clock.clone(), mirror: Arc::clone(&inner.mirror) };
-        Tiers::new(max_bytes, inner.settings.clone(), owner, inner.l2.clone())
+        Tiers::new(max_bytes, inner.settings.clone(), owner, stock)
     }
 }
 

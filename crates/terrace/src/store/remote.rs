@@ -3,7 +3,8 @@
 //! A **control record** says at which position each tag was last invalidated. It has an **epoch**: positions of
 //! different epochs cannot be compared, and whatever was stored in another epoch is dead.
 
-use crate::observe::stats::RejectReason;
+use crate::Error;
+use crate::observe::stats::{ErrorKind, RejectReason};
 use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
@@ -17,9 +18,9 @@ pub(crate) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + S
 
 /// The tier that processes share. Every call has a time limit of its own, and waits for nothing else than its replies.
 pub(crate) trait Remote: fmt::Debug + Send + Sync {
-    /// Reads an entry together with what proves it valid: everything that happened in the epoch after `since`. In one
-    /// round trip.
-    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, key: &'a [u8]) -> Reply<'a, Looked>;
+    /// Reads the entry of a name, unless it is longer than `most` bytes, together with what proves it valid: everything
+    /// that happened in the epoch after `since`. In one round trip.
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, entry: (Vec<u8>, usize)) -> Reply<'a, Looked>;
 
     /// Reads the positions of tags; `None` if the epoch is another one.
     fn positions<'a>(&'a self, epoch: &'a Epoch, tags: &'a [TagName]) -> Reply<'a, Option<Positions>>;
@@ -27,8 +28,8 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// The epoch and its position now. Begins a new epoch if the control record is gone.
     fn current(&self) -> Reply<'_, Receipt>;
 
-    /// Stores an entry for `life`.
-    fn store<'a>(&'a self, key: &'a [u8], value: Bytes, life: Duration) -> Reply<'a, ()>;
+    /// Stores the entry of a name for `life`.
+    fn store(&self, name: Vec<u8>, value: Bytes, life: Duration) -> Reply<'_, ()>;
 
     /// Invalidates what carries one of `tags` and was stamped until now. May be repeated.
     fn invalidate<'a>(&'a self, tags: &'a [Marker]) -> Reply<'a, Receipt>;
@@ -68,21 +69,54 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// Closes all connections. The next call connects again.
     fn disconnect(&self);
 
-    /// What the server's clock says, in milliseconds since 1970, as far as the last poll told: later than that by no more
-    /// than the poll took. `None` before the first one.
-    fn time(&self) -> Option<u64>;
+    /// What the server's clock says, as far as the last poll told. `None` before the first one.
+    fn time(&self) -> Option<ServerTime>;
 
-    /// Writes an entry as it is kept there; `None` if it is too large.
-    fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes>;
+    /// Says which keys this process has, by their fingerprints; `false` if somebody else who lives has none of them.
+    fn join_ring<'a>(&'a self, fingerprints: &'a [String]) -> Reply<'a, bool>;
 
-    /// Reads what was found under a key, which is not trusted.
-    fn decode(&self, key: &[u8], value: Bytes) -> Result<Envelope, RejectReason>;
+    /// How responses are kept.
+    fn open_format(&self) -> Arc<dyn Format>;
+
+    /// How secrets are kept: once for each key of the value that the setting has, that which seals first.
+    fn vaults(&self, setting: &str, keys: &str) -> Result<Vec<Arc<dyn Vault>>, Error>;
 
     /// Waits until there is something to know, as far as messages arrive. They may be lost, repeated or late.
     fn bell(&self) -> Pin<Box<dyn Future<Output = Rung> + Send + '_>>;
 
     /// Tells of what anybody publishes on these channels, from when that begins until the connection ends.
     fn listen(&self, channels: &'static [&'static str], ear: Ear) -> Reply<'_, ()>;
+}
+
+/// How one kind of value is called and written where processes share it.
+pub(crate) trait Format: fmt::Debug + Send + Sync {
+    /// What the entry of a key is called.
+    fn name(&self, key: &[u8]) -> Vec<u8>;
+
+    /// No entry is longer.
+    fn max_bytes(&self) -> usize;
+
+    /// Writes an entry as it is kept; `None` if it is too large.
+    fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes>;
+
+    /// Reads what was found under a key, which is not trusted.
+    fn decode(&self, key: &[u8], value: Bytes) -> Result<Envelope, RejectReason>;
+}
+
+/// A [`Format`] that only who has its key can name, read and write.
+pub(crate) trait Vault: Format {
+    /// Names a tag, so that only who has the key can tell what it is about.
+    fn tag(&self, about: &[u8]) -> TagName;
+
+    /// Tells the key from others without telling what it is.
+    fn fingerprint(&self) -> String;
+}
+
+/// What a server's clock says, in milliseconds since 1970: the truth is in between, for a reply takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServerTime {
+    pub(crate) earliest: u64,
+    pub(crate) latest: u64,
 }
 
 /// What the bell says.
@@ -268,6 +302,24 @@ pub(crate) enum Fault {
     Pool,
     /// Another error of the server.
     Other,
+}
+
+impl Fault {
+    /// As it is counted.
+    pub(crate) fn kind(self) -> ErrorKind {
+        match self {
+            Self::Timeout => ErrorKind::Timeout,
+            Self::Connect => ErrorKind::Connect,
+            Self::Io => ErrorKind::Io,
+            Self::Auth => ErrorKind::Auth,
+            Self::ReadOnly => ErrorKind::ReadOnly,
+            Self::Oom => ErrorKind::Oom,
+            Self::Loading => ErrorKind::Loading,
+            Self::Protocol => ErrorKind::Protocol,
+            Self::Pool => ErrorKind::Pool,
+            Self::Moved | Self::Other => ErrorKind::Other,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Store {
         let (epoch, position) = (receipt.epoch.clone()?, receipt.position.get());
         let (tags, payload) = (Vec::new(), Bytes::new());
         let envelope = Envelope { epoch, position, tags, stored_ms: 0, life_ms: 0, payload };
-        let sealed = l2.remote.encode(KEY, &envelope)?;
+        let sealed = l2.remote.open_format().encode(KEY, &envelope)?;
         Some(Base64UrlUnpadded::encode_string(&sealed))
     }
 
@@ -40,7 +40,7 @@ impl Store {
     pub(crate) fn open_receipt(&self, text: &str) -> Option<Receipt> {
         let l2 = self.inner.l2.as_ref().filter(|_| text.len() <= LONGEST)?;
         let sealed = Base64UrlUnpadded::decode_vec(text).ok()?;
-        let envelope = l2.remote.decode(KEY, sealed.into()).ok()?;
+        let envelope = l2.remote.open_format().decode(KEY, sealed.into()).ok()?;
         let (epoch, position) = (Some(envelope.epoch), Position::at(envelope.position));
         Some(Receipt { epoch, position, replicas: None })
     }
@@ -94,6 +94,6 @@ mod tests {
         let store = store("shop", &keys);
         let sealed = Base64UrlUnpadded::decode_vec(&store.seal_receipt(&receipt).unwrap()).unwrap();
         let remote = &store.inner.l2.as_ref().unwrap().remote;
-        assert!(remote.decode(b"the key of an entry", sealed.into()).is_err());
+        assert!(remote.open_format().decode(b"the key of an entry", sealed.into()).is_err());
     }
 }

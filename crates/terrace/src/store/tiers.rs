@@ -3,14 +3,14 @@ use super::entry::{Entry, NewEntry, Owner};
 use super::flight::Flights;
 use super::key::Key;
 use super::l1::L1;
-use super::l2::{Entered, L2, Leaving, Shared};
 use super::lease::{Lease, Turn};
 use super::remote::Receipt;
+use super::stock::{Entered, Leaving, Shared, Stock};
 use super::value::{Decoded, Value};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::danger::{Protection, is_off};
-use crate::observe::stats::{LookupResult, RejectReason, StoreResult, Tier};
+use crate::observe::stats::{L2Op, LookupResult, RejectReason, StoreResult, Tier};
 use crate::observe::{Namespace, Observe};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct Tiers<V> {
     settings: Settings,
     flags: Flags,
     owner: Arc<Owner>,
-    l2: Option<Arc<L2>>,
+    stock: Option<Arc<Stock>>,
 }
 
 /// An entry that may be used.
@@ -94,7 +94,7 @@ pub(crate) struct Fill<V> {
 }
 
 impl<V: Value> Tiers<V> {
-    pub(super) fn new(max_bytes: u64, settings: Settings, owner: Owner, l2: Option<Arc<L2>>) -> Self {
+    pub(super) fn new(max_bytes: u64, settings: Settings, owner: Owner, stock: Option<Arc<Stock>>) -> Self {
         Self {
             l1: L1::new(max_bytes),
             flights: Flights::new(),
@@ -102,7 +102,7 @@ impl<V: Value> Tiers<V> {
             flags: settings.flags(),
             settings,
             owner: Arc::new(owner),
-            l2,
+            stock,
         }
     }
 
@@ -258,12 +258,19 @@ impl<V: Value> Tiers<V> {
     /// Whether there are other processes that this one does not follow, for the tier is switched off: what they invalidate
     /// is not known here.
     pub(crate) fn is_cut_off(&self) -> bool {
-        self.l2.is_some() && !self.mirror().is_following()
+        self.stock.is_some() && !self.mirror().is_following()
+    }
+
+    /// Says in the shared tier which keys this process has; whether all who live share one of them. `None` if nobody
+    /// answers.
+    pub(crate) async fn join_ring(&self, fingerprints: &[String]) -> Option<bool> {
+        let l2 = &self.stock.as_ref()?.l2;
+        l2.counted(L2Op::Script, l2.remote.join_ring(fingerprints)).await.ok()
     }
 
     /// Whether there is a tier that processes share.
     pub(crate) fn is_shared(&self) -> bool {
-        self.l2.is_some()
+        self.stock.is_some()
     }
 
     /// What was found before, if it would be found again: what was invalidated since answers nobody, whatever else fails.
@@ -293,21 +300,23 @@ impl<V: Value> Tiers<V> {
 
     /// Until when a request that begins to ask the shared tier may wait for its answers.
     pub(crate) fn patience(&self) -> Instant {
-        self.l2.as_ref().map_or_else(|| self.clock().now(), |l2| l2.patience())
+        self.stock.as_ref().map_or_else(|| self.clock().now(), |stock| stock.l2.patience())
     }
 
     /// Looks into the shared tier, until then, for what memory does not have, and puts what it finds into memory. `tags`
-    /// are those that the entry carries without being told.
+    /// are those that the entry carries without being told. `prepare` sees what is found before it is
+    /// used.
     pub(crate) async fn look_beyond(
         &self,
         ticket: Ticket,
         (tags, namespace): (&[Tag], Namespace),
         until: Instant,
+        prepare: impl FnOnce(&mut Decoded<V>),
     ) -> Beyond<V> {
-        let Some(l2) = &self.l2 else {
+        let Some(stock) = &self.stock else {
             return Beyond::Missed(ticket);
         };
-        match l2.lookup(ticket.key.bytes(), tags, until).await {
+        match stock.lookup(ticket.key.bytes(), tags, until).await {
             Shared::Silent => Beyond::Silent(ticket),
             Shared::Missed(stamp) => Beyond::Missed(self.stamped(ticket, stamp)),
             Shared::Held(stamp) => Beyond::Held(self.stamped(ticket, stamp)),
@@ -315,11 +324,13 @@ impl<V: Value> Tiers<V> {
                 let Entered { payload, tags, stamp, now, resident, expired } = entered;
                 let own = self.stamped(ticket.for_key(ticket.key.clone()), stamp);
                 let ticket = self.stamped(ticket, now);
-                let Some(Decoded { value, bytes, life }) = V::decode(&payload, resident) else {
+                let Some(mut decoded) = V::decode(&payload, resident, self.clock().now()) else {
                     self.observe().lookup(Tier::L2, LookupResult::Rejected);
                     self.observe().rejected(Tier::L2, RejectReason::Schema);
                     return Beyond::Missed(ticket);
                 };
+                prepare(&mut decoded);
+                let Decoded { value, bytes, life } = decoded;
                 let fill = Fill { value, bytes, tags, life, namespace };
                 // What is of no use later takes no place from what is there.
                 let entry = if life.is_zero() { self.entry(own, fill) } else { self.admit(own, fill) };
@@ -338,15 +349,15 @@ impl<V: Value> Tiers<V> {
 
     /// Whether it is this process's turn to fetch what `ticket` is for, if the shared tier says so until then.
     pub(crate) async fn turn(&self, ticket: &Ticket, until: Instant) -> Turn {
-        match &self.l2 {
-            Some(l2) if ticket.shared.is_some() => l2.turn(ticket.key.shared_bytes(), until).await,
+        match &self.stock {
+            Some(stock) if ticket.shared.is_some() => stock.l2.turn(ticket.key.shared_bytes(), until).await,
             _ => Turn::Nobodys,
         }
     }
 
     /// Tells when another process may have stored something, as far as messages arrive.
     pub(crate) fn rang(&self) -> Arc<Notify> {
-        self.l2.as_ref().map(|l2| Arc::clone(&l2.rang)).unwrap_or_default()
+        self.stock.as_ref().map(|stock| Arc::clone(&stock.l2.rang)).unwrap_or_default()
     }
 
     /// With the stamp of the shared tier, and what it is here.
@@ -354,6 +365,15 @@ impl<V: Value> Tiers<V> {
         // Of an epoch that is not followed here it is not known: the older stamp is on the safe side.
         let here = self.mirror().local(&stamp).unwrap_or(ticket.stamp);
         Ticket { stamp: here, shared: Some(stamp), ..ticket }
+    }
+
+    /// For what is fetched without a look into the shared tier, which can be stored there all the same: with the stamp that
+    /// the last poll told. A look would tell a later one, so it is safe.
+    pub(crate) fn as_told(&self, ticket: Ticket) -> Ticket {
+        match self.mirror().followed() {
+            Some(stamp) if self.stock.is_some() => self.stamped(ticket, stamp),
+            _ => ticket,
+        }
     }
 
     /// Whether an entry that is not proven may answer while nobody can be asked: it, or the last proof, is recent.
@@ -395,11 +415,11 @@ impl<V: Value> Tiers<V> {
 
     /// Stores something for other processes alone, of which some may wait.
     pub(crate) fn tell(&self, ticket: &Ticket, fill: &Fill<V>, lease: Option<Lease>) {
-        if let (Some(l2), Some(stamp)) = (&self.l2, &ticket.shared)
-            && let Some((payload, life)) = fill.value.encode()
+        if let (Some(stock), Some(stamp)) = (&self.stock, &ticket.shared)
+            && let Some((payload, life)) = fill.value.encode(self.clock().now())
         {
             let (key, tags, stamp) = (ticket.key.shared_bytes(), fill.tags.clone(), stamp.clone());
-            l2.store(Leaving { key, payload, tags, stamp, life: life.min(fill.life), lease });
+            stock.store(Leaving { key, payload, tags, stamp, life: life.min(fill.life), lease });
         }
     }
 
@@ -472,7 +492,7 @@ impl<V: Value> Tiers<V> {
     /// causes. `None` if it may not: somebody else has invalidated what carries `held` meanwhile, or what others did is
     /// not known here.
     pub(crate) fn superseding(&self, ticket: Ticket, tags: &[Tag], held: &[Tag]) -> Option<Ticket> {
-        if self.l2.is_some() {
+        if self.stock.is_some() {
             self.invalidate(tags, false);
             return None;
         }
@@ -483,8 +503,8 @@ impl<V: Value> Tiers<V> {
     ///
     /// Here it has taken effect when this returns; elsewhere it is under way then.
     pub(crate) fn invalidate(&self, tags: &[Tag], soft: bool) {
-        match &self.l2 {
-            Some(l2) => l2.invalidate_soon(tags.to_vec(), soft),
+        match &self.stock {
+            Some(stock) => stock.l2.invalidate_soon(tags.to_vec(), soft),
             None => self.observe().position(self.mirror().invalidate(tags, soft).get()),
         }
     }

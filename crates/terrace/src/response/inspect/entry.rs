@@ -5,7 +5,7 @@ use super::key::EntryKey;
 use crate::observe::stats::RejectReason;
 use crate::store::inspect::{Opened, Outline, Reject, Seen, Verdict};
 use crate::store::remote::{Mark, TagName};
-use crate::store::{Value as _, shared_tags};
+use crate::store::shared_tags;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -230,7 +230,7 @@ impl Contents {
             Tag { meaning, digest: name.0 }
         };
         let resident = Duration::from_millis(envelope.life_ms).saturating_sub(left);
-        let decoded = Cached::decode(&envelope.payload, resident);
+        let decoded = Cached::read(&envelope.payload, resident);
         let value = match decoded.map(|decoded| decoded.value) {
             Some(Cached::Response(cached)) => Value::Response(Box::new(Response::of(&cached))),
             Some(Cached::Variants(variants)) => {

@@ -56,6 +56,11 @@ pub(crate) fn bell_name(namespace: &str) -> String {
     format!("{{{namespace}}}:bell")
 }
 
+/// `{namespace}:ring`: who of those who live has which keys.
+pub(crate) fn ring_name(namespace: &str) -> String {
+    format!("{{{namespace}}}:ring")
+}
+
 /// `{namespace}:hb:node`: what a process writes to see whether the server takes writes.
 pub(crate) fn heartbeat_name(namespace: &str, node: &str) -> String {
     format!("{{{namespace}}}:hb:{node}")

@@ -33,26 +33,9 @@ pub(super) struct Place<'a> {
 }
 
 impl KeyRing {
-    /// One to seal with, one from before, and one to come.
-    const MAX: usize = 3;
-    const ACCEPTS: &'static str = "1 to 3 of `id:key` with commas between them, the sealing key first: an id is 1 to 16 \
-        of `A-Z a-z 0-9 _ . -` and occurs once, a key is 32 random bytes in base64";
-
-    /// Reads the value of `variable`: `id:key,id:key`. Errors tell the place of what is wrong, never a part of it.
+    /// Reads the value of `variable`, see [`Secret::parse_all`].
     pub(crate) fn parse(variable: &str, text: &str) -> Result<Self, Error> {
-        let refused = |what: String| Error::config(format!("{variable} {what}; it accepts {}", Self::ACCEPTS));
-        let mut keys: Vec<SealKey> = Vec::new();
-        for (place, part) in (1..).zip(text.split(',')) {
-            if place > Self::MAX {
-                return Err(refused("has more than 3 keys".to_owned()));
-            }
-            let key = SealKey::parse(part).ok_or_else(|| refused(format!("is malformed at key {place}")))?;
-            if keys.iter().any(|other| other.id == key.id) {
-                return Err(refused(format!("repeats an id at key {place}")));
-            }
-            keys.push(key);
-        }
-        Ok(Self(keys))
+        Ok(Secret::parse_all(variable, text)?.iter().map(|Secret { id, key }| (&**id, key)).collect())
     }
 
     /// What sealing adds to a body.
@@ -140,8 +123,34 @@ impl fmt::Debug for KeyRing {
     }
 }
 
-impl SealKey {
-    const BYTES: usize = 32;
+/// A key as an operator writes it.
+pub(super) struct Secret {
+    pub(super) id: Box<str>,
+    pub(super) key: Zeroizing<[u8; 32]>,
+}
+
+impl Secret {
+    /// One to seal with, one from before, and one to come.
+    const MAX: usize = 3;
+    const ACCEPTS: &'static str = "1 to 3 of `id:key` with commas between them, the sealing key first: an id is 1 to 16 \
+        of `A-Z a-z 0-9 _ . -` and occurs once, a key is 32 random bytes in base64";
+
+    /// Reads the value of `variable`: `id:key,id:key`. Errors tell the place of what is wrong, never a part of it.
+    pub(super) fn parse_all(variable: &str, text: &str) -> Result<Vec<Self>, Error> {
+        let refused = |what: String| Error::config(format!("{variable} {what}; it accepts {}", Self::ACCEPTS));
+        let mut secrets: Vec<Self> = Vec::new();
+        for (place, part) in (1..).zip(text.split(',')) {
+            if place > Self::MAX {
+                return Err(refused("has more than 3 keys".to_owned()));
+            }
+            let secret = Self::parse(part).ok_or_else(|| refused(format!("is malformed at key {place}")))?;
+            if secrets.iter().any(|other| other.id == secret.id) {
+                return Err(refused(format!("repeats an id at key {place}")));
+            }
+            secrets.push(secret);
+        }
+        Ok(secrets)
+    }
 
     fn parse(text: &str) -> Option<Self> {
         let (id, text) = text.split_once(':')?;
@@ -149,10 +158,20 @@ impl SealKey {
         if !(1..=16).contains(&id.len()) || !id.bytes().all(is_id) {
             return None;
         }
-        let mut key = Zeroizing::new([0; Self::BYTES]);
+        let mut key = Zeroizing::new([0; 32]);
         let decoded = Base64::decode(text, &mut *key).ok()?;
-        let cipher = XChaCha20Poly1305::new_from_slice(decoded).ok()?;
-        Some(Self { id: id.into(), cipher })
+        (decoded.len() == 32).then(|| Self { id: id.into(), key })
+    }
+}
+
+/// The first of them seals.
+impl<'a> FromIterator<(&'a str, &'a Zeroizing<[u8; 32]>)> for KeyRing {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a Zeroizing<[u8; 32]>)>>(keys: I) -> Self {
+        let key = |(id, key): (&str, &Zeroizing<[u8; 32]>)| {
+            let cipher = XChaCha20Poly1305::new_from_slice(&**key).expect("keys have 32 bytes");
+            SealKey { id: id.into(), cipher }
+        };
+        Self(keys.into_iter().map(key).collect())
     }
 }
 

@@ -8,10 +8,11 @@ use super::lookups::Lookup;
 use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
 use super::{Redis, scripts};
-use crate::observe::stats::RejectReason;
-use crate::store::codec::Reject;
+use crate::Error;
+use crate::store::codec::SealedVault;
 use crate::store::remote::{
-    Ear, Envelope, Epoch, Fault, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, Rung, TagName, Token,
+    Ear, Epoch, Fault, Format, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, Rung, ServerTime, TagName,
+    Token, Vault,
 };
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd, pipe};
@@ -29,13 +30,15 @@ const MAX_POLLED: usize = 10_000;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long the mark of a process that could write stays.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long a process that does not say again which keys it has counts as living.
+const RING_LIFE: Duration = Duration::from_secs(60);
 /// Redis adds a time to its clock, and refuses what then is too much.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Remote for Redis {
-    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, key: &'a [u8]) -> Reply<'a, Looked> {
+    fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, (name, most): (Vec<u8>, usize)) -> Reply<'a, Looked> {
         let (pools, budget) = (self.pools(), self.budgets.read.get());
-        let lookup = Lookup { epoch: epoch.clone(), since, name: self.names.entry(key) };
+        let lookup = Lookup { epoch: epoch.clone(), since, name, most };
         if pools.entries.is_some() {
             return Box::pin(async move { self.desk.look_apart(&pools, lookup, budget).await });
         }
@@ -60,14 +63,14 @@ impl Remote for Redis {
         })
     }
 
-    fn store<'a>(&'a self, key: &'a [u8], value: Bytes, life: Duration) -> Reply<'a, ()> {
+    fn store(&self, name: Vec<u8>, value: Bytes, life: Duration) -> Reply<'_, ()> {
         Box::pin(async move {
             let life = milliseconds(life);
             if life == 0 {
                 return Ok(());
             }
             let mut set = pipe();
-            set.cmd("SET").arg(self.names.entry(key)).arg(&*value).arg("PX").arg(life);
+            set.cmd("SET").arg(name).arg(&*value).arg("PX").arg(life);
             let fills = &self.pools().fills;
             fills.send(self.budgets.write.get(), set, |replies| done(reply::only(replies)?)).await
         })
@@ -125,7 +128,7 @@ impl Remote for Redis {
             let (pools, budget) = (self.pools(), self.budgets.poll.get());
             let (seen, markers, time) = pools.control.call(budget, request, read).await?;
             self.markers.store(markers, Relaxed);
-            self.ahead.store(time.saturating_sub(sent.as_nanos() / 1_000_000), Relaxed);
+            self.times.told(time, sent, self.clock.now());
             match seen {
                 Seen::Found { polled, has_changes } => {
                     if has_changes && self.is_time_to_sweep() {
@@ -195,17 +198,28 @@ impl Remote for Redis {
         })
     }
 
-    fn time(&self) -> Option<u64> {
-        let ahead = self.ahead.load(Relaxed);
-        (ahead != 0).then(|| ahead + self.clock.now().as_nanos() / 1_000_000)
+    fn time(&self) -> Option<ServerTime> {
+        self.times.at(self.clock.now())
     }
 
-    fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes> {
-        self.codec.encode(key, envelope).ok()
+    fn join_ring<'a>(&'a self, fingerprints: &'a [String]) -> Reply<'a, bool> {
+        Box::pin(async move {
+            let request = |link: Link| {
+                let mut call = scripts::RING.call(link.facts.has_script_flags());
+                call.key(&self.names.ring).arg(milliseconds(RING_LIFE)).arg(fingerprints.join(","));
+                run(link, call)
+            };
+            self.pools().control.call(self.budgets.write.get(), request, reply::flag).await
+        })
     }
 
-    fn decode(&self, key: &[u8], value: Bytes) -> Result<Envelope, RejectReason> {
-        self.codec.decode(key, value).map_err(Reject::reason)
+    fn open_format(&self) -> Arc<dyn Format> {
+        Arc::clone(&self.open) as Arc<dyn Format>
+    }
+
+    fn vaults(&self, setting: &str, keys: &str) -> Result<Vec<Arc<dyn Vault>>, Error> {
+        let all = SealedVault::all(self.names.namespace(), setting, keys)?;
+        Ok(all.into_iter().map(|vault| Arc::new(vault) as Arc<dyn Vault>).collect())
     }
 
     fn set_limits(&self, read: Duration, write: Duration) {

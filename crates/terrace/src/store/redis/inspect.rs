@@ -8,6 +8,7 @@ use super::pool::Pool;
 use super::reply::{self, FLOOR, Misread, Reading};
 use super::settings::Address;
 use crate::store::codec::{Front, Reject};
+use crate::store::remote::Format;
 use crate::store::remote::{Envelope, Fault};
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value, cmd};
@@ -61,7 +62,12 @@ pub(crate) struct Server {
 impl Redis {
     /// Reads what was found under a key, and says exactly why if it cannot.
     pub(crate) fn open(&self, key: &[u8], value: Bytes) -> Result<Envelope, Reject> {
-        self.codec.decode(key, value)
+        self.open.codec.decode(key, value)
+    }
+
+    /// What the entry of a key is called, and how long it may be.
+    pub(crate) fn entry(&self, key: &[u8]) -> (Vec<u8>, usize) {
+        (self.open.name(key), self.open.max_bytes())
     }
 
     /// The server that the last connection was made to.
@@ -159,7 +165,7 @@ impl Redis {
     fn take(&self, page: &mut Page, name: &[u8], front: Option<&[u8]>) -> Option<usize> {
         // Nothing is left of what expired meanwhile, and what is no text was not stored by a cache.
         let front = front.filter(|front| !front.is_empty())?;
-        match self.codec.key_in(front) {
+        match self.open.codec.key_in(front) {
             // One that is under the wrong name is of no use to anybody.
             Ok(Front::Key(key)) if self.names.entry(&key) == name => page.keys.push(key),
             Ok(Front::Longer(len)) if len > front.len() && front.len() == FRONT => return Some(len),

@@ -2,7 +2,7 @@
 //! together: in one write, with one proof for all of them.
 
 use super::reply::{self, FLOOR, SEQUENCE};
-use super::{MAX_BYTES, Names, Pools};
+use super::{Names, Pools};
 use crate::clock::{Clock, Instant};
 use crate::store::remote::{Epoch, Fault, Looked, Polled};
 use futures_util::future::join;
@@ -37,6 +37,8 @@ pub(super) struct Lookup {
     pub(super) since: u64,
     /// Of the entry.
     pub(super) name: Vec<u8>,
+    /// It is not read if it is longer.
+    pub(super) most: usize,
 }
 
 #[derive(Debug)]
@@ -96,7 +98,7 @@ impl Desk {
     }
 
     async fn ask_alone(&self, lookup: &Lookup, until: Instant, pools: &Pools) -> Result<Looked, Fault> {
-        self.ask(&[lookup], MAX_BYTES, until, pools).await?.pop().ok_or(Fault::Protocol)
+        self.ask(&[lookup], lookup.most, until, pools).await?.pop().ok_or(Fault::Protocol)
     }
 
     /// Asks for entries of one epoch, and of each for no more than tells that it has more than `most` bytes.
@@ -105,7 +107,7 @@ impl Desk {
         let (epoch, since) = (&first.epoch, batch.iter().map(|lookup| lookup.since).min().unwrap_or_default());
         let mut all = Pipeline::with_capacity(batch.len() + 1);
         for lookup in batch {
-            all.add_command(get(&lookup.name, most));
+            all.add_command(get(&lookup.name, most.min(lookup.most)));
         }
         all.cmd("GET").arg(&self.names.latest);
         let read = |replies| reply::looked(replies, epoch, since);
@@ -118,10 +120,10 @@ impl Desk {
     /// Looks for an entry that is on another node than the control record: on both at the same time, within `budget`. What
     /// counts is that the proof is read after the look-up began, not whether before or after the entry.
     pub(super) async fn look_apart(&self, pools: &Pools, lookup: Lookup, budget: Duration) -> Result<Looked, Fault> {
-        let (until, Lookup { epoch, since, name }) = (self.clock.now() + budget, lookup);
+        let (until, Lookup { epoch, since, name, most }) = (self.clock.now() + budget, lookup);
         let entries = pools.entries.as_ref().unwrap_or(&pools.reads);
         let (mut entry, mut latest) = (Pipeline::with_capacity(1), Pipeline::with_capacity(1));
-        entry.add_command(get(&name, MAX_BYTES));
+        entry.add_command(get(&name, most));
         latest.cmd("GET").arg(&self.names.latest);
         let read = |replies| reply::latest(reply::only(replies)?, &epoch, since);
         let entry = entries.send(budget, entry, |replies| reply::entry(reply::only(replies)?));
@@ -209,7 +211,7 @@ impl Turn {
     }
 
     fn answer(&self, desk: &Arc<Desk>, one: Waiting, looked: Looked) {
-        if looked.entry.as_ref().is_some_and(|entry| entry.len() > MAX_TOGETHER) {
+        if looked.entry.as_ref().is_some_and(|entry| entry.len() > MAX_TOGETHER && MAX_TOGETHER < one.lookup.most) {
             // Ends by its time limit, with the request that waits for it.
             drop(tokio::spawn(one.ask_alone(Arc::clone(desk), Arc::clone(&self.pools))));
         } else {

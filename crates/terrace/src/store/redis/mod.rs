@@ -26,6 +26,7 @@ mod scripts;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod times;
 #[cfg(feature = "redis-tls")]
 mod tls;
 
@@ -39,9 +40,11 @@ use crate::Error;
 use crate::clock::{Clock, Instant, nanoseconds};
 use crate::config::Config;
 use crate::observe::stats::FenceResult;
-use crate::store::codec::{Codec, KeyRing, SCHEMA};
-use crate::store::remote::Fault;
+use crate::observe::stats::RejectReason;
+use crate::store::codec::{Codec, KeyRing, Reject, SCHEMA};
+use crate::store::remote::{Envelope, Fault, Format};
 use bell::Bell;
+use bytes::Bytes;
 use connect::Connector;
 use link::Opener;
 use lookups::Desk;
@@ -49,6 +52,7 @@ use pool::{Manners, Pool};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use times::Times;
 use tokio::sync::watch;
 
 /// How long the calls of a tier may take, waits for a connection included. They can be changed at any time.
@@ -108,15 +112,39 @@ pub(crate) struct Redis {
     /// Of a cluster: all of them have entries.
     nodes: Option<Arc<Nodes>>,
     names: Arc<Names>,
-    codec: Codec,
+    open: Arc<Open>,
     budgets: Arc<Budgets>,
     clock: Clock,
     desk: Arc<Desk>,
     pools: Mutex<Option<Arc<Pools>>>,
     swept: Mutex<Option<Instant>>,
     markers: AtomicU64,
-    /// How far the server's clock is ahead of ours, in milliseconds; zero until it was asked.
-    ahead: AtomicU64,
+    times: Times,
+}
+
+/// How responses are kept.
+#[derive(Debug)]
+struct Open {
+    names: Arc<Names>,
+    codec: Codec,
+}
+
+impl Format for Open {
+    fn name(&self, key: &[u8]) -> Vec<u8> {
+        self.names.entry(key)
+    }
+
+    fn max_bytes(&self) -> usize {
+        MAX_BYTES
+    }
+
+    fn encode(&self, key: &[u8], envelope: &Envelope) -> Option<Bytes> {
+        self.codec.encode(key, envelope).ok()
+    }
+
+    fn decode(&self, key: &[u8], value: Bytes) -> Result<Envelope, RejectReason> {
+        self.codec.decode(key, value).map_err(Reject::reason)
+    }
 }
 
 /// How connections are used. That to all nodes of a cluster is one.
@@ -212,18 +240,20 @@ impl Redis {
             Place::Cluster(seeds) => (Some(Arc::new(Nodes::new(seeds, &settings)?)), names.spread()),
             Place::Server(_) | Place::Sentinels { .. } => (None, names),
         };
-        let codec = Codec::new(names.namespace(), SCHEMA, MAX_BYTES);
         let names = Arc::new(names);
+        let codec = Codec::new(names.namespace(), SCHEMA, MAX_BYTES);
+        let open = Arc::new(Open { names: Arc::clone(&names), codec });
         let connector = Arc::new(Connector::new(settings, Arc::clone(&names), opener));
         let desk = Arc::new(Desk::new(Arc::clone(&names), clock.clone()));
         let (pools, swept) = (Mutex::default(), Mutex::default());
-        let (markers, ahead) = (AtomicU64::default(), AtomicU64::default());
-        Ok(Self { connector, nodes, names, codec, budgets, clock, desk, pools, swept, markers, ahead })
+        let (markers, times) = (AtomicU64::default(), Times::default());
+        Ok(Self { connector, nodes, names, open, budgets, clock, desk, pools, swept, markers, times })
     }
 
     /// Encodes entries in another way than plainly.
     pub(crate) fn with_codec(self, codec: Codec) -> Self {
-        Self { codec, ..self }
+        let open = Arc::new(Open { names: Arc::clone(&self.names), codec });
+        Self { open, ..self }
     }
 
     /// What is known about the server, whenever that changes.

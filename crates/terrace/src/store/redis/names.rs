@@ -2,7 +2,7 @@
 
 use crate::store::codec::SCHEMA;
 use crate::store::codec::names::{
-    bell_name, control_name, entries_pattern, entry_name, heartbeat_name, latest_name, lease_name, spread,
+    bell_name, control_name, entries_pattern, entry_name, heartbeat_name, latest_name, lease_name, ring_name, spread,
 };
 
 /// The names of everything that one namespace has in Redis. The braces keep all of it, other than entries, on one node of
@@ -18,6 +18,8 @@ pub(crate) struct Names {
     pub(super) latest: String,
     /// The channel on which invalidations ring.
     pub(super) bell: String,
+    /// Who of those who live has which keys.
+    pub(super) ring: String,
     /// What this process writes to see whether it may.
     pub(super) heartbeat: String,
     /// What this process writes and removes to see what it may.
@@ -34,6 +36,7 @@ impl Names {
             control: control_name(namespace),
             latest: latest_name(namespace),
             bell: bell_name(namespace),
+            ring: ring_name(namespace),
             scratch: format!("{heartbeat}:scratch"),
             heartbeat,
         }

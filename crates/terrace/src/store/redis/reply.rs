@@ -313,6 +313,14 @@ pub(super) fn has_lease(replies: Vec<Value>, token: &Token) -> Reading<bool> {
     }
 }
 
+/// What a script answers that says yes or no.
+pub(super) fn flag(reply: Value) -> Reading<bool> {
+    match reply.extract_error()? {
+        Value::Int(flag @ (0 | 1)) => Ok(flag == 1),
+        _ => Err(Misread::Shape),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

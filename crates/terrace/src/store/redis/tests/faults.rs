@@ -25,10 +25,10 @@ async fn whatever_a_restarted_server_still_knows_is_of_another_epoch() {
         let mut server = Server::with(options);
         let tier = at(server.port());
         let before = tier.invalidate(&[hard(A)]).await.unwrap();
-        tier.store(b"key", Bytes::from_static(b"old"), LIFE).await.unwrap();
+        tier.store(tier.entry(b"key").0, Bytes::from_static(b"old"), LIFE).await.unwrap();
         server.restart();
         // The first thing anybody hears of it is the new epoch.
-        let found = until_ok(|| tier.lookup(&before.epoch, 0, b"key")).await;
+        let found = until_ok(|| tier.lookup(&before.epoch, 0, tier.entry(b"key"))).await;
         assert_eq!((found.entry.is_some(), found.news), (keeps, Polled::OtherEpoch));
         let after = current(&tier).await;
         assert_ne!(after.epoch, before.epoch);
@@ -52,11 +52,11 @@ async fn after_a_closed_socket_the_next_command_succeeds() {
     let epoch = tier.current().await.unwrap().epoch;
     for _ in 0..10 {
         proxy.cut();
-        tier.lookup(&epoch, 0, b"key").await.unwrap();
+        tier.lookup(&epoch, 0, tier.entry(b"key")).await.unwrap();
         proxy.cut();
         tier.invalidate(&[hard(A)]).await.unwrap();
         server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        tier.store(b"key", Bytes::from_static(b"body"), LIFE).await.unwrap();
+        tier.store(tier.entry(b"key").0, Bytes::from_static(b"body"), LIFE).await.unwrap();
     }
     assert_eq!(tier.current().await.unwrap().epoch, epoch);
 }
@@ -71,7 +71,7 @@ async fn a_hung_server_costs_the_read_budget_and_nothing_more() {
     let mut slowest = Duration::ZERO;
     for _ in 0..20 {
         let start = Instant::now();
-        assert_eq!(tier.lookup(&epoch, 0, b"key").await.unwrap_err(), Fault::Timeout);
+        assert_eq!(tier.lookup(&epoch, 0, tier.entry(b"key")).await.unwrap_err(), Fault::Timeout);
         slowest = slowest.max(start.elapsed());
     }
     println!("slowest look-up while the server hung: {slowest:?}");
@@ -79,7 +79,7 @@ async fn a_hung_server_costs_the_read_budget_and_nothing_more() {
     assert!(slowest < Duration::from_millis(500), "{slowest:?}");
     let connections = proxy.accepted();
     server.resume();
-    until_ok(|| tier.lookup(&epoch, 0, b"key")).await;
+    until_ok(|| tier.lookup(&epoch, 0, tier.entry(b"key"))).await;
     assert_eq!(proxy.accepted(), connections, "a server that was slow for less than the socket's limit is the same");
 }
 
@@ -109,11 +109,11 @@ async fn a_connection_that_is_silent_for_too_long_is_replaced() {
     until_ok(|| tier.probe()).await;
     proxy.hang();
     let start = Instant::now();
-    assert_eq!(tier.lookup(&epoch, 0, b"key").await.unwrap_err(), Fault::Timeout);
+    assert_eq!(tier.lookup(&epoch, 0, tier.entry(b"key")).await.unwrap_err(), Fault::Timeout);
     // All that are in the pool take their turn.
     let all = async || {
         for _ in 0..20 {
-            tier.lookup(&epoch, 0, b"key").await?;
+            tier.lookup(&epoch, 0, tier.entry(b"key")).await?;
         }
         Ok(())
     };
@@ -217,8 +217,8 @@ async fn a_user_with_just_the_rights_it_needs_can_do_everything() {
     let tier = as_user(&server, RIGHTS).await;
     assert_eq!(warnings(&tier), [""; 0]);
     let epoch = tier.current().await.unwrap().epoch;
-    tier.store(b"key", Bytes::from_static(b"body"), LIFE).await.unwrap();
-    assert!(tier.lookup(&epoch, 0, b"key").await.unwrap().entry.is_some());
+    tier.store(tier.entry(b"key").0, Bytes::from_static(b"body"), LIFE).await.unwrap();
+    assert!(tier.lookup(&epoch, 0, tier.entry(b"key")).await.unwrap().entry.is_some());
     let receipt = tier.invalidate(&[hard(A)]).await.unwrap();
     tier.poll(&epoch, 0).await.unwrap();
     tier.probe().await.unwrap();
@@ -274,7 +274,7 @@ async fn a_primary_that_is_demoted_is_noticed_and_so_is_one_that_is_promoted() {
     server.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
     assert_eq!(tier.probe().await.unwrap_err(), Fault::Moved);
     // No connection made before is used again, and none is made to a replica.
-    assert_eq!(tier.lookup(&before.epoch, 0, b"key").await.unwrap_err(), Fault::ReadOnly);
+    assert_eq!(tier.lookup(&before.epoch, 0, tier.entry(b"key")).await.unwrap_err(), Fault::ReadOnly);
     server.command(&["REPLICAOF", "NO", "ONE"]);
     tier.probe().await.unwrap();
     assert_ne!(tier.current().await.unwrap().epoch, before.epoch);
@@ -310,7 +310,7 @@ async fn a_full_server_refuses_fills_and_takes_invalidations() {
     let epoch = tier.current().await.unwrap().epoch;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let body = Bytes::from_static(b"body");
-    assert_eq!(tier.store(b"key", body, LIFE).await.unwrap_err(), Fault::Oom);
+    assert_eq!(tier.store(tier.entry(b"key").0, body, LIFE).await.unwrap_err(), Fault::Oom);
     let receipt = tier.invalidate(&[hard(A)]).await.unwrap();
     assert_eq!((&receipt.epoch, receipt.position), (&epoch, 1));
     let token = Token::new();
@@ -318,7 +318,7 @@ async fn a_full_server_refuses_fills_and_takes_invalidations() {
     tier.end(&token, &[A]).await.unwrap();
     // Also what a new connection runs first.
     reconnect(&tier).await;
-    tier.lookup(&epoch, 0, b"key").await.unwrap();
+    tier.lookup(&epoch, 0, tier.entry(b"key")).await.unwrap();
 }
 
 #[tokio::test]
@@ -381,13 +381,13 @@ async fn many_lookups_share_few_sockets() {
     let proxy = Proxy::to(server.port());
     let tier = Arc::new(at(proxy.port()));
     let epoch = tier.current().await.unwrap().epoch;
-    tier.store(b"key", Bytes::from_static(b"body"), LIFE).await.unwrap();
+    tier.store(tier.entry(b"key").0, Bytes::from_static(b"body"), LIFE).await.unwrap();
     let readers: Vec<_> = (0..64)
         .map(|_| {
             let (tier, epoch) = (Arc::clone(&tier), epoch.clone());
             tokio::spawn(async move {
                 for _ in 0..50 {
-                    assert!(tier.lookup(&epoch, 0, b"key").await.unwrap().entry.is_some());
+                    assert!(tier.lookup(&epoch, 0, tier.entry(b"key")).await.unwrap().entry.is_some());
                 }
             })
         })
@@ -407,7 +407,7 @@ async fn budgets_can_be_changed() {
     server.pause();
     tier.budgets.read.set(Duration::from_millis(1));
     let start = Instant::now();
-    assert_eq!(tier.lookup(&epoch, 0, b"key").await.unwrap_err(), Fault::Timeout);
+    assert_eq!(tier.lookup(&epoch, 0, tier.entry(b"key")).await.unwrap_err(), Fault::Timeout);
     assert!(start.elapsed() < PATIENCE / 10, "{:?}", start.elapsed());
 }
 
@@ -421,7 +421,8 @@ async fn a_connection_is_in_use_while_somebody_waits_for_a_reply() {
     // The first look-up makes what is missing.
     until_ok(async || if connections(&tier) >= 4 { Ok(()) } else { Err(Fault::Other) }).await;
     server.pause();
-    let mut looking = std::pin::pin!(async { join(tier.lookup(&epoch, 0, b"key"), tier.poll(&epoch, 0)).await });
+    let mut looking =
+        std::pin::pin!(async { join(tier.lookup(&epoch, 0, tier.entry(b"key")), tier.poll(&epoch, 0)).await });
     let used = until_ok(async || if tier.usage().in_use == 2 { Ok(()) } else { Err(Fault::Other) });
     assert_eq!(crate::store::redis::call::first(looking.as_mut(), used).await.err(), Some(()));
     assert_eq!((connections(&tier), tier.usage().max), (tier.usage().idle + 2, max));

@@ -82,7 +82,7 @@ async fn sentinels_lead_to_the_primary_and_after_its_death_to_the_next() {
     primary.kill();
     let after = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
     assert_ne!(after.epoch, before.epoch, "a promoted server begins an epoch");
-    until_ok(|| tier.lookup(&after.epoch, 0, b"key")).await;
+    until_ok(|| tier.lookup(&after.epoch, 0, tier.entry(b"key"))).await;
     until_ok(|| tier.probe()).await;
     tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
     let promoted = replicas.iter_mut().find(|replica| replica.info("replication", "role") == "master");
@@ -99,16 +99,16 @@ async fn a_hung_primary_is_left_for_the_next() {
     let tier = tier_with(&[("REDIS_SENTINELS", &list), ("REDIS_MASTER_NAME", "main")]);
     let tier = Redis { budgets: Arc::default(), ..tier };
     let before = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
-    until_ok(|| tier.lookup(&before.epoch, 0, b"key")).await;
+    until_ok(|| tier.lookup(&before.epoch, 0, tier.entry(b"key"))).await;
     primary.pause();
     let after = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
     assert_ne!(after.epoch, before.epoch);
     // What control has found out holds for the connections that look-ups use.
-    let found = until_ok(|| tier.lookup(&after.epoch, 0, b"key")).await;
+    let found = until_ok(|| tier.lookup(&after.epoch, 0, tier.entry(b"key"))).await;
     assert!(matches!(found.news, Polled::Changes { .. }), "{:?}", found.news);
     // The old primary is not believed when it wakes up.
     primary.resume();
-    let found = until_ok(|| tier.lookup(&after.epoch, 0, b"key")).await;
+    let found = until_ok(|| tier.lookup(&after.epoch, 0, tier.entry(b"key"))).await;
     assert!(matches!(found.news, Polled::Changes { .. }), "{:?}", found.news);
 }
 
@@ -121,8 +121,8 @@ async fn any_node_of_a_cluster_leads_to_the_one_that_has_the_record() {
         let seed = addresses(std::slice::from_ref(node));
         let tier = tier_with(&[("REDIS_CLUSTER_NODES", &seed), ("REDIS_SOCKET_TIMEOUT", "30s")]);
         let receipt = tier.invalidate(&[hard(A)]).await.unwrap();
-        tier.store(b"key", Bytes::from_static(b"body"), PATIENCE).await.unwrap();
-        assert!(tier.lookup(&receipt.epoch, 0, b"key").await.unwrap().entry.is_some());
+        tier.store(tier.entry(b"key").0, Bytes::from_static(b"body"), PATIENCE).await.unwrap();
+        assert!(tier.lookup(&receipt.epoch, 0, tier.entry(b"key")).await.unwrap().entry.is_some());
         tier.probe().await.unwrap();
         tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
         epochs.push(receipt.epoch);
@@ -137,10 +137,10 @@ async fn entries_are_spread_over_the_nodes_of_a_cluster() {
     let tier = tier_with(&[("REDIS_CLUSTER_NODES", &addresses(&nodes)), ("REDIS_SOCKET_TIMEOUT", "30s")]);
     let epoch = tier.current().await.unwrap().epoch;
     for number in 0..60_u8 {
-        tier.store(&[number], Bytes::from(vec![number; 3]), PATIENCE).await.unwrap();
+        tier.store(tier.entry(&[number]).0, Bytes::from(vec![number; 3]), PATIENCE).await.unwrap();
     }
     for number in 0..60_u8 {
-        let looked = tier.lookup(&epoch, 0, &[number]).await.unwrap();
+        let looked = tier.lookup(&epoch, 0, tier.entry(&[number])).await.unwrap();
         assert_eq!(looked.entry, Some(vec![number; 3].into()));
         assert_eq!(looked.news, Polled::Changes { marks: vec![], position: 0, floor: 0 });
     }
@@ -166,7 +166,7 @@ async fn entries_are_spread_over_the_nodes_of_a_cluster() {
     let name = tier.names.entry(b"other");
     let name = std::str::from_utf8(&name).unwrap();
     assert!(nodes.iter().any(|node| node.try_command(&["RPUSH", name, "x"]).is_ok()));
-    assert_eq!(tier.lookup(&epoch, 0, b"other").await.unwrap().entry, None);
+    assert_eq!(tier.lookup(&epoch, 0, tier.entry(b"other")).await.unwrap().entry, None);
 }
 
 #[tokio::test]
@@ -178,14 +178,14 @@ async fn a_node_of_a_cluster_that_comes_back_is_used_again() {
     let owner = nodes.iter().position(|node| node.try_command(&["ZCARD", "{test}:ctl"]).is_ok()).unwrap();
     let other = (owner + 1) % nodes.len();
     let key = key_on(&nodes[other], &tier);
-    tier.store(&key, Bytes::from_static(b"old"), PATIENCE).await.unwrap();
-    assert!(tier.lookup(&epoch, 0, &key).await.unwrap().entry.is_some());
+    tier.store(tier.entry(&key).0, Bytes::from_static(b"old"), PATIENCE).await.unwrap();
+    assert!(tier.lookup(&epoch, 0, tier.entry(&key)).await.unwrap().entry.is_some());
     nodes[other].restart();
     // It has forgotten the entry, and the cluster what it was, for a moment.
-    let looked = until_ok(|| tier.lookup(&epoch, 0, &key)).await;
+    let looked = until_ok(|| tier.lookup(&epoch, 0, tier.entry(&key))).await;
     assert_eq!((looked.entry, looked.news == Polled::OtherEpoch), (None, false));
-    until_ok(|| tier.store(&key, Bytes::from_static(b"new"), PATIENCE)).await;
-    assert!(until_ok(|| tier.lookup(&epoch, 0, &key)).await.entry.is_some());
+    until_ok(|| tier.store(tier.entry(&key).0, Bytes::from_static(b"new"), PATIENCE)).await;
+    assert!(until_ok(|| tier.lookup(&epoch, 0, tier.entry(&key))).await.entry.is_some());
 }
 
 /// A key whose entry is on this node.
@@ -218,24 +218,27 @@ async fn a_hung_node_of_a_cluster_costs_its_own_entries_and_no_others() {
     let epoch = until_ok(|| tier.current()).await.epoch;
     let [hung, well] = [&nodes[1], &nodes[2]].map(|node| key_on(node, &tier));
     for key in [hung, well] {
-        until_ok(|| tier.store(&key, Bytes::from_static(b"body"), PATIENCE)).await;
-        until_ok(|| tier.lookup(&epoch, 0, &key)).await;
+        until_ok(|| tier.store(tier.entry(&key).0, Bytes::from_static(b"body"), PATIENCE)).await;
+        until_ok(|| tier.lookup(&epoch, 0, tier.entry(&key))).await;
     }
     nodes[1].pause();
     // Past the socket's limit, after which the silence was taken for that of all nodes.
     let (begun, mut found, mut missed) = (Instant::now(), 0, 0);
     while begun.elapsed() < Duration::from_secs(3) {
-        assert_eq!(tier.lookup(&epoch, 0, &hung).await.unwrap_err(), Fault::Timeout);
-        assert_eq!(tier.store(&hung, Bytes::from_static(b"new"), PATIENCE).await.unwrap_err(), Fault::Timeout);
+        assert_eq!(tier.lookup(&epoch, 0, tier.entry(&hung)).await.unwrap_err(), Fault::Timeout);
+        assert_eq!(
+            tier.store(tier.entry(&hung).0, Bytes::from_static(b"new"), PATIENCE).await.unwrap_err(),
+            Fault::Timeout
+        );
         for _ in 0..5 {
-            let looked = tier.lookup(&epoch, 0, &well).await;
+            let looked = tier.lookup(&epoch, 0, tier.entry(&well)).await;
             if looked.is_ok_and(|looked| looked.entry.is_some()) { found += 1 } else { missed += 1 }
         }
     }
     // Not all, on a busy machine: each look-up has 30 ms.
     assert!(missed < found, "{missed} missed, {found} found");
     nodes[1].resume();
-    assert!(until_ok(|| tier.lookup(&epoch, 0, &hung)).await.entry.is_some());
+    assert!(until_ok(|| tier.lookup(&epoch, 0, tier.entry(&hung))).await.entry.is_some());
 }
 
 #[tokio::test]
@@ -245,8 +248,8 @@ async fn who_comes_while_a_node_of_a_cluster_hangs_has_the_entries_of_the_others
     let tier = tier_with(&[("REDIS_CLUSTER_NODES", &addresses(&nodes)), ("REDIS_SOCKET_TIMEOUT", "1s")]);
     let epoch = until_ok(|| tier.current()).await.epoch;
     let key = key_on(&nodes[2], &tier);
-    until_ok(|| tier.store(&key, Bytes::from_static(b"body"), PATIENCE)).await;
-    assert!(until_ok(|| tier.lookup(&epoch, 0, &key)).await.entry.is_some());
+    until_ok(|| tier.store(tier.entry(&key).0, Bytes::from_static(b"body"), PATIENCE)).await;
+    assert!(until_ok(|| tier.lookup(&epoch, 0, tier.entry(&key))).await.entry.is_some());
 }
 
 #[tokio::test]
@@ -255,7 +258,7 @@ async fn a_slot_that_nobody_has_costs_no_connection() {
     let tier = tier_with(&[("REDIS_CLUSTER_NODES", &addresses(&nodes)), ("REDIS_SOCKET_TIMEOUT", "30s")]);
     let epoch = tier.current().await.unwrap().epoch;
     let key = key_on(&nodes[1], &tier);
-    tier.store(&key, Bytes::from_static(b"body"), PATIENCE).await.unwrap();
+    tier.store(tier.entry(&key).0, Bytes::from_static(b"body"), PATIENCE).await.unwrap();
     let name = tier.names.entry(&key);
     let redis::Value::Int(slot) = nodes[0].command(&["CLUSTER", "KEYSLOT", std::str::from_utf8(&name).unwrap()]) else {
         panic!()
@@ -267,8 +270,8 @@ async fn a_slot_that_nobody_has_costs_no_connection() {
     let control = pools.control.link().await.unwrap();
     let entries = pools.entries.as_ref().unwrap().link().await.unwrap();
     let body = Bytes::from_static(b"body");
-    assert!(tier.store(&key, body, PATIENCE).await.is_err());
-    assert!(tier.lookup(&epoch, 0, &key).await.is_err());
+    assert!(tier.store(tier.entry(&key).0, body, PATIENCE).await.is_err());
+    assert!(tier.lookup(&epoch, 0, tier.entry(&key)).await.is_err());
     for link in [control, entries] {
         assert!(tier.connector.is_usable(&link), "it leads to where it did");
     }

@@ -1,0 +1,331 @@
+//! The entries of one kind of value in the tier that processes share.
+
+use super::coherence::{Standing, Tag};
+use super::l2::L2;
+use super::lease::Lease;
+use super::remote::{Envelope, Epoch, Fault, Format, Looked, Mark, Polled, Positions, Receipt, TagName};
+use super::writes::Writes;
+use crate::clock::Instant;
+use crate::config::Flags;
+use crate::danger::{Protection, is_off};
+use crate::observe::Observe;
+use crate::observe::stats::{BreakerState, Feature, Found, L2Op, LookupResult, RejectReason, StoreResult, Tier};
+use bytes::Bytes;
+use std::future::Future;
+use std::mem::take;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// Where the entries of one kind are. All stocks of a store are in one tier.
+pub(crate) struct Stock {
+    pub(super) l2: Arc<L2>,
+    /// How they are kept; then how they were, for what is still there. All have the same tags.
+    formats: Box<[Arc<dyn Format>]>,
+    /// Whether it is used.
+    feature: Feature,
+    flags: Flags,
+    writes: Writes,
+    observe: Observe,
+}
+
+/// What a look into the shared tier came to.
+pub(crate) enum Shared {
+    /// An entry that is proven valid.
+    Found(Entered),
+    /// Nothing that may be used, and the stamp for what is fetched instead.
+    Missed(Receipt),
+    /// The same, and somebody changes what it is about.
+    Held(Receipt),
+    /// No answer: nothing can be stored there either.
+    Silent,
+}
+
+/// An entry of the shared tier.
+pub(crate) struct Entered {
+    pub(crate) payload: Bytes,
+    pub(crate) tags: Vec<Tag>,
+    /// Up to here no tag of it was invalidated, other than softly if it is `expired`.
+    pub(crate) stamp: Receipt,
+    /// The stamp for what is fetched now.
+    pub(crate) now: Receipt,
+    /// How long it has been there.
+    pub(crate) resident: Duration,
+    pub(crate) expired: bool,
+}
+
+/// An entry for the shared tier.
+pub(crate) struct Leaving {
+    pub(crate) key: Arc<[u8]>,
+    pub(crate) payload: Bytes,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) stamp: Receipt,
+    pub(crate) life: Duration,
+    /// Other processes wait until it is there.
+    pub(crate) lease: Option<Lease>,
+}
+
+/// What an entry is not served for.
+type Verdict<T> = Result<T, RejectReason>;
+
+impl Stock {
+    pub(super) fn new(l2: &Arc<L2>, formats: Box<[Arc<dyn Format>]>, feature: Feature, observe: Observe) -> Self {
+        let (l2, flags) = (Arc::clone(l2), l2.settings.flags());
+        Self { l2, formats, feature, flags, writes: Writes::default(), observe }
+    }
+
+    /// Looks for an entry, which carries `tags`, until then.
+    pub(crate) async fn lookup(&self, key: &[u8], tags: &[Tag], until: Instant) -> Shared {
+        let mut found = Shared::Silent;
+        for format in &self.formats {
+            found = self.look(&**format, (key, tags), until).await;
+            if !matches!(found, Shared::Missed(_)) {
+                break;
+            }
+        }
+        found
+    }
+
+    fn is_asked(&self, now: Instant) -> bool {
+        self.flags.is_on(self.feature) && self.l2.is_asked(now)
+    }
+
+    async fn look(&self, format: &dyn Format, (key, tags): (&[u8], &[Tag]), until: Instant) -> Shared {
+        let l2 = &*self.l2;
+        let started = l2.clock.now();
+        let Some(Receipt { epoch, position }) = l2.mirror.followed().filter(|_| self.is_asked(started)) else {
+            self.observe.lookup(Tier::L2, LookupResult::Skipped);
+            return Shared::Silent;
+        };
+        let entry = (format.name(key), format.max_bytes());
+        let looked = l2.counted(L2Op::Get, l2.by(until, l2.remote.lookup(&epoch, position, entry))).await;
+        let answered = looked.is_ok();
+        let found = match looked {
+            Ok(looked) => self.judge(epoch, (format, key, tags), looked, until).await,
+            Err(fault) => Err(fault),
+        };
+        l2.tell_breaker(found.as_ref().err().copied(), (answered, l2.is_whole(started, until)));
+        self.observe.l2_lookup_took(timed(&found), started);
+        found.unwrap_or_else(|fault| {
+            l2.fault(fault);
+            self.observe.authz_l2_error(L2Op::Get, fault.kind());
+            let result = if fault == Fault::Timeout { LookupResult::Timeout } else { LookupResult::Error };
+            self.observe.lookup(Tier::L2, result);
+            Shared::Silent
+        })
+    }
+
+    async fn judge(
+        &self,
+        epoch: Epoch,
+        (format, key, tags): (&dyn Format, &[u8], &[Tag]),
+        looked: Looked,
+        until: Instant,
+    ) -> Result<Shared, Fault> {
+        let stamp = match looked.news {
+            Polled::Changes { position, .. } | Polled::TooMany { position } => Receipt { epoch, position },
+            Polled::OtherEpoch => return self.is_of_another_epoch(until).await,
+        };
+        let Some(bytes) = looked.entry else {
+            self.observe.lookup(Tier::L2, LookupResult::Miss);
+            let is_held = self.is_held(&stamp, &looked.news, tags);
+            return Ok(if is_held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
+        };
+        let verdict = match format.decode(key, bytes) {
+            Ok(envelope) => {
+                let Some(resident) = self.l2.remote.time().and_then(|now| envelope.resident(now.latest)) else {
+                    // It is over, only not removed yet.
+                    self.observe.lookup(Tier::L2, LookupResult::Miss);
+                    return Ok(Shared::Missed(stamp));
+                };
+                self.check((&stamp, &looked.news), (envelope, resident), tags, until).await?
+            }
+            Err(reason) => Err(reason),
+        };
+        Ok(match verdict {
+            Ok(entered) => Shared::Found(entered),
+            Err(reason) => {
+                self.reject(reason);
+                if reason == RejectReason::Held { Shared::Held(stamp) } else { Shared::Missed(stamp) }
+            }
+        })
+    }
+
+    /// What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the same.
+    async fn is_of_another_epoch(&self, until: Instant) -> Result<Shared, Fault> {
+        self.l2.wake.notify_one();
+        let now = self.l2.counted(L2Op::Script, self.l2.by(until, self.l2.remote.current())).await?;
+        self.reject(RejectReason::Epoch);
+        Ok(Shared::Missed(now))
+    }
+
+    fn reject(&self, reason: RejectReason) {
+        self.observe.lookup(Tier::L2, LookupResult::Rejected);
+        self.observe.rejected(Tier::L2, reason);
+    }
+
+    /// Whether an entry survives what was invalidated since its stamp. It carries `known` whatever it says itself.
+    async fn check(
+        &self,
+        (now, news): (&Receipt, &Polled),
+        (mut envelope, resident): (Envelope, Duration),
+        known: &[Tag],
+        until: Instant,
+    ) -> Result<Verdict<Entered>, Fault> {
+        let mut tags: Vec<Tag> = take(&mut envelope.tags).into_iter().map(Tag::named).collect();
+        for tag in known {
+            if !tags.contains(tag) {
+                tags.push(*tag);
+            }
+        }
+        let survives = match self.survives_news(now, news, &envelope, &tags) {
+            Some(survives) => survives,
+            None => self.survives_record(now, (&envelope, &tags), until).await?,
+        };
+        let expired = match survives {
+            Ok(expired) => expired,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let stamp =
+            if expired { Receipt { epoch: now.epoch.clone(), position: envelope.position } } else { now.clone() };
+        Ok(Ok(Entered { payload: envelope.payload, tags, stamp, now: now.clone(), resident, expired }))
+    }
+
+    /// By what the mirror knows and what happened since. Together that is everything (the model's
+    /// `marks_of_mirror_and_news`), unless the entry is older than what the mirror knows, or too much has happened: then
+    /// there is no verdict.
+    fn survives_news(&self, now: &Receipt, news: &Polled, envelope: &Envelope, tags: &[Tag]) -> Option<Verdict<bool>> {
+        let Polled::Changes { marks, floor, .. } = news else {
+            return None;
+        };
+        if let Err(reason) = is_remembered(envelope, now, *floor) {
+            return Some(Err(reason));
+        }
+        let stamp = Receipt { epoch: now.epoch.clone(), position: envelope.position };
+        Some(match self.l2.mirror.standing_with(&stamp, tags, marks)? {
+            Standing::Current => Ok(false),
+            Standing::Expired => Ok(true),
+            Standing::Held => Err(RejectReason::Held),
+            Standing::Dead => Err(RejectReason::Marker),
+        })
+    }
+
+    /// By the record itself, which has to be asked.
+    async fn survives_record(
+        &self,
+        now: &Receipt,
+        (envelope, tags): (&Envelope, &[Tag]),
+        until: Instant,
+    ) -> Result<Verdict<bool>, Fault> {
+        // Everything is carried by every entry without being written down.
+        let names: Vec<TagName> = std::iter::once(&Tag::EVERYTHING).chain(tags).map(|tag| tag.name()).collect();
+        let asked = self.l2.by(until, self.l2.remote.positions(&now.epoch, &names));
+        let positions = self.l2.counted(L2Op::Get, asked).await?;
+        Ok(positions.map_or(Err(RejectReason::Epoch), |positions| survives(envelope, now, &positions)))
+    }
+
+    /// Whether somebody changes what carries `tags`, as far as it is known: if not, some may wait for one that fetches.
+    fn is_held(&self, now: &Receipt, news: &Polled, tags: &[Tag]) -> bool {
+        let Polled::Changes { marks, .. } = news else { return false };
+        self.l2.mirror.standing_with(now, tags, marks) == Some(Standing::Held)
+    }
+
+    /// Sends an entry, in the background: nobody waits for it, and one too many is not sent. Its time begins now.
+    pub(crate) fn store(self: &Arc<Self>, leaving: Leaving) {
+        let l2 = &*self.l2;
+        let (Ok(runtime), true) = (Handle::try_current(), self.flags.is_on(self.feature) && l2.is_on()) else {
+            return self.observe.stored(Tier::L2, StoreResult::Skipped);
+        };
+        let can_be_stored = l2.takes_writes.load(Ordering::Relaxed) && l2.has_room.load(Ordering::Relaxed);
+        let now = l2.remote.time().filter(|_| can_be_stored && l2.data.state() == BreakerState::Closed);
+        let Some(now) = now else {
+            return self.observe.stored(Tier::L2, StoreResult::Skipped);
+        };
+        let limits = (l2.settings.l2_writes(), l2.settings.l2_write_bytes());
+        let Some(room) = self.writes.reserve(leaving.payload.len() as u64, limits) else {
+            return self.observe.stored(Tier::L2, StoreResult::Dropped);
+        };
+        let this = Arc::clone(self);
+        // Detached on purpose: it has a time limit, and ends with the runtime.
+        drop(runtime.spawn(self.observe.within_span(async move {
+            // As old as it may be, so that it is kept nowhere longer than here.
+            let result = this.send(leaving, now.earliest).await;
+            this.observe.stored(Tier::L2, result);
+            drop(room);
+        })));
+    }
+
+    async fn send(&self, leaving: Leaving, stored_ms: u64) -> StoreResult {
+        let l2 = &*self.l2;
+        let Leaving { key, payload, tags, stamp, life, lease } = leaving;
+        let life = life.min(l2.settings.l2_ttl());
+        let envelope = Envelope {
+            epoch: stamp.epoch,
+            position: stamp.position,
+            tags: tags.iter().map(|tag| tag.name()).collect(),
+            stored_ms,
+            life_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX),
+            payload,
+        };
+        let Some((format, value)) =
+            self.formats.first().and_then(|format| Some((format, format.encode(&key, &envelope)?)))
+        else {
+            return StoreResult::TooLarge;
+        };
+        let storing = l2.counted(L2Op::Set, l2.remote.store(format.name(&key), value, life));
+        match lending(lease, l2.settings.read_budget(), storing).await {
+            Ok(()) => StoreResult::Ok,
+            Err(fault) => {
+                l2.fault(fault);
+                self.observe.authz_l2_error(L2Op::Set, fault.kind());
+                match fault {
+                    Fault::Timeout => StoreResult::Timeout,
+                    Fault::Oom | Fault::ReadOnly => StoreResult::Rejected,
+                    _ => StoreResult::Error,
+                }
+            }
+        }
+    }
+}
+
+fn timed(found: &Result<Shared, Fault>) -> Found {
+    match found {
+        Ok(Shared::Found(_)) => Found::Hit,
+        Ok(Shared::Missed(_) | Shared::Held(_) | Shared::Silent) => Found::Miss,
+        Err(_) => Found::Error,
+    }
+}
+
+/// Others wait for an entry no longer than for a look-up: after that they may fetch it themselves.
+async fn lending<T>(lease: Option<Lease>, patience: Duration, storing: impl Future<Output = T>) -> T {
+    let mut storing = pin!(storing);
+    if let Ok(stored) = tokio::time::timeout(patience, storing.as_mut()).await {
+        return stored;
+    }
+    drop(lease);
+    storing.await
+}
+
+/// Whether an entry is of the same epoch, and of a time that is remembered.
+fn is_remembered(envelope: &Envelope, now: &Receipt, floor: u64) -> Verdict<()> {
+    if envelope.epoch != now.epoch && !is_off(Protection::EpochCompared) {
+        return Err(RejectReason::Epoch);
+    }
+    if floor > envelope.position { Err(RejectReason::Floor) } else { Ok(()) }
+}
+
+/// Whether an entry is remembered and not invalidated hard; if so, whether softly.
+pub(super) fn survives(envelope: &Envelope, now: &Receipt, positions: &Positions) -> Verdict<bool> {
+    is_remembered(envelope, now, positions.floor)?;
+    let later = |mark: &Mark| matches!(mark, Mark::At(at) if *at > envelope.position);
+    let hard = || positions.marks.iter().map(|(hard, _)| hard);
+    if hard().any(|mark| *mark == Mark::Held) {
+        return Err(RejectReason::Held);
+    }
+    if hard().any(later) {
+        return Err(RejectReason::Marker);
+    }
+    Ok(positions.marks.iter().any(|(_, soft)| later(soft)))
+}
