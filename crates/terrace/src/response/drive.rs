@@ -267,7 +267,8 @@ impl<S, B> Job<S, B> {
                 }
                 Join::Wait(waiting) => {
                     let begun = waiting.begun();
-                    match wait(&self.shared, waiting, &mut left).await {
+                    // Boxed, so that who leads has no room for it.
+                    match Box::pin(wait(&self.shared, waiting, &mut left)).await {
                         Some(Landing::Entry(entry)) => {
                             if let Some(answer) = self.take(&ask, &entry, begun) {
                                 return (answer, None);
