@@ -228,7 +228,7 @@ impl L2 {
                 // What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the
                 // same.
                 self.wake.notify_one();
-                let now = self.counted(L2Op::Script, self.by(until, self.remote.current())).await?;
+                let now = Box::pin(self.counted(L2Op::Script, self.by(until, self.remote.current()))).await?;
                 self.observe.lookup(Tier::L2, LookupResult::Rejected);
                 self.observe.rejected(Tier::L2, RejectReason::Epoch);
                 return Ok(Shared::Missed(now));
@@ -271,7 +271,8 @@ impl L2 {
         let tags: Vec<Tag> = take(&mut envelope.tags).into_iter().map(Tag::named).collect();
         let survives = match self.survives_news(now, news, &envelope, &tags) {
             Some(survives) => survives,
-            None => self.survives_record(now, (&envelope, &tags), until).await?,
+            // Boxed, for it is seldom needed.
+            None => Box::pin(self.survives_record(now, (&envelope, &tags), until)).await?,
         };
         let expired = match survives {
             Ok(expired) => expired,
