@@ -44,6 +44,11 @@ impl Demands {
         self.has(Self::DIRECTIVES)
     }
 
+    /// `If-None-Match` or `If-Modified-Since`.
+    pub(crate) fn conditions(self) -> bool {
+        self.has(Self::CONDITIONS)
+    }
+
     /// `Range`.
     pub fn range(self) -> bool {
         self.has(Self::RANGE)

@@ -6,7 +6,6 @@ use crate::status::Forward;
 use crate::stored::{Extent, Facts, Part, Stored};
 use crate::validate::{if_range_holds, not_modified};
 use crate::{Demands, Freshness, Policy};
-use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, Method, StatusCode};
 use std::time::Duration;
 
@@ -67,20 +66,21 @@ pub struct Slice {
 
 /// Decides by section 4. Allocates only for ranges.
 pub fn plan(stored: &impl Stored, request: &Presented<'_>, policy: &Policy) -> Plan {
-    let directives = if request.headers.contains_key(CACHE_CONTROL) {
+    let demands = Demands::of(request.headers);
+    let directives = if demands.directives() {
         RequestDirectives::from_cache_control(request.headers)
     } else {
         RequestDirectives::default()
     };
     let guarded = policy.guard_cookies && !request.partitioned;
-    if guarded && !stored.facts().freshness.source().is_explicit() && has_credentials(request.headers) {
+    if guarded && !stored.facts().freshness.source().is_explicit() && demands.credentials() {
         return Plan::Forward(Forward::Request);
     }
     let usable = usability(&stored.facts().freshness, request, &directives, policy);
     if let Usability::Not(reason) = usable {
         return Plan::Validate(reason);
     }
-    match answer(stored, request) {
+    match answer_to(stored, request, demands) {
         Some(answer) if matches!(usable, Usability::WhileRevalidating) => Plan::ServeWhileRevalidating(answer),
         Some(answer) => Plan::Serve(answer),
         None => Plan::Forward(Forward::Partial),
@@ -103,14 +103,16 @@ pub fn is_plain_hit(facts: &Facts, demands: Demands, resident: Duration, policy:
 /// How a validated response, or one served because the origin failed, answers the request.
 /// `None` if too little of it is stored.
 pub fn answer(stored: &impl Stored, request: &Presented<'_>) -> Option<Answer> {
+    answer_to(stored, request, Demands::of(request.headers))
+}
+
+fn answer_to(stored: &impl Stored, request: &Presented<'_>, demands: Demands) -> Option<Answer> {
     let facts = stored.facts();
     // Preconditions and ranges count only where the answer would be 200 or 206 (RFC 9110 section 13.2.1).
     let successful = matches!(facts.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-    let asks = |name| successful && request.headers.contains_key(name);
-    let ranged = asks(RANGE) && request.method == Method::GET;
+    let ranged = successful && demands.range() && request.method == Method::GET;
     // 304 answers GET and HEAD only; to other methods these fields mean something else (sections 13.1.2, 13.1.3).
-    let conditional =
-        matches!(*request.method, Method::GET | Method::HEAD) && (asks(IF_NONE_MATCH) || asks(IF_MODIFIED_SINCE));
+    let conditional = successful && demands.conditions() && matches!(*request.method, Method::GET | Method::HEAD);
     if facts.complete_len().is_none() && !ranged {
         return None;
     }
@@ -128,10 +130,6 @@ pub fn answer(stored: &impl Stored, request: &Presented<'_>) -> Option<Answer> {
         return ranges(facts, &specs);
     }
     facts.complete_len().map(|_| Answer::Full)
-}
-
-fn has_credentials(request: &HeaderMap) -> bool {
-    request.contains_key(COOKIE) || request.contains_key(AUTHORIZATION)
 }
 
 enum Usability {

@@ -4,7 +4,9 @@ use crate::authz::{Principal, SourceVersion, Tagger, partition};
 use crate::clock::Instant;
 use crate::observe::stats::CheckStatus;
 use crate::store::Tag;
+use http::Extensions;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A request extension, and an extractor of axum: the caller may do what the layer around requires.
@@ -80,6 +82,23 @@ pub(crate) struct Credentialed;
 /// A request extension: a cache is around whoever sees it, and knows of no authorization.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outside;
+
+/// Whether this process has a layer that asks for [`Outside`]. Most have none, and each extension costs a request.
+static ASKED_FOR: AtomicBool = AtomicBool::new(false);
+
+impl Outside {
+    /// A layer is made that asks. It is made before any request can reach it.
+    pub(crate) fn is_asked_for() {
+        ASKED_FOR.store(true, Relaxed);
+    }
+
+    /// Says it to whoever asks.
+    pub(crate) fn mark(extensions: &mut Extensions) {
+        if ASKED_FOR.load(Relaxed) {
+            extensions.insert(Self);
+        }
+    }
+}
 
 /// A response extension: a layer that authorizes has let its request pass, and was told that a cache is around it.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 use super::engine::{Authz, Engine};
 use super::requirement::Requirement;
 use super::service::Authorize;
+use crate::authorized::Outside;
 use std::sync::Arc;
 use tower_layer::Layer;
 
@@ -24,6 +25,7 @@ pub(super) struct Shared {
 
 impl AuthzLayer {
     pub(super) fn new(authz: &Authz, requirement: Option<Requirement>) -> Self {
+        Outside::is_asked_for();
         Self { shared: Arc::new(Shared { engine: Arc::clone(&authz.engine), requirement }) }
     }
 }

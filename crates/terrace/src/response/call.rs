@@ -27,6 +27,7 @@ where
     ///
     /// A service that is not ready may have been promised a place in a queue, so it is that one which waits, and a
     /// clone takes its place.
+    #[inline]
     pub(super) fn new(inner: &mut S, request: Request<B>) -> Self {
         match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Self::Called { future: inner.call(request) },

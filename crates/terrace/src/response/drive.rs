@@ -26,6 +26,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use terrace_policy::{Answer, CacheStatus, Demands, Forward, Plan, Presented, RequestDirectives, Stored, Vary, plan};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tower_service::Service;
 
 /// A request on the slow path.
@@ -105,6 +107,13 @@ pub(super) struct Ask {
     pub(super) lease: Option<Lease>,
     /// Whether what comes may be stored and shared.
     pub(super) purpose: Purpose,
+}
+
+impl Ask {
+    /// Waiting for others has brought nothing, and would not.
+    fn alone(self) -> Self {
+        Self { purpose: Purpose::Alone, ..self }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -243,7 +252,8 @@ impl<S, B> Job<S, B> {
     async fn seek(&mut self) -> (Look, Option<Leading>) {
         let mut lead = None;
         let mut left = self.shared.tiers.settings().fill_wait();
-        loop {
+        // What nobody here has, and whether it is to be fetched for all.
+        let (ask, for_all) = loop {
             let hash = self.key.hash();
             let before = self.absent.unwrap_or_else(|| self.shared.tiers.before(hash));
             let ask = match self.look() {
@@ -252,42 +262,42 @@ impl<S, B> Job<S, B> {
             };
             let goes = lead.is_some() || ask.purpose != Purpose::Fill || !self.may_share() || self.only_if_cached();
             if goes {
-                let turn = (lead.is_some() && !self.only_if_cached()).then_some(&mut left);
-                return (self.look_further(ask, turn).await, lead);
+                break (ask, lead.is_some() && !self.only_if_cached());
             }
             match self.shared.tiers.flights().join(ask.ticket.key().hash(), self.now) {
                 Join::Lead(leading) => {
                     self.shared.tiers.observe().lock(LockKind::Local, LockResult::Acquired);
-                    let same = ask.ticket.key().hash() == hash;
-                    if same && !self.shared.tiers.has_landed_since(before, hash) {
-                        return (self.look_further(ask, Some(&mut left)).await, Some(leading));
-                    }
-                    // Somebody may have landed between the look and the join: look again.
                     lead = Some(leading);
+                    let same = ask.ticket.key().hash() == hash;
+                    // Somebody may have landed between the look and the join: look again.
+                    if same && !self.shared.tiers.has_landed_since(before, hash) {
+                        break (ask, true);
+                    }
                 }
                 Join::Wait(waiting) => {
                     let begun = waiting.begun();
-                    match wait(&self.shared, waiting, &mut left).await {
+                    // Boxed, so that who leads has no room for it.
+                    match Box::pin(wait(&self.shared, waiting, &mut left)).await {
                         Some(Landing::Entry(entry)) => {
                             if let Some(answer) = self.take(&ask, &entry, begun) {
                                 return (answer, None);
                             }
                             // The next one's would be refused like this one.
                             if entry.is_held() {
-                                return (self.look_alone(ask).await, None);
+                                break (ask.alone(), false);
                             }
                         }
                         Some(Landing::Abandoned) => {}
-                        Some(Landing::Uncacheable) | None => return (self.look_alone(ask).await, None),
+                        Some(Landing::Uncacheable) | None => break (ask.alone(), false),
                     }
                 }
             }
+        };
+        if !self.shared.tiers.is_shared() || self.is_guarded() {
+            return (Look::Ask(ask), lead);
         }
-    }
-
-    /// Waiting for others has brought nothing, and would not.
-    async fn look_alone(&mut self, ask: Ask) -> Look {
-        self.look_further(Ask { purpose: Purpose::Alone, ..ask }, None).await
+        // Boxed, so that a miss in a store of this process alone has no room for it.
+        (Box::pin(self.look_further(ask, for_all.then_some(&mut left))).await, lead)
     }
 
     /// Requests for a range are not made to wait: what they fetch is of little use to others. `HEAD` brings no content.
@@ -389,15 +399,14 @@ impl<S, B> Job<S, B> {
     /// What other processes have for the request, before the origin is asked; with `turn`, also waits for theirs, at most
     /// for what is left of it.
     async fn look_further(&mut self, ask: Ask, turn: Option<&mut Duration>) -> Look {
-        if !self.shared.tiers.is_shared() || self.is_guarded() {
-            return Look::Ask(ask);
+        let rang = self.shared.tiers.rang();
+        // From before the look, so that no message falls between the two.
+        let (news, until) = (rang.notified(), self.shared.tiers.patience());
+        match (self.look_beyond(ask, Accept::Stale, until).await, turn) {
+            // Apart, so that what is found has no room for it.
+            (Look::Ask(ask), Some(left)) => Box::pin(self.take_turn(ask, left, (&rang, news), until)).await,
+            (look, _) => look,
         }
-        // Boxed, so that a miss in a store of this process alone has no room for it.
-        if let Some(left) = turn {
-            return Box::pin(self.take_turn(ask, left)).await;
-        }
-        let until = self.shared.tiers.patience();
-        Box::pin(self.look_beyond(ask, Accept::Stale, until)).await
     }
 
     /// Asks the tier that processes share, until then, before the origin is asked.
@@ -426,7 +435,8 @@ impl<S, B> Job<S, B> {
         let ticket = ticket.for_key(Key::new(tiers.hash(&key), &key));
         // Its tags are those of the list, as a rule.
         let tags: Vec<Tag> = found.entry.tags().collect();
-        match tiers.look_beyond(ticket, (&tags, namespace), until, |_| ()).await {
+        // Boxed, for most responses do not vary.
+        match Box::pin(tiers.look_beyond(ticket, (&tags, namespace), until, |_| ())).await {
             Beyond::Found(found, ticket) if response(&found).is_some() => self.judge_shared(found, ticket, accept),
             Beyond::Missed(ticket) => Look::Ask(Ask { ticket, unproven: None, reason: Forward::VaryMiss, ..ask }),
             Beyond::Found(_, ticket) | Beyond::Held(ticket) => {
@@ -437,20 +447,18 @@ impl<S, B> Job<S, B> {
         }
     }
 
-    /// Asks the tier that processes share, and waits while another process fetches what is not there.
-    async fn take_turn(&mut self, mut ask: Ask, left: &mut Duration) -> Look {
+    /// Waits while another process fetches what is not there in the tier that processes share, which was asked until then,
+    /// and asks it again. `news` is what is heard since before the look.
+    async fn take_turn(
+        &mut self,
+        mut ask: Ask,
+        left: &mut Duration,
+        (rang, news): (&Notify, Notified<'_>),
+        mut until: Instant,
+    ) -> Look {
         let tiers = Arc::clone(&self.shared.tiers);
-        let rang = tiers.rang();
-        let mut waited = false;
+        let (mut news, mut waited) = (pin!(news), false);
         loop {
-            // From before the look, so that no message falls between the two.
-            let mut news = pin!(rang.notified());
-            news.as_mut().enable();
-            let until = tiers.patience();
-            ask = match self.look_beyond(ask, Accept::Stale, until).await {
-                Look::Ask(ask) => ask,
-                answer @ Look::Answer(..) => return answer,
-            };
             if ask.purpose != Purpose::Fill {
                 return Look::Ask(ask);
             }
@@ -466,9 +474,15 @@ impl<S, B> Job<S, B> {
             }
             let (observe, started) = (tiers.observe(), tiers.clock().now());
             // A message may be lost, and with it the one who fetches.
-            let _ = tokio::time::timeout((*left).min(MISSED), news).await;
+            let _ = tokio::time::timeout((*left).min(MISSED), news.as_mut()).await;
             *left = left.saturating_sub(tiers.clock().now().duration_since(started));
             observe.lock_wait(LockKind::Distributed, started);
+            news.set(rang.notified());
+            until = tiers.patience();
+            ask = match self.look_beyond(ask, Accept::Stale, until).await {
+                Look::Ask(ask) => ask,
+                answer @ Look::Answer(..) => return answer,
+            };
         }
     }
 

@@ -33,8 +33,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use terrace_policy::{
-    CacheStatus, Exchange, Forward, Policy, Presented, Storable, Stored, StoredResponse, Timing, Unstorable, Validated,
-    Vary, answer, freshen, storable_in_place, strip_preconditions,
+    CacheStatus, Exchange, Forward, Policy, Storable, Stored, StoredResponse, Timing, Unstorable, Validated, Vary,
+    answer, freshen, storable_in_place, strip_preconditions,
 };
 use tower_service::Service;
 
@@ -83,18 +83,18 @@ where
         let Job { mut inner, mut request, shared, rules, key, demands, .. } = job;
         let seen = Seen::of(&request, demands, &rules);
         if seen.authorized().is_none() {
-            request.extensions_mut().insert(Outside);
+            Outside::mark(request.extensions_mut());
         }
         let invalidates = (!seen.reads()).then(|| Unsafe::new(&shared, &request));
-        let (mut parts, body) = request.into_parts();
-        let tags = if ask.purpose == Purpose::Pass { Vec::new() } else { rules.tags(&parts) };
+        let (mut request, tags) =
+            if ask.purpose == Purpose::Pass { (request, Vec::new()) } else { rules.tagged(request) };
         let observe = shared.tiers.observe();
         observe.forward(forward_reason(ask.reason));
         let origin = observe.origin_call();
-        let mut trip =
-            Trip { shared, rules, primary: key, seen, ask, lead, pending, tags, validating: false, invalidates };
-        trip.prepare(&mut parts.headers);
-        let call = Call::new(&mut inner, Request::from_parts(parts, body));
+        let validating = prepare(&ask, &seen, request.headers_mut());
+        // Last, so that nothing large is moved after it was made.
+        let call = Call::new(&mut inner, request);
+        let trip = Trip { shared, rules, primary: key, seen, ask, lead, pending, tags, validating, invalidates };
         Self { call, trip: Some((trip, origin)), answers: PhantomData }
     }
 }
@@ -153,7 +153,9 @@ fn is_failure(status: StatusCode) -> bool {
 
 /// Whether these header or trailer fields end a gRPC call with an error. The status code of HTTP is 200 all the same.
 pub(super) fn is_failed_call(fields: &HeaderMap) -> bool {
-    fields.get("grpc-status").is_some_and(|status| status != "0")
+    static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+    // Looking through few fields costs less than hashing the name.
+    fields.keys().any(|name| *name == GRPC_STATUS) && fields.get(&GRPC_STATUS).is_some_and(|status| status != "0")
 }
 
 /// Says that the origin itself could not be reached, not that it failed.
@@ -161,36 +163,23 @@ fn is_unreachable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 502..=504)
 }
 
+/// Makes the request one whose response is of use to the store. Whether the validators of what is stored go with it.
+fn prepare(ask: &Ask, seen: &Seen, headers: &mut HeaderMap) -> bool {
+    // A stored response that would answer the request, if only it were valid.
+    let stored = ask.stored.as_ref().and_then(response);
+    let stored = stored.filter(|cached| answer(*cached, &seen.presented(headers, Duration::ZERO)).is_some());
+    if let Some(validators) = stored.and_then(|cached| cached.response().validators()) {
+        validators.apply(headers);
+        return true;
+    }
+    // A 304 about the client's copy would bring nothing to store (RFC 9111 section 4.3.1 lets a cache ask its own way).
+    if ask.purpose == Purpose::Fill && seen.method() == Method::GET && !seen.demands().is_plain() {
+        strip_preconditions(headers);
+    }
+    false
+}
+
 impl Trip {
-    /// Makes the request one whose response is of use to the store.
-    fn prepare(&mut self, headers: &mut HeaderMap) {
-        if let Some(cached) = self.stored().filter(|cached| self.can_answer(cached, headers))
-            && let Some(validators) = cached.response().validators()
-        {
-            validators.apply(headers);
-            self.validating = true;
-            return;
-        }
-        // A 304 about the client's copy would bring nothing to store (RFC 9111 section 4.3.1 lets a cache ask its own way).
-        if self.ask.purpose == Purpose::Fill && self.seen.method() == Method::GET {
-            strip_preconditions(headers);
-        }
-    }
-
-    fn stored(&self) -> Option<&CachedResponse> {
-        self.ask.stored.as_ref().and_then(response)
-    }
-
-    fn presented<'a>(&'a self, headers: &'a HeaderMap, resident: Duration) -> Presented<'a> {
-        let (method, partitioned) = (self.seen.method(), self.seen.is_partitioned());
-        Presented { method, headers, resident, expired: false, collapsed: true, partitioned }
-    }
-
-    /// Whether a stored response would answer the request with these fields, if only it were valid.
-    fn can_answer(&self, cached: &CachedResponse, headers: &HeaderMap) -> bool {
-        answer(cached, &self.presented(headers, Duration::ZERO)).is_some()
-    }
-
     fn observe(&self) -> &crate::observe::Observe {
         self.shared.tiers.observe()
     }
@@ -221,7 +210,7 @@ impl Trip {
         if !cached.facts().freshness().may_serve_on_error(resident, disconnected) {
             return None;
         }
-        let answer = answer(cached, &self.presented(&self.seen.headers(), resident))?;
+        let answer = answer(cached, &self.seen.presented(&self.seen.headers(), resident))?;
         let freshness = cached.facts().freshness();
         let hit = CacheStatus::hit(freshness.remaining(resident), freshness.staleness(resident));
         let said = CacheStatus {
@@ -547,7 +536,7 @@ impl Trip {
         head: &response::Parts,
         stored: bool,
     ) -> Response<ResponseBody<R>> {
-        let answer = answer(served, &self.presented(&self.seen.headers(), Duration::ZERO))
+        let answer = answer(served, &self.seen.presented(&self.seen.headers(), Duration::ZERO))
             .expect("checked before its validators were sent");
         let said = CacheStatus {
             forward_status: Some(head.status),
@@ -649,10 +638,10 @@ impl Said {
         if let Some(named) = head.extensions.remove::<CacheTags>() {
             tags.extend(named.iter().map(str::to_owned));
         }
-        for field in rules.tag_field_names() {
-            if !head.headers.contains_key(field) {
-                continue;
-            }
+        let fields = rules.tag_field_names();
+        // Looking through few fields costs less than hashing each name.
+        let has_some = head.headers.keys().any(|name| fields.contains(name));
+        for field in fields.iter().filter(|_| has_some) {
             for line in head.headers.get_all(field) {
                 let names = line.to_str().unwrap_or_default().split([',', ' ']).filter(|name| !name.is_empty());
                 tags.extend(names.map(str::to_owned));

@@ -1,5 +1,5 @@
 use http::request::Parts;
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, Request, StatusCode};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -236,8 +236,14 @@ impl Rules {
         self.0.key_part.as_deref()
     }
 
-    pub(super) fn tags(&self, parts: &Parts) -> Vec<String> {
-        self.0.tags.as_ref().map_or_else(Vec::new, |tags| tags(parts))
+    /// The tags of a request, and the request.
+    pub(super) fn tagged<B>(&self, request: Request<B>) -> (Request<B>, Vec<String>) {
+        let Some(tags) = &self.0.tags else {
+            return (request, Vec::new());
+        };
+        let (parts, body) = request.into_parts();
+        let tags = tags(&parts);
+        (Request::from_parts(parts, body), tags)
     }
 
     pub(super) fn tag_field_names(&self) -> &[HeaderName] {

@@ -6,7 +6,8 @@ use crate::Authorized;
 use crate::authorized::Credentialed;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use terrace_policy::Demands;
+use std::time::Duration;
+use terrace_policy::{Demands, Presented};
 
 /// What a request was, after it has gone to the origin.
 #[derive(Debug)]
@@ -74,6 +75,12 @@ impl Seen {
     /// All header fields.
     pub(super) fn headers(&self) -> HeaderMap {
         self.fields.unpack(|_| true)
+    }
+
+    /// The request with these header fields, for a response that would be this old.
+    pub(super) fn presented<'a>(&'a self, headers: &'a HeaderMap, resident: Duration) -> Presented<'a> {
+        let (method, partitioned) = (&self.method, self.partitioned);
+        Presented { method, headers, resident, expired: false, collapsed: true, partitioned }
     }
 
     /// The header fields of these names.

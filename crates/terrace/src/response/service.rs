@@ -5,7 +5,7 @@ use super::drive::{Job, drive, post, refresh};
 use super::extension::Bypass;
 use super::future::ResponseFuture;
 use super::hot::Hot;
-use super::key::{Target, absolute, extra_part, hosts, is_partitioned, is_read, original_uri, significant};
+use super::key::{Target, extra_part, hosts, is_partitioned, is_read, original_uri, significant};
 use super::rules::Rules;
 use super::select;
 use super::stored::{Cached, CachedResponse};
@@ -16,8 +16,8 @@ use crate::store::{Entry, Glance, Key, Receipt, Tag, Tiers};
 use crate::{Authorized, Store};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING};
-use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use std::fmt;
 use std::sync::Arc;
@@ -215,6 +215,7 @@ impl<S: Clone> Cache<S> {
         self.shared.tiers.observe().pending(self.shared.namespace, Timing::Since(now))
     }
 
+    #[inline]
     fn forward<B, R>(
         &mut self,
         request: Request<B>,
@@ -379,14 +380,28 @@ fn is_due_early(entry: &Entry<Cached>, rules: &Rules, now: Instant) -> bool {
 /// What is left to do when the response to an unsafe request arrives.
 pub(super) struct Unsafe {
     shared: Arc<Shared>,
-    uri: Uri,
-    host: Option<HeaderValue>,
+    scheme: Option<Scheme>,
+    /// The host, and then the path and the query: to copy them costs less than to hold on to the parts of the request.
+    target: String,
+    host_len: usize,
+    path_len: usize,
 }
 
 impl Unsafe {
     pub(super) fn new<B>(shared: &Arc<Shared>, request: &Request<B>) -> Self {
         let (uri, headers) = (original_uri(request), request.headers());
-        Self { shared: Arc::clone(shared), uri: uri.clone(), host: hosts(headers).next().cloned() }
+        let named = || hosts(headers).next().and_then(|host| host.to_str().ok());
+        let host = uri.authority().map(Authority::as_str).or_else(named).unwrap_or_default();
+        let (path, query) = (uri.path(), uri.query());
+        let mut target = String::with_capacity(host.len() + path.len() + query.map_or(0, |query| 1 + query.len()));
+        target.push_str(host);
+        target.push_str(path);
+        if let Some(query) = query {
+            target.push('?');
+            target.push_str(query);
+        }
+        let (host_len, path_len) = (host.len(), path.len());
+        Self { shared: Arc::clone(shared), scheme: uri.scheme().cloned(), target, host_len, path_len }
     }
 
     /// Invalidates what the response says. Within this process it has taken effect when this returns.
@@ -398,25 +413,34 @@ impl Unsafe {
         if response.keys().any(|name| name == LOCATION || name == CONTENT_LOCATION) {
             tiers.invalidate(&self.tags(status, response), false);
         } else {
-            tiers.invalidate(&[self.tag(self.host(), &self.uri)], false);
+            let (host, resource) = self.parts();
+            let (path, query) = resource.split_at(self.path_len);
+            tiers.invalidate(&[self.tag(host, path, query.strip_prefix('?'))], false);
         }
     }
 
     /// The tags of the URLs that the response invalidates.
     pub(super) fn tags(&self, status: StatusCode, response: &HeaderMap) -> Vec<Tag> {
-        let target = absolute(&self.uri, self.host());
-        let uris = invalidates(&Method::POST, &target, status, response);
+        let uris = invalidates(&Method::POST, &self.uri(), status, response);
         let host = |uri: &Uri| uri.authority().map(Authority::to_string).unwrap_or_default();
-        uris.iter().map(|uri| self.tag(&host(uri), uri)).collect()
+        uris.iter().map(|uri| self.tag(&host(uri), uri.path(), uri.query())).collect()
     }
 
-    fn host(&self) -> &str {
-        let own = self.host.as_ref().and_then(|host| host.to_str().ok());
-        self.uri.authority().map(Authority::as_str).or(own).unwrap_or_default()
+    /// The host, and the path and query.
+    fn parts(&self) -> (&str, &str) {
+        self.target.split_at(self.host_len)
     }
 
-    fn tag(&self, host: &str, uri: &Uri) -> Tag {
-        let query = significant(uri.query(), self.shared.rules.query_rule());
-        self.shared.tiers.mirror().tags().url(host, uri.path(), query.as_deref().unwrap_or_default())
+    /// The target URI, in absolute form if a host is known that can be in one.
+    fn uri(&self) -> Uri {
+        let (host, resource) = self.parts();
+        let scheme = self.scheme.clone().unwrap_or(Scheme::HTTP);
+        let absolute = Uri::builder().scheme(scheme).authority(host).path_and_query(resource).build();
+        absolute.or_else(|_| Uri::builder().path_and_query(resource).build()).unwrap_or_default()
+    }
+
+    fn tag(&self, host: &str, path: &str, query: Option<&str>) -> Tag {
+        let query = significant(query, self.shared.rules.query_rule());
+        self.shared.tiers.mirror().tags().url(host, path, query.as_deref().unwrap_or_default())
     }
 }

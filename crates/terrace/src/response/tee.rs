@@ -38,7 +38,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The body for the client of a response that is stored with `fill` once it is complete.
-pub(super) fn keep<B>(source: B, fill: Fill) -> ResponseBody<B>
+pub(super) fn keep<B>(source: B, mut fill: Fill) -> ResponseBody<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Send,
@@ -52,23 +52,34 @@ where
         fill.too_large();
         return ResponseBody::forward(source);
     }
-    let waiters = fill.waiters();
-    let mut state = State {
-        source: Some(Box::pin(source)),
-        read: VecDeque::new(),
-        panic: None,
-        fill: Some(fill),
-        client_is_gone: false,
-    };
-    // Most content is all here already, and then there is nothing to share with those who wait. If it is not, whoever
-    // polls next leaves a waker.
-    match state.read_on(Waker::noop()) {
-        Some(Ok(frame)) if state.is_over() && frame.is_data() => {
-            return ResponseBody::stored(frame.into_data().unwrap_or_default(), None);
+    let mut source = Box::pin(source);
+    // If nothing is here yet, whoever polls next leaves a waker.
+    let polled = poll(source.as_mut(), Waker::noop());
+    // Most content is all here already, and then there is nothing to share with those who wait.
+    if let Ok(Poll::Ready(Some(Ok(frame)))) = &polled
+        && let Some(data) = frame.data_ref().filter(|_| source.is_end_stream())
+    {
+        let data = data.clone();
+        if fill.take(frame) {
+            fill.finish();
+        } else {
+            fill.too_large();
         }
-        first => state.read.extend(first),
+        return ResponseBody::stored(data, None);
     }
+    let waiters = fill.waiters();
+    let mut state =
+        State { source: Some(source), read: VecDeque::new(), panic: None, fill: Some(fill), client_is_gone: false };
+    let first = state.was(polled);
+    state.read.extend(first);
     ResponseBody::tee(Tee::new(state, waiters))
+}
+
+/// What polling a source came to; it may have panicked.
+type Polled<E> = std::thread::Result<Poll<Option<Result<Frame<Bytes>, E>>>>;
+
+fn poll<B: Body<Data = Bytes>>(source: Pin<&mut B>, waker: &Waker) -> Polled<B::Error> {
+    catch_unwind(AssertUnwindSafe(|| source.poll_frame(&mut Context::from_waker(waker))))
 }
 
 impl<B> Tee<B>
@@ -152,8 +163,12 @@ where
 {
     /// Reads a frame, if there is one now.
     fn read_on(&mut self, waker: &Waker) -> Option<Result<Frame<Bytes>, B::Error>> {
-        let source = self.source.as_mut()?;
-        let polled = catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_frame(&mut Context::from_waker(waker))));
+        let polled = poll(self.source.as_mut()?.as_mut(), waker);
+        self.was(polled)
+    }
+
+    /// The frame that the source was polled for, if there is one.
+    fn was(&mut self, polled: Polled<B::Error>) -> Option<Result<Frame<Bytes>, B::Error>> {
         match polled {
             Ok(Poll::Pending) => None,
             Ok(Poll::Ready(None)) => {

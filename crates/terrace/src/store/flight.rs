@@ -77,8 +77,14 @@ impl<T> Flight<T> {
 
     fn wake_all(&self) {
         // Collected first: a waker may run code of ours.
-        let wakers: Vec<_> = self.state().waiters.values_mut().filter_map(Option::take).collect();
+        let wakers = self.state().wakers();
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<T> State<T> {
+    fn wakers(&mut self) -> Vec<Waker> {
+        self.waiters.values_mut().filter_map(Option::take).collect()
     }
 }
 
@@ -217,11 +223,11 @@ impl<T> Drop for Lead<T> {
         self.flights.remove(self.key, &self.flight);
         let mut state = self.flight.state();
         state.landing.get_or_insert(Landing::Abandoned);
-        let stream = state.stream.take();
+        let (stream, wakers) = (state.stream.take(), state.wakers());
         drop(state);
-        // Outside the lock: the stream may hold the only other way to this flight.
+        // Outside the lock: the stream may hold the only other way to this flight, and a waker may run code of ours.
         drop(stream);
-        self.flight.wake_all();
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 

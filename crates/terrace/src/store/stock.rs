@@ -126,7 +126,7 @@ impl Stock {
     ) -> Result<Shared, Fault> {
         let stamp = match looked.news {
             Polled::Changes { position, .. } | Polled::TooMany { position } => Receipt { epoch, position },
-            Polled::OtherEpoch => return self.is_of_another_epoch(until).await,
+            Polled::OtherEpoch => return Box::pin(self.is_of_another_epoch(until)).await,
         };
         let Some(bytes) = looked.entry else {
             self.observe.lookup(Tier::L2, LookupResult::Miss);
@@ -182,7 +182,8 @@ impl Stock {
         }
         let survives = match self.survives_news(now, news, &envelope, &tags) {
             Some(survives) => survives,
-            None => self.survives_record(now, (&envelope, &tags), until).await?,
+            // Boxed, for it is seldom needed.
+            None => Box::pin(self.survives_record(now, (&envelope, &tags), until)).await?,
         };
         let expired = match survives {
             Ok(expired) => expired,

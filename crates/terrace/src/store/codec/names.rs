@@ -5,40 +5,31 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// What a digest of 16 bytes is in base 64.
 const DIGEST_LETTERS: usize = 22;
 
-/// `{namespace}:e:schema:digest`: an entry. Two schemas live side by side.
-pub(crate) fn entry_name(namespace: &str, schema: u16, key: &[u8]) -> String {
-    keyed('e', namespace, schema, key)
+/// What the names of entries begin with, before the digest: `{namespace}:e:schema:`. Two schemas live side by side.
+pub(crate) fn entries(namespace: &str, schema: u16) -> String {
+    format!("{{{namespace}}}:e:{schema}:")
 }
 
-/// The name of an entry, or a pattern of such names, in a cluster, where each is in the slot of its own:
-/// `namespace:e:schema:digest`.
-pub(crate) fn spread(name: &str) -> String {
-    name.replace(['{', '}'], "")
+/// The beginning of the names of entries, in a cluster, where each is in the slot of its own: `namespace:e:schema:`.
+pub(crate) fn spread(entries: &str) -> String {
+    entries.replace(['{', '}'], "")
 }
 
-/// What all names of entries match, and no other name.
-pub(crate) fn entries_pattern(namespace: &str, schema: u16) -> String {
-    format!("{{{namespace}}}:e:{schema}:*")
+/// What the names of leases begin with, before the digest of what is fetched: `{namespace}:l:schema:`.
+pub(crate) fn leases(namespace: &str, schema: u16) -> String {
+    format!("{{{namespace}}}:l:{schema}:")
 }
 
-/// `{namespace}:l:schema:digest`: who is fetching an entry.
-pub(crate) fn lease_name(namespace: &str, schema: u16, key: &[u8]) -> String {
-    keyed('l', namespace, schema, key)
-}
-
-fn keyed(kind: char, namespace: &str, schema: u16, key: &[u8]) -> String {
+/// The name of what is kept under a key, of those that begin like this. One allocation and no formatting: it is made for
+/// every look-up.
+pub(crate) fn named(front: &str, key: &[u8]) -> Vec<u8> {
     let mut letters = [0; DIGEST_LETTERS];
     let digest = Base64UrlUnpadded::encode(&key_digest(key), &mut letters).expect("as many letters as it needs");
-    // One allocation: this is done for every look-up.
-    let mut name = String::with_capacity(namespace.len() + DIGEST_LETTERS + 16);
-    let _ = write!(name, "{{{namespace}}}:{kind}:{schema}:");
-    name.push_str(digest);
-    name
+    [front, digest].concat().into_bytes()
 }
 
 /// `{namespace}:ctl`: the control record.
@@ -84,9 +75,10 @@ mod tests {
     fn names_are_those_of_the_namespace_and_tell_nothing_of_the_key() {
         let key = b"GET https://example.com/users/jane.doe@example.com?token=secret";
         let digest = "N7mTrtoADIMShwj4A8UJeQ";
-        assert_eq!(entry_name("shop-1", 7, key), format!("{{shop-1}}:e:7:{digest}"));
-        assert_eq!(spread(&entry_name("shop-1", 7, key)), format!("shop-1:e:7:{digest}"));
-        assert_eq!(lease_name("shop-1", 7, key), format!("{{shop-1}}:l:7:{digest}"));
+        let name = |front: String| String::from_utf8(named(&front, key)).unwrap();
+        assert_eq!(name(entries("shop-1", 7)), format!("{{shop-1}}:e:7:{digest}"));
+        assert_eq!(name(spread(&entries("shop-1", 7))), format!("shop-1:e:7:{digest}"));
+        assert_eq!(name(leases("shop-1", 7)), format!("{{shop-1}}:l:7:{digest}"));
         assert_eq!(control_name("shop-1"), "{shop-1}:ctl");
         assert_eq!(latest_name("shop-1"), "{shop-1}:latest");
         assert_eq!(bell_name("shop-1"), "{shop-1}:bell");
@@ -96,7 +88,8 @@ mod tests {
     #[test]
     fn namespaces_and_schemas_and_keys_are_apart() {
         let names = [("a", 1, "k"), ("b", 1, "k"), ("a", 2, "k"), ("a", 1, "l"), ("a", 11, "k"), ("a", 1, "")];
-        let names: HashSet<_> = names.iter().map(|&(ns, schema, key)| entry_name(ns, schema, key.as_bytes())).collect();
+        let names: HashSet<_> =
+            names.iter().map(|&(ns, schema, key)| named(&entries(ns, schema), key.as_bytes())).collect();
         assert_eq!(names.len(), 6);
     }
 }

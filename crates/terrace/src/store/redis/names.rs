@@ -2,7 +2,7 @@
 
 use crate::store::codec::SCHEMA;
 use crate::store::codec::names::{
-    bell_name, control_name, entries_pattern, entry_name, heartbeat_name, latest_name, lease_name, ring_name, spread,
+    bell_name, control_name, entries, heartbeat_name, latest_name, leases, named, ring_name, spread,
 };
 
 /// The names of everything that one namespace has in Redis. The braces keep all of it, other than entries, on one node of
@@ -10,8 +10,10 @@ use crate::store::codec::names::{
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     namespace: String,
-    /// Whether entries are in slots of their own.
-    spread: bool,
+    /// What the names of entries begin with.
+    entries: String,
+    /// And those of leases.
+    leases: String,
     /// The control record, a sorted set.
     pub(super) control: String,
     /// What look-ups read of it.
@@ -32,7 +34,8 @@ impl Names {
         let heartbeat = heartbeat_name(namespace, node);
         Self {
             namespace: namespace.to_owned(),
-            spread: false,
+            entries: entries(namespace, SCHEMA),
+            leases: leases(namespace, SCHEMA),
             control: control_name(namespace),
             latest: latest_name(namespace),
             bell: bell_name(namespace),
@@ -44,7 +47,7 @@ impl Names {
 
     /// Those for a cluster.
     pub(super) fn spread(self) -> Self {
-        Self { spread: true, ..self }
+        Self { entries: spread(&self.entries), ..self }
     }
 
     pub(super) fn namespace(&self) -> &str {
@@ -53,18 +56,14 @@ impl Names {
 
     /// A pattern that the names of all entries match. A namespace has nothing in it that means something in a pattern.
     pub(super) fn all_entries(&self) -> String {
-        self.maybe_spread(entries_pattern(&self.namespace, SCHEMA))
+        format!("{}*", self.entries)
     }
 
     pub(super) fn entry(&self, key: &[u8]) -> Vec<u8> {
-        self.maybe_spread(entry_name(&self.namespace, SCHEMA, key)).into_bytes()
-    }
-
-    fn maybe_spread(&self, name: String) -> String {
-        if self.spread { spread(&name) } else { name }
+        named(&self.entries, key)
     }
 
     pub(super) fn lease(&self, key: &[u8]) -> Vec<u8> {
-        lease_name(&self.namespace, SCHEMA, key).into_bytes()
+        named(&self.leases, key)
     }
 }

@@ -140,9 +140,7 @@ pub(super) fn latest(told: Value, epoch: &Epoch, since: u64) -> Reading<Option<P
 fn latest_in(told: &[u8], epoch: &Epoch, since: u64) -> Option<Polled> {
     let (position, rest) = number::<16>(told)?;
     let (floor, rest) = number::<16>(rest)?;
-    let (complete_after, rest) = number::<16>(rest)?;
-    let (_members, rest) = number::<16>(rest)?;
-    let (holds, rest) = number::<16>(rest)?;
+    let (details, rest) = rest.split_at_checked(3 * 16)?;
     let (count, rest) = number::<2>(rest)?;
     let (changes, name) = rest.split_at_checked(usize::try_from(count).ok()? * CHANGE_BYTES)?;
     if name != epoch.as_bytes() || position < since {
@@ -152,6 +150,10 @@ fn latest_in(told: &[u8], epoch: &Epoch, since: u64) -> Option<Polled> {
     if position == since {
         return Some(Polled::Changes { marks: Vec::new(), position, floor });
     }
+    // Of no interest where nothing has happened.
+    let (complete_after, details) = number::<16>(details)?;
+    let (_members, details) = number::<16>(details)?;
+    let (holds, _) = number::<16>(details)?;
     if since < complete_after {
         return Some(Polled::TooMany { position });
     }
@@ -183,8 +185,13 @@ fn changed(change: &[u8]) -> Option<(u64, (Marker, Mark))> {
 
 fn number<const DIGITS: usize>(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (digits, rest) = bytes.split_first_chunk::<DIGITS>()?;
-    let add = |number: u64, digit: &u8| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'));
-    Some((digits.iter().try_fold(0, add)?, rest))
+    // Sixteen of what is no digit are far from an overflow.
+    let add = |(number, most): (u64, u8), digit: &u8| {
+        let digit = digit.wrapping_sub(b'0');
+        (number * 10 + u64::from(digit), most.max(digit))
+    };
+    let (number, most) = digits.iter().fold((0, 0), add);
+    (most < 10).then_some((number, rest))
 }
 
 /// The reply to GETRANGE.
