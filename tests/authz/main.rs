@@ -3,6 +3,7 @@
 mod answers;
 mod caching;
 mod changes;
+mod endpoint;
 mod failing;
 mod fleet;
 mod redis;

@@ -81,11 +81,17 @@ impl Refusal {
     }
 
     pub(super) fn response<R>(self) -> Response<AuthorizeBody<R>> {
-        let mut response = Response::new(AuthorizeBody::empty());
+        let mut response = self.with(AuthorizeBody::empty());
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        response
+    }
+
+    /// Its status and fields, with a body that says more.
+    pub(super) fn with<R>(self, body: R) -> Response<R> {
+        let mut response = Response::new(body);
         *response.status_mut() = self.into();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }

@@ -49,6 +49,8 @@ mod change;
 mod codec;
 mod decision;
 mod drive;
+#[cfg(feature = "axum")]
+mod endpoint;
 mod engine;
 mod evaluate;
 mod facts;
