@@ -5,6 +5,7 @@ mod caching;
 mod changes;
 mod endpoint;
 mod failing;
+mod filter;
 mod fleet;
 mod redis;
 mod responses;

@@ -28,6 +28,13 @@ impl<R> AuthorizeBody<R> {
     }
 }
 
+/// An empty body, for middleware that answers instead of the layer.
+impl<R> Default for AuthorizeBody<R> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl<R: Body> Body for AuthorizeBody<R> {
     type Data = R::Data;
     type Error = R::Error;

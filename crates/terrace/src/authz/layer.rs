@@ -24,7 +24,13 @@ pub(super) struct Shared {
 
 impl AuthzLayer {
     pub(super) fn new(authz: &Authz, requirement: Option<Requirement>) -> Self {
-        Self { shared: Arc::new(Shared { engine: Arc::clone(&authz.engine), requirement }) }
+        Self { shared: authz.shared(requirement) }
+    }
+}
+
+impl Authz {
+    pub(super) fn shared(&self, requirement: Option<Requirement>) -> Arc<Shared> {
+        Arc::new(Shared { engine: Arc::clone(&self.engine), requirement })
     }
 }
 

@@ -54,6 +54,7 @@ mod endpoint;
 mod engine;
 mod evaluate;
 mod facts;
+mod filter;
 mod future;
 mod grants;
 mod key;
