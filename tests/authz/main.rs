@@ -7,6 +7,7 @@ mod endpoint;
 mod failing;
 mod filter;
 mod fleet;
+mod guarded;
 mod redis;
 mod responses;
 mod seams;

@@ -52,6 +52,11 @@ impl<R: Body> Body for AuthorizeBody<R> {
     }
 }
 
+/// A response extension, for tests: a layer answered, and not a handler.
+#[cfg(feature = "test-util")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused;
+
 /// What a layer answers instead of the inner service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -90,6 +95,8 @@ impl Refusal {
     pub(super) fn response<R>(self) -> Response<AuthorizeBody<R>> {
         let mut response = self.with(AuthorizeBody::empty());
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        #[cfg(feature = "test-util")]
+        response.extensions_mut().insert(Refused);
         response
     }
 

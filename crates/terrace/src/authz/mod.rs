@@ -57,6 +57,8 @@ mod facts;
 mod filter;
 mod future;
 mod grants;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod guarded;
 mod key;
 mod layer;
 mod load;
@@ -76,6 +78,8 @@ pub use decision::{Decision, DenyReason, Unavailable, UnavailableReason};
 pub use engine::{Authz, AuthzBuilder, Explanation};
 pub use future::AuthorizeFuture;
 pub use grants::{Grant, Grants, SourceVersion};
+#[cfg(all(feature = "axum", feature = "test-util"))]
+pub use guarded::assert_guarded;
 pub(crate) use key::partition;
 pub use layer::AuthzLayer;
 pub use principal::{Identity, IdentityError, InvalidName, Principal, Subject, Tenant, Who};
