@@ -3,8 +3,11 @@
 mod answers;
 mod caching;
 mod changes;
+mod endpoint;
 mod failing;
+mod filter;
 mod fleet;
+mod guarded;
 mod redis;
 mod responses;
 

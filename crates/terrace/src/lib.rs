@@ -36,7 +36,7 @@
 //! | `tracing` | yes | log events |
 //! | `redis` | no | entries and invalidations that processes share through Redis, and that other programs can ask for |
 //! | `redis-tls` | no | the same over TLS |
-//! | `test-util` | no | a clock that tests move by hand |
+//! | `test-util` | no | a clock that tests move by hand, and with `axum` a test that finds routes without a guard |
 //!
 //! # Where to read on
 //!

@@ -28,6 +28,13 @@ impl<R> AuthorizeBody<R> {
     }
 }
 
+/// An empty body, for middleware that answers instead of the layer.
+impl<R> Default for AuthorizeBody<R> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl<R: Body> Body for AuthorizeBody<R> {
     type Data = R::Data;
     type Error = R::Error;
@@ -44,6 +51,11 @@ impl<R: Body> Body for AuthorizeBody<R> {
         self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
+
+/// A response extension, for tests: a layer answered, and not a handler.
+#[cfg(feature = "test-util")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused;
 
 /// What a layer answers instead of the inner service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +93,19 @@ impl Refusal {
     }
 
     pub(super) fn response<R>(self) -> Response<AuthorizeBody<R>> {
-        let mut response = Response::new(AuthorizeBody::empty());
+        let mut response = self.with(AuthorizeBody::empty());
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        #[cfg(feature = "test-util")]
+        response.extensions_mut().insert(Refused);
+        response
+    }
+
+    /// Its status and fields, with a body that says more.
+    pub(super) fn with<R>(self, body: R) -> Response<R> {
+        let mut response = Response::new(body);
         *response.status_mut() = self.into();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }

@@ -25,8 +25,14 @@ pub(super) struct Shared {
 
 impl AuthzLayer {
     pub(super) fn new(authz: &Authz, requirement: Option<Requirement>) -> Self {
+        Self { shared: authz.shared(requirement) }
+    }
+}
+
+impl Authz {
+    pub(super) fn shared(&self, requirement: Option<Requirement>) -> Arc<Shared> {
         Outside::is_asked_for();
-        Self { shared: Arc::new(Shared { engine: Arc::clone(&authz.engine), requirement }) }
+        Arc::new(Shared { engine: Arc::clone(&self.engine), requirement })
     }
 }
 

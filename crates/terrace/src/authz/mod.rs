@@ -49,11 +49,16 @@ mod change;
 mod codec;
 mod decision;
 mod drive;
+#[cfg(feature = "axum")]
+mod endpoint;
 mod engine;
 mod evaluate;
 mod facts;
+mod filter;
 mod future;
 mod grants;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod guarded;
 mod key;
 mod layer;
 mod load;
@@ -75,6 +80,8 @@ pub use engine::{Authz, AuthzBuilder, Explanation};
 pub(crate) use facts::Tagger;
 pub use future::AuthorizeFuture;
 pub use grants::{Grant, Grants, SourceVersion};
+#[cfg(all(feature = "axum", feature = "test-util"))]
+pub use guarded::assert_guarded;
 pub(crate) use key::partition;
 pub use layer::AuthzLayer;
 pub use principal::{Identity, IdentityError, InvalidName, Principal, Subject, Tenant, Who};

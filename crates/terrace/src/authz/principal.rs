@@ -69,6 +69,28 @@ macro_rules! name {
                 Self::new(name)
             }
         }
+
+        /// For parameters of paths, `Path<(Tenant, Subject)>`, and bodies in JSON. What is no name is an error.
+        #[cfg(feature = "axum")]
+        impl<'de> serde_core::Deserialize<'de> for $type {
+            fn deserialize<D: serde_core::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                struct Name;
+
+                impl serde_core::de::Visitor<'_> for Name {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(f, concat!("the name of a ", $what, ", 1 to {} bytes"), MAX_BYTES)
+                    }
+
+                    fn visit_str<E: serde_core::de::Error>(self, name: &str) -> Result<$type, E> {
+                        $type::new(name).map_err(E::custom)
+                    }
+                }
+
+                from.deserialize_str(Name)
+            }
+        }
     };
 }
 

@@ -46,11 +46,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let asked = self.shared.engine.tiers.clock().now();
         let (parts, body) = request.into_parts();
-        let step = match self.shared.identified(&parts) {
-            Some(identity) => self.shared.step((parts, Ok(identity)), asked),
-            None => self.shared.begin(parts, asked),
-        };
-        match step {
+        match self.shared.start(parts, asked) {
             Step::Refuse(refusal) => AuthorizeFuture::refuse(refusal),
             Step::Pass(Passed { parts, marks, label }) => {
                 let called = self.inner.call(Request::from_parts(parts, body));
@@ -76,6 +72,14 @@ pub(super) enum Step {
 }
 
 impl Shared {
+    /// Identifies and decides, as far as nothing has to be waited for.
+    pub(super) fn start(&self, parts: Parts, asked: Instant) -> Step {
+        match self.identified(&parts) {
+            Some(identity) => self.step((parts, Ok(identity)), asked),
+            None => self.begin(parts, asked),
+        }
+    }
+
     /// Who another layer of the same engine around this one has identified.
     fn identified(&self, parts: &Parts) -> Option<Identity> {
         if let Some(authorized) = parts.extensions.get::<Authorized>().filter(|it| it.is_of(self.engine.id)) {

@@ -49,6 +49,13 @@ impl<B: Body<Data = Bytes>> ResponseBody<B> {
     }
 }
 
+/// An empty body, for middleware that answers instead of the cache.
+impl<B: Body<Data = Bytes>> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl<B> Body for ResponseBody<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
