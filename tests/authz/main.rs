@@ -14,6 +14,7 @@ mod responses;
 mod sealed;
 mod seams;
 mod settings;
+mod storm;
 
 use axum::Router;
 use axum::body::Body;

@@ -344,25 +344,23 @@ impl Engine {
         Ok(entry)
     }
 
-    /// Calls the application: with a time limit, when it is its turn, and whatever it does.
+    /// Calls the application: with a time limit, when it is its turn, and whatever it does. Half of the time is for the
+    /// call: where more is asked than can be answered, a turn that comes too late to be used would be one that nobody has.
     pub(super) async fn bounded<T>(&self, mut call: Boxed<'_, Result<T, Unavailable>>) -> Result<T, Unavailable> {
-        let mut origin = None;
-        let in_turn = async {
-            let _permit = self.permits.acquire().await.map_err(|_| UnavailableReason::Shed)?;
-            origin = Some(self.tiers.observe().origin_call());
-            caught(call.as_mut()).await?
-        };
-        let called = tokio::time::timeout(self.tiers.settings().source_timeout(), in_turn).await;
-        let Some(origin) = origin else {
-            return Err(UnavailableReason::Shed.into());
-        };
+        let (budget, begun) = (self.tiers.settings().source_timeout(), self.tiers.clock().now());
+        let turn = tokio::time::timeout(budget / 2, self.permits.acquire()).await;
+        let _permit = turn.ok().and_then(Result::ok).ok_or(UnavailableReason::Shed)?;
+        let left = budget.saturating_sub(self.tiers.clock().now().duration_since(begun));
+        let origin = self.tiers.observe().origin_call();
+        let called = tokio::time::timeout(left, caught(call.as_mut())).await;
+        let called = called.map_or(Err(UnavailableReason::Timeout.into()), |called| called?);
         let outcome = match &called {
-            Ok(Ok(_)) => OriginOutcome::Ok,
-            Ok(Err(_)) => OriginOutcome::ServerError,
-            Err(_) => OriginOutcome::Timeout,
+            Ok(_) => OriginOutcome::Ok,
+            Err(error) if error.reason() == UnavailableReason::Timeout => OriginOutcome::Timeout,
+            Err(_) => OriginOutcome::ServerError,
         };
         let _ = origin.finish(outcome);
-        called.unwrap_or(Err(UnavailableReason::Timeout.into()))
+        called
     }
 
     /// Stores what the source has said, until it ends.

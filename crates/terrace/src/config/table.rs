@@ -387,7 +387,7 @@ pub(super) const SETTINGS: [Setting; Key::AuthzDebugHeader as usize + 1] = [
         default: "800",
         accepts: Accepts::Millis(MILLISECOND..=MINUTE),
         apply: Apply::Running,
-        doc: "How long a check waits for the source of permissions, its turn included.",
+        doc: "How long a check waits for the source of permissions, its turn included, which gets half of it at most.",
     },
     Setting {
         key: Key::AuthzSourceConcurrency,
