@@ -165,8 +165,11 @@ impl L2 {
             self.observe.lookup(Tier::L2, LookupResult::Skipped);
             return Shared::Silent;
         };
-        let looked = self.counted(L2Op::Get, self.by(until, self.remote.lookup(&epoch, position, key))).await;
         let whole = until.duration_since(started) + MORE >= self.settings.read_budget();
+        let asked = self.remote.lookup(&epoch, position, key);
+        // With the whole budget it ends by itself.
+        let asked = if whole { asked } else { Box::pin(self.by(until, asked)) };
+        let looked = self.counted(L2Op::Get, asked).await;
         let answered = looked.is_ok();
         let found = match looked {
             Ok(looked) => self.judge(epoch, (key, tags), looked, until).await,
