@@ -99,14 +99,17 @@ impl Stock {
             self.observe.lookup(Tier::L2, LookupResult::Skipped);
             return Shared::Silent;
         };
-        let entry = (format.name(key), format.max_bytes());
-        let looked = l2.counted(L2Op::Get, l2.by(until, l2.remote.lookup(&epoch, position, entry))).await;
+        let whole = l2.is_whole(started, until);
+        let asked = l2.remote.lookup(&epoch, position, (format.name(key), format.max_bytes()));
+        // With the whole budget it ends by itself.
+        let asked = if whole { asked } else { Box::pin(l2.by(until, asked)) };
+        let looked = l2.counted(L2Op::Get, asked).await;
         let answered = looked.is_ok();
         let found = match looked {
             Ok(looked) => self.judge(epoch, (format, key, tags), looked, until).await,
             Err(fault) => Err(fault),
         };
-        l2.tell_breaker(found.as_ref().err().copied(), (answered, l2.is_whole(started, until)));
+        l2.tell_breaker(found.as_ref().err().copied(), (answered, whole));
         self.observe.l2_lookup_took(timed(&found), started);
         found.unwrap_or_else(|fault| {
             l2.fault(fault);

@@ -64,10 +64,15 @@ impl Pool {
         R: Send + 'static,
         F: Future<Output = RedisResult<R>> + Send + 'static,
     {
-        let Ok(checkout) = first(self.check_out(), timer.as_mut()).await else { return Err(Fault::Pool) };
-        let checkout = checkout?;
-        let link = checkout.clone();
-        let _held = (self.manners == Manners::Alone).then_some(checkout);
+        let alone = self.manners == Manners::Alone;
+        let (link, _held) = if let Some(link) = self.at_hand().filter(|_| !alone) {
+            (link, None)
+        } else {
+            // Boxed, for it is seldom needed.
+            let checkout = first(Box::pin(self.check_out()), timer.as_mut()).await.unwrap_or(Err(Fault::Pool))?;
+            self.knows(&checkout);
+            (checkout.clone(), alone.then_some(checkout))
+        };
         let _in_use = self.uses(&link);
         let mut reply = Box::pin(request(link.clone()));
         match (first(reply.as_mut(), timer).await, self.manners) {

@@ -45,6 +45,16 @@ impl Link {
         self.line.state.broken.store(true, Relaxed);
     }
 
+    /// Whether nobody waits for a reply on it, and none is late.
+    pub(super) fn is_free(&self) -> bool {
+        self.line.state.calls.load(Relaxed) == 0 && !self.line.state.watched.load(Relaxed)
+    }
+
+    /// Whether both are clones of one connection.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.line.state, &other.line.state)
+    }
+
     /// Counts the connection among `all` until what is returned is dropped, unless it is counted already.
     pub(super) fn used<'a>(&'a self, all: &'a AtomicU32) -> InUse<'a> {
         let calls = &self.line.state.calls;

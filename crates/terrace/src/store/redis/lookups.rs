@@ -1,6 +1,7 @@
 //! Looking for entries, each with the proof that it is valid. Look-ups that are asked for while others are under way go
 //! together: in one write, with one proof for all of them.
 
+use super::call::first;
 use super::reply::{self, FLOOR, SEQUENCE};
 use super::{Names, Pools};
 use crate::clock::{Clock, Instant};
@@ -8,11 +9,13 @@ use crate::store::remote::{Epoch, Fault, Looked, Polled};
 use futures_util::future::join;
 use redis::{Cmd, Pipeline};
 use std::mem::take;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 /// Where look-ups wait for one another.
 #[derive(Debug)]
@@ -44,9 +47,16 @@ pub(super) struct Lookup {
 #[derive(Debug)]
 struct Waiting {
     lookup: Lookup,
-    /// When it is no longer waited for.
+    asker: Asker,
+}
+
+/// Who waits for a look-up.
+#[derive(Debug)]
+struct Asker {
+    /// When it is told that there is no answer.
     until: Instant,
-    answer: oneshot::Sender<Result<Looked, Fault>>,
+    /// Until it is told.
+    answer: Option<oneshot::Sender<Result<Looked, Fault>>>,
 }
 
 /// With so many batches under way, look-ups wait for one to end: fewer and larger ones cost less.
@@ -93,7 +103,7 @@ impl Desk {
             return Begun::Asks(Turn { desk: Some(Arc::clone(self)), pools, carries: false }, lookup);
         }
         let (answer, looked) = oneshot::channel();
-        state.waiting.push(Waiting { lookup, until, answer });
+        state.waiting.push(Waiting { lookup, asker: Asker { until, answer: Some(answer) } });
         Begun::Waits(looked)
     }
 
@@ -156,24 +166,30 @@ fn get(name: &[u8], most: usize) -> Cmd {
 impl State {
     /// What goes together next, in the order in which it was asked for.
     fn next(&mut self) -> Vec<Waiting> {
-        self.waiting.retain(|waiting| !waiting.answer.is_closed());
+        self.waiting.retain(|waiting| !waiting.asker.has_left());
         let Some(epoch) = self.waiting.first().map(|first| first.lookup.epoch.clone()) else { return Vec::new() };
         let among = ..self.waiting.len().min(TOGETHER);
         self.waiting.extract_if(among, |waiting| waiting.lookup.epoch == epoch).collect()
     }
 }
 
-impl Waiting {
-    fn answer(self, looked: Result<Looked, Fault>) {
-        // Whoever has left is not told.
-        let _ = self.answer.send(looked);
+impl Asker {
+    fn has_left(&self) -> bool {
+        self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// Asks for what was too long to be asked for together with others.
-    async fn ask_alone(self, desk: Arc<Desk>, pools: Arc<Pools>) {
-        let looked = desk.ask_alone(&self.lookup, self.until, &pools).await;
-        self.answer(looked);
+    fn tell(&mut self, looked: Result<Looked, Fault>) {
+        if let Some(answer) = self.answer.take() {
+            // Whoever has left is not told.
+            let _ = answer.send(looked);
+        }
     }
+}
+
+/// Asks for what was too long to be asked for together with others.
+async fn ask_apart(lookup: Lookup, mut asker: Asker, desk: Arc<Desk>, pools: Arc<Pools>) {
+    let looked = desk.ask_alone(&lookup, asker.until, &pools).await;
+    asker.tell(looked);
 }
 
 /// How a look-up begins.
@@ -200,22 +216,43 @@ impl Turn {
             // First those who were answered just now: they may ask for more.
             yield_now().await;
             let Some((desk, batch)) = self.next() else { return };
-            let lookups: Vec<&Lookup> = batch.iter().map(|waiting| &waiting.lookup).collect();
-            // Whoever has less time does not wait so long.
-            let Some(until) = batch.iter().map(|waiting| waiting.until).max() else { return };
-            match desk.ask(&lookups, MAX_TOGETHER, until, &self.pools).await {
-                Ok(answers) => batch.into_iter().zip(answers).for_each(|(one, looked)| self.answer(&desk, one, looked)),
-                Err(fault) => batch.into_iter().for_each(|one| one.answer(Err(fault))),
+            let (lookups, mut askers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.lookup, one.asker)).unzip();
+            match self.ask_in_time(&desk, &lookups, &mut askers).await {
+                Ok(answers) => {
+                    let asked = lookups.into_iter().zip(askers);
+                    asked.zip(answers).for_each(|(one, looked)| self.answer(&desk, one, looked));
+                }
+                Err(fault) => askers.iter_mut().for_each(|asker| asker.tell(Err(fault))),
             }
         }
     }
 
-    fn answer(&self, desk: &Arc<Desk>, one: Waiting, looked: Looked) {
-        if looked.entry.as_ref().is_some_and(|entry| entry.len() > MAX_TOGETHER && MAX_TOGETHER < one.lookup.most) {
+    /// Asks for those who wait. Whoever has less time than others is not kept waiting for theirs.
+    async fn ask_in_time(&self, desk: &Desk, lookups: &[Lookup], askers: &mut [Asker]) -> Result<Vec<Looked>, Fault> {
+        let last = askers.iter().map(|asker| asker.until).max().ok_or(Fault::Other)?;
+        let lookups: Vec<&Lookup> = lookups.iter().collect();
+        let mut asked = pin!(desk.ask(&lookups, MAX_TOGETHER, last, &self.pools));
+        loop {
+            let waiting = askers.iter().filter(|asker| !asker.has_left());
+            let Some(next) = waiting.map(|asker| asker.until).min().filter(|next| *next < last) else {
+                return asked.await;
+            };
+            let left = next.duration_since(desk.clock.now());
+            if let Ok(looked) = first(asked.as_mut(), sleep(left)).await {
+                return looked;
+            }
+            let over = next.max(desk.clock.now());
+            let late = askers.iter_mut().filter(|asker| asker.until <= over);
+            late.for_each(|asker| asker.tell(Err(Fault::Timeout)));
+        }
+    }
+
+    fn answer(&self, desk: &Arc<Desk>, (lookup, mut asker): (Lookup, Asker), looked: Looked) {
+        if looked.entry.as_ref().is_some_and(|entry| entry.len() > MAX_TOGETHER && MAX_TOGETHER < lookup.most) {
             // Ends by its time limit, with the request that waits for it.
-            drop(tokio::spawn(one.ask_alone(Arc::clone(desk), Arc::clone(&self.pools))));
+            drop(tokio::spawn(ask_apart(lookup, asker, Arc::clone(desk), Arc::clone(&self.pools))));
         } else {
-            one.answer(Ok(looked));
+            asker.tell(Ok(looked));
         }
     }
 

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     links: bb8::Pool<Manager>,
+    /// Those of them that were checked out so far, in that order.
+    known: Arc<Mutex<Vec<Link>>>,
     pub(super) connector: Arc<Connector>,
     failures: Arc<Failures>,
     in_use: Arc<AtomicU32>,
@@ -105,7 +107,8 @@ impl Pool {
         let (connector, failures) = (Arc::clone(connector), Arc::<Failures>::default());
         let manager =
             Manager { connector: Arc::clone(&connector), nodes: nodes.cloned(), failures: Arc::clone(&failures) };
-        Self { links: pool.build_unchecked(manager), connector, failures, in_use: Arc::default(), manners }
+        let (known, in_use) = (Arc::default(), Arc::default());
+        Self { links: pool.build_unchecked(manager), known, connector, failures, in_use, manners }
     }
 
     /// How many connections there are.
@@ -126,6 +129,22 @@ impl Pool {
     /// A usable connection, to be shared.
     pub(super) async fn link(&self) -> Result<Link, Fault> {
         self.check_out().await.map(|link| link.clone())
+    }
+
+    /// A known connection that is free, to be shared. Where one after another asks, all of them use the same one, and what it
+    /// needs stays in the processor's caches; one that is silent is left alone until its late reply is there.
+    pub(super) fn at_hand(&self) -> Option<Link> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|link| self.connector.is_usable(link));
+        known.iter().find(|link| link.is_free()).cloned()
+    }
+
+    /// Keeps a connection at hand.
+    pub(super) fn knows(&self, link: &Link) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.iter().any(|other| other.is_same(link)) {
+            known.push(link.clone());
+        }
     }
 
     /// A usable connection, at once if there is one; else as soon as one is made, or cannot be made.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::observe::stats::FenceResult;
 use crate::store::redis::connect::Hearing;
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use terrace_redis_server::Proxy;
 use tokio::time::Instant;
 
@@ -409,6 +409,24 @@ async fn budgets_can_be_changed() {
     let start = Instant::now();
     assert_eq!(tier.lookup(&epoch, 0, tier.entry(b"key")).await.unwrap_err(), Fault::Timeout);
     assert!(start.elapsed() < PATIENCE / 10, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn whoever_waits_together_with_others_waits_no_longer_than_its_own_time() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    server.pause();
+    tier.budgets.read.set(Duration::from_millis(50));
+    // As many as are asked for at once, and one that waits for them.
+    let hurried = [b"a", b"b", b"c"].map(|key| tier.lookup(&epoch, 0, key));
+    tier.budgets.read.set(PATIENCE);
+    let mut patient = tier.lookup(&epoch, 0, b"d");
+    let told =
+        crate::store::redis::call::first(join_all(hurried), patient.as_mut()).await.expect("not the patient one");
+    assert!(told.iter().all(|looked| *looked == Err(Fault::Timeout)), "{told:?}");
+    server.resume();
+    assert_eq!(patient.await.unwrap().entry, None);
 }
 
 #[tokio::test]
