@@ -419,9 +419,9 @@ async fn whoever_waits_together_with_others_waits_no_longer_than_its_own_time() 
     server.pause();
     tier.budgets.read.set(Duration::from_millis(50));
     // As many as are asked for at once, and one that waits for them.
-    let hurried = [b"a", b"b", b"c"].map(|key| tier.lookup(&epoch, 0, key));
+    let hurried = [b"a", b"b", b"c"].map(|key| tier.lookup(&epoch, 0, tier.entry(key)));
     tier.budgets.read.set(PATIENCE);
-    let mut patient = tier.lookup(&epoch, 0, b"d");
+    let mut patient = tier.lookup(&epoch, 0, tier.entry(b"d"));
     let told =
         crate::store::redis::call::first(join_all(hurried), patient.as_mut()).await.expect("not the patient one");
     assert!(told.iter().all(|looked| *looked == Err(Fault::Timeout)), "{told:?}");
