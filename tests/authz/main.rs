@@ -8,6 +8,7 @@ mod failing;
 mod filter;
 mod fleet;
 mod guarded;
+mod ongoing;
 mod redis;
 mod responses;
 

@@ -126,3 +126,17 @@ async fn redis_is_told_of_no_tenant_subject_permission_or_token() {
     }
     assert!(said.contains("auth:perms:{shop}:"), "{said}");
 }
+
+#[tokio::test]
+async fn what_goes_on_is_told_of_another_processs_revocation_and_of_a_redis_that_is_gone() {
+    let (mut server, directory, alice) = house();
+    let (one, other) = (Process::of(&server, &directory).await, Process::of(&server, &directory).await);
+    let authorized = ongoing::let_in(&one.authz, terrace::authz::perm("invoice:read"), "Bearer acme-corp/alice").await;
+    drop(other.authz.revoke(Scope::Subject(alice.clone())).await.unwrap());
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, authorized.revoked()).await.expect("it is told");
+    let again = authorized.revalidate().await.unwrap().unwrap();
+    server.kill();
+    tokio::time::timeout(patience, again.revoked()).await.expect("nothing proves that it still holds");
+    assert!(again.revalidate().await.unwrap().is_some(), "the source is there");
+}

@@ -1,11 +1,10 @@
 //! Where authorization and the cache of responses meet: in the extensions of requests and responses.
 
-use crate::authz::{Principal, SourceVersion, Tagger, partition};
+use crate::authz::{Ground, Principal, SourceVersion, partition};
 use crate::clock::Instant;
 use crate::observe::stats::CheckStatus;
 use crate::store::Tag;
 use http::Extensions;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -16,10 +15,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Authorized {
     pub(crate) principal: Principal,
-    pub(crate) engine: u64,
-    pub(crate) tagger: Arc<Tagger>,
-    /// The store by which it is revoked.
-    pub(crate) store: usize,
+    pub(crate) ground: Ground,
     pub(crate) decision_id: u64,
     pub(crate) cache_status: CheckStatus,
     pub(crate) age: Duration,
@@ -61,7 +57,7 @@ impl Authorized {
     }
 
     pub(crate) fn is_of(&self, engine: u64) -> bool {
-        self.engine == engine
+        self.ground.engine() == engine
     }
 
     /// Names the entries that only this caller may be answered with.
@@ -71,7 +67,7 @@ impl Authorized {
 
     /// By which those entries are revoked, with the decision.
     pub(crate) fn tags(&self) -> Vec<Tag> {
-        self.tagger.tags(&self.principal.who)
+        self.ground.tagger().tags(&self.principal.who)
     }
 }
 

@@ -60,7 +60,7 @@ async fn rule(shared: &Arc<Shared>, undecided: Undecided, asked: Instant) -> Ste
     let requirement = shared.requirement.as_ref().expect("only what is required is decided");
     let question = Question { requirement, resource: resource.as_deref(), consistency };
     match shared.engine.rule(&principal, &[question], asked).await {
-        Ok(rulings) => shared.apply(parts, principal, &rulings[0]),
+        Ok(rulings) => shared.apply(parts, (principal, resource), &rulings[0]),
         Err(_) => Step::Refuse(Refusal::Unavailable),
     }
 }

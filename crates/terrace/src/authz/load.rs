@@ -98,9 +98,14 @@ impl Engine {
         match &want.consistency {
             Consistency::Fresh => Some(BypassReason::Fresh),
             Consistency::AtLeast(receipt) if !self.tiers.covers(receipt) => Some(BypassReason::Behind),
-            _ if self.tiers.is_cut_off() || !self.tiers.is_proven(now) => Some(BypassReason::Unproven),
+            _ if !self.hears(now) => Some(BypassReason::Unproven),
             _ => None,
         }
+    }
+
+    /// Whether revocations of others are heard in time.
+    pub(super) fn hears(&self, now: Instant) -> bool {
+        self.ring.is_joined() && !self.tiers.is_cut_off() && self.tiers.is_proven(now)
     }
 
     fn look(&self, key: &Key, want: &Want, asked: Instant) -> Look {

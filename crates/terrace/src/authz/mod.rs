@@ -57,6 +57,7 @@ mod facts;
 mod filter;
 mod future;
 mod grants;
+mod ground;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod guarded;
 mod key;
@@ -77,9 +78,9 @@ pub use answer::AuthorizeBody;
 pub use change::{Change, Scope};
 pub use decision::{Decision, DenyReason, Unavailable, UnavailableReason};
 pub use engine::{Authz, AuthzBuilder, Explanation};
-pub(crate) use facts::Tagger;
 pub use future::AuthorizeFuture;
 pub use grants::{Grant, Grants, SourceVersion};
+pub(crate) use ground::Ground;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 pub use guarded::assert_guarded;
 pub(crate) use key::partition;

@@ -3,6 +3,8 @@
 use super::decision::{Decision, DenyReason, Unavailable, UnavailableReason};
 use super::engine::{Engine, Explanation};
 use super::evaluate::{Verdict, combine, evaluate, in_scope, judge};
+use super::ground::Ground;
+use super::layer::Shared;
 use super::load::{Known, Want};
 use super::principal::Principal;
 use super::requirement::{Consistency, Requirement};
@@ -70,21 +72,32 @@ impl Ruling {
     }
 
     /// What the request is told of it. What an authorizer has decided, or is past its deadline, is of no use later.
-    pub(super) fn authorized(&self, engine: &Engine, principal: Principal) -> Authorized {
+    pub(super) fn authorized(
+        &self,
+        shared: &Arc<Shared>,
+        principal: Principal,
+        resource: Option<String>,
+    ) -> Authorized {
+        let engine = &*shared.engine;
         let now = engine.tiers.clock().now();
-        let facts = self.known.as_ref().filter(|known| !known.is_stale && !self.was_asked).map(Known::facts);
+        let known = self.known.as_ref().filter(|known| !known.is_stale && !self.was_asked);
         let ends = principal.valid_until.map(|end| now + end.duration_since(engine.wall()).unwrap_or_default());
-        let until = facts.map_or(now, |facts| facts.deadline);
+        let (until, entry) = (known.map_or(now, |known| known.facts().deadline), known.map(|it| Arc::clone(&it.entry)));
+        let first = |one: Instant| ends.map_or(one, |end| one.min(end));
+        let ground = Ground {
+            shared: Arc::clone(shared),
+            resource,
+            ends: first(if entry.is_some() { until } else { now + engine.bound() }),
+            entry,
+        };
         Authorized {
-            engine: engine.id,
-            tagger: Arc::clone(&engine.tagger),
-            store: engine.store.id(),
+            ground,
             decision_id: self.id,
             cache_status: self.status,
             age: self.age(now),
             position: engine.tiers.mirror().position().get(),
             version: self.known.as_ref().and_then(|known| known.facts().grants.version),
-            until: ends.map_or(until, |end| until.min(end)),
+            until: first(until),
             principal,
         }
     }

@@ -73,7 +73,7 @@ pub(super) enum Step {
 
 impl Shared {
     /// Identifies and decides, as far as nothing has to be waited for.
-    pub(super) fn start(&self, parts: Parts, asked: Instant) -> Step {
+    pub(super) fn start(self: &Arc<Self>, parts: Parts, asked: Instant) -> Step {
         match self.identified(&parts) {
             Some(identity) => self.step((parts, Ok(identity)), asked),
             None => self.begin(parts, asked),
@@ -90,7 +90,7 @@ impl Shared {
     }
 
     /// Asks who it is, and goes on if that is known at once.
-    fn begin(&self, parts: Parts, asked: Instant) -> Step {
+    fn begin(self: &Arc<Self>, parts: Parts, asked: Instant) -> Step {
         let Some(identifier) = self.engine.identifier.clone() else {
             return Step::Refuse(Refusal::Unavailable);
         };
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     /// Decides, as far as nothing has to be waited for.
-    pub(super) fn step(&self, (mut parts, identity): Identified, asked: Instant) -> Step {
+    pub(super) fn step(self: &Arc<Self>, (mut parts, identity): Identified, asked: Instant) -> Step {
         let identity = match identity {
             Err(IdentityError::Missing) if self.requirement.is_none() => Ok(Identity::Anonymous),
             other => other,
@@ -127,19 +127,24 @@ impl Shared {
         };
         let question = Question { requirement, resource: resource.as_deref(), consistency };
         if let Some(ruling) = self.engine.rule_now(&principal, &question, asked) {
-            return self.apply(parts, principal, &ruling);
+            return self.apply(parts, (principal, resource), &ruling);
         }
         let consistency = question.consistency;
         Step::Wait(Asked::Ruling(Box::new(Undecided { parts, principal, resource, consistency })))
     }
 
     /// What a ruling means for the request.
-    pub(super) fn apply(&self, mut parts: Parts, principal: Principal, ruling: &Ruling) -> Step {
+    pub(super) fn apply(
+        self: &Arc<Self>,
+        mut parts: Parts,
+        (principal, resource): (Principal, Option<String>),
+        ruling: &Ruling,
+    ) -> Step {
         match ruling.decision {
             Decision::Allow => {
                 let marks = parts.extensions.get::<Outside>().is_some();
                 let label = self.engine.tiers.settings().authz_debug_header().then(|| ruling.status.as_str());
-                parts.extensions.insert(ruling.authorized(&self.engine, principal));
+                parts.extensions.insert(ruling.authorized(self, principal, resource));
                 Step::Pass(Passed { parts, marks, label })
             }
             Decision::Deny(reason) => Step::Refuse(Refusal::Denied(reason, self.hides())),

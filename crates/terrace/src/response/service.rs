@@ -275,7 +275,7 @@ fn interest<B>(request: &Request<B>, demands: Demands, (rules, shared): (&Rules,
 
 /// Whether what is stored for an authorized caller would be revoked with their rights, whoever revokes them.
 fn is_revocable(authorized: &Authorized, shared: &Shared) -> bool {
-    authorized.store == shared.store.id() && !shared.tiers.is_cut_off()
+    authorized.ground.store() == shared.store.id() && !shared.tiers.is_cut_off()
 }
 
 /// Whether a request knows of an invalidation that memory has not heard of yet.

@@ -124,7 +124,7 @@ impl<V> Entry<V> {
 
     /// Checks it against the invalidations known now. Two comparisons when there were none since the last check.
     #[inline]
-    pub(super) fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         if is_off(Protection::CheckedAtRead) {
             return Standing::Current;
         }

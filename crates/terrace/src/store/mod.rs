@@ -39,7 +39,7 @@ pub use codec::fuzzing;
 pub use coherence::Receipt;
 #[cfg(feature = "redis")]
 pub(crate) use coherence::canonical;
-pub(crate) use coherence::{Tag, Tags, Ticket, lower_case};
+pub(crate) use coherence::{Standing, Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
 pub(crate) use flight::{Flights, Join, Landing, Lead, Stream, Wait, Waiters};
 pub(crate) use key::{Key, KeyBuf};
