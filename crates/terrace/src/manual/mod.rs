@@ -6,6 +6,7 @@
 //! | [`failures`] | what happens when something fails |
 //! | [`defaults`] | every default, and why |
 //! | [`howto`] | recipes |
+//! | [`authorization`] | what is promised about rights, and what happens when something fails |
 //! | [`configuration`] | every setting |
 //! | `redis`, if that feature is on | where Redis is, what it has to be, what is where in a cluster |
 //! | `languages` | invalidations from programs in other languages, if the feature `redis` is on |
@@ -22,6 +23,9 @@ pub mod defaults {}
 
 #[doc = include_str!("howto.md")]
 pub mod howto {}
+
+#[doc = include_str!("authorization.md")]
+pub mod authorization {}
 
 #[doc = include_str!("configuration.md")]
 pub mod configuration {}
