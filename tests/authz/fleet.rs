@@ -70,6 +70,18 @@ async fn what_one_process_has_loaded_the_others_find() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deny_rests_on_young_facts_wherever_they_are_found() {
+    let fleet = Fleet::of(2).await;
+    assert_eq!(fleet.reads(0).await, Some(true));
+    fleet.pass(6000).await;
+    let denied = fleet.authz[1].check(&fleet.alice, "invoice:write").await.unwrap();
+    assert!(!denied.is_allow());
+    assert_eq!(fleet.directory.loads(), 2, "what the other has loaded six seconds ago allows, and denies nobody");
+    assert_eq!(fleet.reads(1).await, Some(true));
+    assert_eq!(fleet.directory.loads(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn switched_off_the_shared_tier_is_neither_read_nor_filled_and_revocations_go_on() {
     let fleet = Fleet::of(2).await;
     fleet.stores.iter().for_each(|store| store.flags().set(Feature::AuthzL2, false));

@@ -91,7 +91,7 @@ impl Authz {
     pub async fn begin_change(&self, scope: Scope) -> Result<Change, Error> {
         let tiers = &self.engine.tiers;
         let tags = scope.tags(&self.engine.tagger)?;
-        if tiers.is_cut_off() || !self.engine.ring.is_joined() {
+        if tiers.is_cut_off() || !self.engine.ring.is_joined(tiers.clock().now()) {
             // The others would not be told.
             return Err(Error::unannounced());
         }
@@ -117,7 +117,8 @@ impl Authz {
         let issued = store.purge_tags(scope.scale(), tags).await;
         // While the tier is switched off the others are told later.
         let told = issued.and_then(|receipt| {
-            let told = !tiers.is_shared() || (receipt.epoch().is_some() && self.engine.ring.is_joined());
+            let told =
+                !tiers.is_shared() || (receipt.epoch().is_some() && self.engine.ring.is_joined(tiers.clock().now()));
             if told { Ok(receipt) } else { Err(Error::unconfirmed(None)) }
         });
         let result = lingering.and(told);

@@ -92,7 +92,7 @@ impl Engine {
         if !self.tiers.flags().is_on(Feature::Authz) {
             return Some(BypassReason::Disabled);
         }
-        if !self.ring.is_joined() {
+        if !self.ring.is_joined(now) {
             return Some(BypassReason::Ring);
         }
         match &want.consistency {
@@ -105,7 +105,7 @@ impl Engine {
 
     /// Whether revocations of others are heard in time.
     pub(super) fn hears(&self, now: Instant) -> bool {
-        self.ring.is_joined() && !self.tiers.is_cut_off() && self.tiers.is_proven(now)
+        self.ring.is_joined(now) && !self.tiers.is_cut_off() && self.tiers.is_proven(now)
     }
 
     fn look(&self, key: &Key, want: &Want, asked: Instant) -> Look {
@@ -261,7 +261,7 @@ impl Engine {
         ticket: Ticket,
         (want, later): (&Want, bool),
     ) -> Result<Arc<Entry<Facts>>, Ticket> {
-        let is_cached = self.tiers.flags().is_on(Feature::Authz) && self.ring.is_joined();
+        let is_cached = self.tiers.flags().is_on(Feature::Authz) && self.ring.is_joined(self.tiers.clock().now());
         if !self.tiers.is_shared() || !is_cached {
             return Err(ticket);
         }

@@ -1,8 +1,9 @@
 //! Whether processes hear each other's revocations: those that have no key in common do not.
 
 use super::engine::Engine;
+use crate::clock::Instant;
 use crate::store::remote::Vault;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -11,14 +12,16 @@ use tokio::runtime::Handle;
 #[derive(Debug)]
 pub(super) struct Ring {
     fingerprints: Vec<String>,
-    state: AtomicU8,
+    /// When it was last asked whether all who live have one of our keys, and was so, in nanoseconds; zero if never, or not
+    /// any more.
+    joined: AtomicU64,
 }
 
-const UNKNOWN: u8 = 0;
-const JOINED: u8 = 1;
-const BARRED: u8 = 2;
+/// How long a process counts as one of the others after it has said which keys it has. A second less than where that is
+/// kept: whoever joins when we do not count any more is not heard.
+const COUNTS: Duration = Duration::from_secs(59);
 
-/// How often a process says which keys it has: a few times before it counts as gone.
+/// How often it says it.
 const AGAIN: Duration = Duration::from_secs(15);
 
 /// How soon it tries again while nobody answers, or others have other keys.
@@ -29,13 +32,17 @@ impl Ring {
         let mut fingerprints: Vec<String> = vaults.iter().map(|vault| vault.fingerprint()).collect();
         // The same keys are the same ring, whichever of them seals.
         fingerprints.sort_unstable();
-        Self { fingerprints, state: AtomicU8::new(UNKNOWN) }
+        Self { fingerprints, joined: AtomicU64::new(0) }
     }
 
     /// Whether all who live have one of our keys. Nobody else is concerned where nothing is shared.
     #[inline]
-    pub(super) fn is_joined(&self) -> bool {
-        self.fingerprints.is_empty() || self.state.load(Relaxed) == JOINED
+    pub(super) fn is_joined(&self, now: Instant) -> bool {
+        if self.fingerprints.is_empty() {
+            return true;
+        }
+        let joined = self.joined.load(Relaxed);
+        joined != 0 && now.duration_since(Instant::from_nanos(joined)) < COUNTS
     }
 }
 
@@ -47,21 +54,20 @@ pub(super) fn start(engine: &Arc<Engine>) {
     }
     let engine = Arc::downgrade(engine);
     drop(runtime.spawn(async move {
-        while let Some(wait) = say(&engine).await {
+        let mut was = None;
+        while let Some(wait) = say(&engine, &mut was).await {
             tokio::time::sleep(wait).await;
         }
     }));
 }
 
 /// Says it once; how long to wait then. `None` if the engine is gone.
-async fn say(engine: &Weak<Engine>) -> Option<Duration> {
+async fn say(engine: &Weak<Engine>, was: &mut Option<bool>) -> Option<Duration> {
     let engine = engine.upgrade()?;
-    let ring = &engine.ring;
-    let Some(joined) = engine.tiers.join_ring(&ring.fingerprints).await else {
-        // What was known goes on until it is proven to be otherwise: without Redis nothing is used anyway.
-        return Some(SOON);
-    };
-    let was = ring.state.swap(if joined { JOINED } else { BARRED }, Relaxed);
-    engine.tiers.observe().ring(joined, (was != UNKNOWN).then_some(was == JOINED));
+    let (ring, asked) = (&engine.ring, engine.tiers.clock().now());
+    // Without an answer it counts for a while.
+    let Some(joined) = engine.tiers.join_ring(&ring.fingerprints).await else { return Some(SOON) };
+    ring.joined.store(if joined { asked.as_nanos().max(1) } else { 0 }, Relaxed);
+    engine.tiers.observe().ring(joined, was.replace(joined));
     Some(if joined { AGAIN } else { SOON })
 }

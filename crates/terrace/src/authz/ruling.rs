@@ -197,7 +197,8 @@ impl Engine {
         let mut decisions = self.verdicts(principal, questions, &known);
         let deny_ttl = self.tiers.settings().authz_deny_ttl();
         let denies = decisions.iter().any(|decision| matches!(decision, Some(Decision::Deny(_))));
-        let is_old = known.facts().age(asked) >= deny_ttl && known.status == CheckStatus::L1CacheHit;
+        // What was loaded for this check is as young as can be.
+        let is_old = known.facts().begun < asked && known.facts().age(asked) >= deny_ttl;
         if denies && is_old && !known.is_stale {
             if deny_ttl.is_zero() {
                 want.consistency = Consistency::Fresh;
