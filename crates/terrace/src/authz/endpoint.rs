@@ -44,8 +44,10 @@ impl Authz {
     /// ```
     pub fn check_endpoint<S: Clone + Send + Sync + 'static>(&self, right: impl Into<Requirement>) -> MethodRouter<S> {
         let authz = self.clone();
-        let answer = async move |caller: Authorized, body: Result<Bytes, BytesRejection>| {
-            authz.answer(body, Some(&caller.principal().who.tenant)).await
+        // An async closure here makes rustc 1.95 find a cycle when it optimises.
+        let answer = move |caller: Authorized, body: Result<Bytes, BytesRejection>| {
+            let authz = authz.clone();
+            async move { authz.answer(body, Some(&caller.principal().who.tenant)).await }
         };
         post(answer).layer(DefaultBodyLimit::max(MAX_BYTES)).route_layer(self.require(right))
     }
@@ -54,7 +56,10 @@ impl Authz {
     /// a request learns who may do what. For a port that only services of one's own reach, or behind a guard.
     pub fn open_check_endpoint<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
         let authz = self.clone();
-        let answer = async move |body: Result<Bytes, BytesRejection>| authz.answer(body, None).await;
+        let answer = move |body: Result<Bytes, BytesRejection>| {
+            let authz = authz.clone();
+            async move { authz.answer(body, None).await }
+        };
         post(answer).layer(DefaultBodyLimit::max(MAX_BYTES))
     }
 
