@@ -6,7 +6,7 @@ use crate::ledger::Log;
 use std::future::pending;
 use std::ops::Range;
 use std::str::FromStr;
-use terrace::authz::{Authz, Scope};
+use terrace::authz::{Authz, Change, Scope};
 
 /// Changes rights, and writes down from when on nothing before must be used.
 pub(crate) struct Changes {
@@ -108,16 +108,24 @@ impl Changes {
     /// Begins to change the rights of one of the last, says so to whoever kills this process, and waits for that.
     pub(crate) async fn die(&self, which: u64, step: Step) {
         let number = LAST.start + which % (LAST.end - LAST.start);
-        let _change = if matches!(step, Step::Unannounced) {
-            None
-        } else {
-            let change = self.authz.begin_change(Scope::Subject(who(number))).await;
-            Some(change.unwrap_or_else(|error| panic!("Redis is well, but {error}")))
+        let _change = match step {
+            Step::Unannounced => None,
+            Step::Begun | Step::Changed => Some(self.announce(number).await),
         };
         let version = if matches!(step, Step::Begun) { 0 } else { self.make(&[number], true).await[0].1 };
         Line::Dies.write(&self.log, number, version);
         self.log.flush();
         println!("dying");
         pending::<()>().await;
+    }
+
+    /// Nothing is wrong with Redis: it may only be busy.
+    async fn announce(&self, number: u64) -> Change {
+        for _ in 0..20 {
+            if let Ok(change) = self.authz.begin_change(Scope::Subject(who(number))).await {
+                return change;
+            }
+        }
+        panic!("Redis takes no announcement");
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Fleet {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     directory: TempDir,
+    one_changes: bool,
 }
 
 /// What tells processes apart from those of another run.
@@ -30,6 +31,8 @@ pub(crate) struct Load {
     /// Settings of the processes, beside the defaults, as `NAME=VALUE`.
     pub(crate) set: Vec<String>,
     pub(crate) without: Option<&'static str>,
+    /// Only one process changes anything.
+    pub(crate) one_changes: bool,
 }
 
 impl Fleet {
@@ -47,6 +50,7 @@ impl Fleet {
             arguments: arguments(scenario, load, origin),
             variables: variables(load, servers),
             directory: tempfile::tempdir().expect("a directory for what is written down"),
+            one_changes: load.one_changes,
         };
         for place in 0..SIZE {
             let process = fleet.process(place, time);
@@ -60,7 +64,8 @@ impl Fleet {
         let log = self.directory.path().join(self.logs.len().to_string());
         let (path, milliseconds) = (log.display().to_string(), time.as_millis().to_string());
         let more = ["--log", &path, "--milliseconds", &milliseconds];
-        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).chain(more).collect();
+        let only_checks = (self.one_changes && place + 1 < SIZE).then_some("--only-checks");
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).chain(more).chain(only_checks).collect();
         let mut variables = self.variables.clone();
         if place == 0 {
             // It finds in Redis whatever is there.

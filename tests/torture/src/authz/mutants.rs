@@ -31,12 +31,13 @@ fn made_for(protection: Protection, without: &'static str) -> Mutant {
         Protection::ProofLimitsL1 => (Breakage::PollsHeld, 64, 1, &[]),
         // Who has changed something loads it and stores it again: so many subjects that others are faster with some.
         Protection::EpochCompared => (Breakage::ControlLost, 128, 1, &[]),
-        // Without proof nothing is read from Redis either: it has to last until polls go on. And it ends as soon as
-        // somebody sees that positions went back.
-        Protection::FenceOnConnect => (Breakage::RollbackUnseen, 128, 2, &["CACHE_L1_MAX_LAG=1m"]),
+        // Without proof nothing is read from Redis either: it has to last until polls go on. And who has changed something
+        // sees that positions went back.
+        Protection::FenceOnConnect => (Breakage::RollbackUnseen, 32, 1, &["CACHE_L1_MAX_LAG=1m"]),
     };
     let set = set.iter().map(|&setting| setting.to_owned()).collect();
-    let load = Load { subjects: Some(subjects), set, without: Some(without) };
+    let one_changes = protection == Protection::FenceOnConnect;
+    let load = Load { subjects: Some(subjects), set, without: Some(without), one_changes };
     Mutant { without, scenario: Scenario::Breaks(breakage), load, times }
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct Options {
     readers: u64,
     #[arg(long)]
     subjects: u64,
+    /// It changes nothing.
+    #[arg(long)]
+    only_checks: bool,
     /// Nothing that Redis has taken is lost.
     #[arg(long)]
     keeps: bool,
@@ -96,9 +99,9 @@ async fn work(options: &Options, changes: &Arc<Changes>) {
             }
         });
     }
-    let changes = Arc::clone(changes);
+    let (changes, changes_any) = (Arc::clone(changes), !options.only_checks);
     tasks.spawn(async move {
-        while Instant::now() < until {
+        while changes_any && Instant::now() < until {
             changes.some().await;
             pause(120_000).await;
         }

@@ -26,17 +26,18 @@ pub(crate) enum Scenario {
 /// How long a change of a process that was killed keeps its subject uncached.
 pub(crate) const HOLD: Duration = Duration::from_secs(2);
 /// Killed, held, swept and cached again, with some time to spare.
-const KILL: Duration = Duration::from_secs(8);
+const KILL: Duration = Duration::from_secs(6);
 
 impl Scenario {
     /// All in which nothing old may be seen.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Breaks(Breakage::None),
         Self::BellsLost,
         Self::NoBells,
         Self::Breaks(Breakage::AnswersHeld),
         Self::Breaks(Breakage::PollsHeld),
         Self::Breaks(Breakage::AnswersAndPollsHeld),
+        Self::Breaks(Breakage::ClockMoved),
         Self::Breaks(Breakage::Pause),
         Self::Breaks(Breakage::Restart),
         Self::Breaks(Breakage::Rollback),
@@ -98,7 +99,11 @@ impl Scenario {
         match self {
             Self::Breaks(breakage) => matches!(
                 breakage,
-                Breakage::None | Breakage::AnswersHeld | Breakage::PollsHeld | Breakage::AnswersAndPollsHeld
+                Breakage::None
+                    | Breakage::AnswersHeld
+                    | Breakage::PollsHeld
+                    | Breakage::AnswersAndPollsHeld
+                    | Breakage::ClockMoved
             ),
             _ => true,
         }

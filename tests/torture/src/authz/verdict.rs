@@ -59,20 +59,20 @@ impl Verdict {
         let Self { held, bypassed, killed, cached_again, wrong, .. } = self;
         let again = milliseconds(Duration::from_nanos(self.longest_uncached));
         let remarks = [
-            (*held, format!("{held} answers of the source were held until what they said had been changed.")),
+            (*held, format!("Answers of the source that were held until what they said had been changed: {held}.")),
             (
                 *bypassed,
                 format!(
-                    "{bypassed} checks were answered by the source while Redis was out of reach for longer than the bound."
+                    "Checks that the source answered while Redis had been out of reach for longer than the bound: {bypassed}."
                 ),
             ),
             (
                 *killed,
                 format!(
-                    "{killed} processes were killed in the middle of a change; what {cached_again} of them were changing was cached again after {again} ms at most."
+                    "Processes killed in the middle of a change: {killed}; what they were changing was cached again: {cached_again}, after {again} ms at most."
                 ),
             ),
-            (*wrong, format!("{wrong} checks came out otherwise than their facts say.")),
+            (*wrong, format!("Checks that came out otherwise than their facts say: {wrong}.")),
         ];
         remarks.into_iter().filter(|(count, _)| *count > 0).map(|(_, remark)| remark).collect()
     }
