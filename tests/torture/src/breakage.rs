@@ -1,8 +1,10 @@
 //! What is broken, and when.
 
+use crate::ledger::now;
 use crate::process::Process;
 use crate::servers::Servers;
 use clap::ValueEnum;
+use std::ops::Range;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -83,13 +85,13 @@ impl Breakage {
         matches!(self, Self::AnswersHeld | Self::AnswersAndPollsHeld)
     }
 
-    /// Breaks it, until the nodes end by themselves.
-    pub(crate) fn carry_out(self, servers: &mut Servers, nodes: &mut [Process], time: Duration) {
+    /// Breaks it, until the nodes end by themselves. When the server was stopped, by the clock of the machine.
+    pub(crate) fn carry_out(self, servers: &mut Servers, nodes: &mut [Process], time: Duration) -> Vec<Range<u64>> {
         match self {
             Self::None | Self::AnswersHeld => {}
             Self::PollsHeld | Self::AnswersAndPollsHeld => hold_polls(nodes, time, |_| {}),
             Self::ClockMoved => move_clock(&mut nodes[1], time),
-            Self::Pause => pause(servers, time),
+            Self::Pause => return pause(servers, time),
             Self::Restart => again(time, Duration::from_secs(5), || servers.primary().restart()),
             Self::Rollback => roll_back(servers, time),
             Self::RollbackUnseen => hold_polls(nodes, time, |held| roll_back(servers, held)),
@@ -103,12 +105,16 @@ impl Breakage {
             Self::LossyFailover => fail_over(servers, time),
             Self::Sentinel => fail_over_watched(servers, time),
         }
+        Vec::new()
     }
 }
 
-/// The control record is lost, what look-ups read of it, and both.
-const LOSSES: [&[&str]; 3] =
-    [&["DEL", "{default}:ctl"], &["DEL", "{default}:latest"], &["DEL", "{default}:ctl", "{default}:latest"]];
+/// The control record is lost, what look-ups read of it, and both: that of responses, and that of rights.
+const LOSSES: [&[&str]; 3] = [
+    &["DEL", "{default}:ctl", "{rights}:ctl"],
+    &["DEL", "{default}:latest", "{rights}:latest"],
+    &["DEL", "{default}:ctl", "{default}:latest", "{rights}:ctl", "{rights}:latest"],
+];
 
 /// Does something at the end of each of the equal parts, of about this length, into which the time falls, but not at
 /// the end of the last.
@@ -143,20 +149,23 @@ fn move_clock(node: &mut Process, time: Duration) {
     }
 }
 
-/// Each time longer, as long as at least half of the time is left to run in.
-fn pause(servers: &mut Servers, time: Duration) {
-    let mut longest = [1, 2, 5, 10, 20].map(Duration::from_secs).to_vec();
-    while longest.len() > 1 && longest.iter().sum::<Duration>() > time * 6 / 10 {
-        longest.pop();
-    }
-    let paused: Duration = longest.iter().sum();
-    let parts = u32::try_from(longest.len()).expect("a few") + 1;
-    for pause in longest {
-        sleep(time.saturating_sub(paused) / parts);
+/// Each time longer, as long as some of the time is left to run in.
+fn pause(servers: &mut Servers, time: Duration) -> Vec<Range<u64>> {
+    let mut left = time * 6 / 10;
+    let mut pauses = [20, 10, 5, 2, 1].map(Duration::from_secs).to_vec();
+    pauses.retain(|pause| left.checked_sub(*pause).map(|rest| left = rest).is_some());
+    let silent: Duration = pauses.iter().sum();
+    let parts = u32::try_from(pauses.len()).expect("a few") + 1;
+    let mut outages = Vec::new();
+    for pause in pauses.into_iter().rev() {
+        sleep(time.saturating_sub(silent) / parts);
         servers.primary().pause();
+        let stopped = now();
         sleep(pause);
+        outages.push(stopped..now());
         servers.primary().resume();
     }
+    outages
 }
 
 fn roll_back(servers: &mut Servers, time: Duration) {

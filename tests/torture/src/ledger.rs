@@ -53,7 +53,7 @@ impl Log {
         Self(Mutex::new(BufWriter::new(File::create(path).expect("a file for what is written down"))))
     }
 
-    fn line(&self, line: std::fmt::Arguments<'_>) {
+    pub(crate) fn line(&self, line: std::fmt::Arguments<'_>) {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(file, "{line}").expect("the disk has room");
     }
@@ -78,7 +78,8 @@ impl Log {
         self.line(format_args!("f 0 0 {}", now()));
     }
 
-    pub(crate) fn finish(&self) {
+    /// So that nothing of it is lost with the process.
+    pub(crate) fn flush(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).flush().expect("the disk has room");
     }
 }

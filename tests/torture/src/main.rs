@@ -4,9 +4,12 @@
 //! a new version at the origin, then invalidate. Everybody writes down what happened when, by one clock of the machine;
 //! in the end each answer is compared with what had been acknowledged when it was asked for.
 //!
+//! The same happens to rights that are checked and changed.
+//!
 //! Other commands measure how long an invalidation takes to reach another process, and what happens when many requests
 //! in many processes want the same.
 
+mod authz;
 mod breakage;
 mod client;
 mod crowd;
@@ -60,6 +63,24 @@ enum Role {
         #[arg(long, default_value_t = 6)]
         seconds: u64,
     },
+    /// The same for rights: fails if a check rested on facts that were older than they may be.
+    Authz {
+        /// What to break, by a part of its name: everything, if nothing is named.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// For how long in all.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Does without each protection of rights in turn, and fails if that is not seen.
+    AuthzMutants {
+        /// Which protection, by a part of its name: each, if nothing is named.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// For how long each.
+        #[arg(long, default_value_t = 6)]
+        seconds: u64,
+    },
     /// Measures how soon an invalidation has its effect in another process.
     Lag(lag::Options),
     /// Measures what happens when many requests in many processes want the same thing, which nobody has.
@@ -69,6 +90,9 @@ enum Role {
     /// One of the processes that read and change.
     #[command(hide = true)]
     Node(node::Options),
+    /// One of the processes that check and change rights.
+    #[command(hide = true)]
+    AuthzNode(authz::node::Options),
     /// One of the processes that are measured.
     #[command(hide = true)]
     Member(member::Options),
@@ -82,12 +106,18 @@ fn main() -> ExitCode {
             node::run(&options);
             true
         }
+        Role::AuthzNode(options) => {
+            authz::node::run(&options);
+            true
+        }
         Role::Member(options) => {
             member::run(&options);
             true
         }
         Role::Run { breakage, seconds, load } => torture(&breakage, Duration::from_secs(seconds), &load, &mut report),
         Role::Mutants { seconds } => without_each(Duration::from_secs(seconds), &mut report),
+        Role::Authz { only, seconds } => authz::torture(&only, Duration::from_secs(seconds), &mut report),
+        Role::AuthzMutants { only, seconds } => authz::without_each(&only, Duration::from_secs(seconds), &mut report),
         Role::Lag(options) => lag::measure(&options, &mut report),
         Role::Stampede(options) => crowd::stampede::measure(&options, &mut report),
         Role::Hot(options) => crowd::hot::measure(&options, &mut report),

@@ -35,20 +35,25 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) {
-    for name in &options.without {
-        let known = danger::ALL.iter().find(|(_, known)| known == name);
-        danger::switch_off(known.unwrap_or_else(|| panic!("no protection is called {name}")).0);
-    }
+    switch_off(&options.without);
     danger::lose_bells(options.lose_bells);
     // It waits for orders as long as there may be any.
     std::thread::spawn(|| orders().for_each(|order| obey(&order)));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let log = Arc::new(Log::create(&options.log));
     runtime.block_on(work(options, &log));
-    log.finish();
+    log.flush();
 }
 
-fn obey(order: &str) {
+/// From now on this process does without these protections.
+pub(crate) fn switch_off(names: &[String]) {
+    for name in names {
+        let known = danger::ALL.iter().find(|(_, known)| known == name);
+        danger::switch_off(known.unwrap_or_else(|| panic!("no protection is called {name}")).0);
+    }
+}
+
+pub(crate) fn obey(order: &str) {
     match order.split_once(' ').unwrap_or((order, "")) {
         ("hold-polls", _) => danger::hold_polls(true),
         ("let-polls-go", _) => danger::hold_polls(false),

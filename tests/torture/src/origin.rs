@@ -42,8 +42,8 @@ struct Work {
     things: Mutex<HashMap<String, Thing>>,
     /// Something was acknowledged.
     news: Notify,
-    /// Whether answers are held up until they are out of date.
-    holds: bool,
+    /// How long at most answers are held up until they are out of date, and sometimes longer then.
+    holds: Option<(Duration, Duration)>,
     held: AtomicU64,
     calls: Sender<Call>,
 }
@@ -61,15 +61,20 @@ const HELD_ON: Duration = Duration::from_secs(2);
 
 impl Origin {
     pub(crate) fn start() -> Self {
-        Self::new(false)
+        Self::new(None)
     }
 
     /// One that holds up one answer of eight until what it says was invalidated, and sometimes longer.
     pub(crate) fn holding_answers() -> Self {
-        Self::new(true)
+        Self::new(Some((HELD, HELD_ON)))
     }
 
-    fn new(holds: bool) -> Self {
+    /// The same, but never longer than this.
+    pub(crate) fn holding_answers_for(longest: Duration) -> Self {
+        Self::new(Some((longest, Duration::ZERO)))
+    }
+
+    fn new(holds: Option<(Duration, Duration)>) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a free port");
         let port = listener.local_addr().expect("a port").port();
@@ -139,8 +144,10 @@ impl Work {
         pause(delay.unwrap_or_else(|| fastrand::u64(..20)) / 2).await;
         let version = self.with(path, |thing| thing.version);
         pause(delay.unwrap_or_else(|| fastrand::u64(..40)) / 2).await;
-        if self.holds && fastrand::u8(..8) == 0 {
-            self.hold(path, version).await;
+        if let Some(holds) = self.holds
+            && fastrand::u8(..8) == 0
+        {
+            self.hold(path, version, holds).await;
         }
         // Half of the keys are stale soon, and revalidated while they are served.
         let odd = path.bytes().last().is_some_and(|byte| byte % 2 == 1);
@@ -152,7 +159,7 @@ impl Work {
     }
 
     /// Until a later version than this was invalidated.
-    async fn hold(&self, path: &str, version: u64) {
+    async fn hold(&self, path: &str, version: u64, (held, on): (Duration, Duration)) {
         let over = async {
             loop {
                 let mut news = std::pin::pin!(self.news.notified());
@@ -163,10 +170,10 @@ impl Work {
                 news.await;
             }
         };
-        if timeout(HELD, over).await.is_ok() {
+        if timeout(held, over).await.is_ok() {
             self.held.fetch_add(1, Relaxed);
             if fastrand::u8(..4) == 0 {
-                sleep(HELD_ON).await;
+                sleep(on).await;
             }
         }
     }

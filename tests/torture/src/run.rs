@@ -40,7 +40,7 @@ impl Load {
         let arguments = self.arguments(breakage, &origin.url(), time);
         let start = |(number, log): (usize, &PathBuf)| self.node(number, log, &arguments, servers.variables());
         let mut nodes: Vec<Process> = logs.iter().enumerate().map(start).collect();
-        breakage.carry_out(&mut servers, &mut nodes, time);
+        let _outages = breakage.carry_out(&mut servers, &mut nodes, time);
         for mut node in nodes {
             let status = node.wait();
             assert!(status.success(), "a node ended with {status}");
