@@ -222,8 +222,13 @@ impl Stock {
         // Everything is carried by every entry without being written down.
         let names: Vec<TagName> = std::iter::once(&Tag::EVERYTHING).chain(tags).map(|tag| tag.name()).collect();
         let asked = self.l2.by(until, self.l2.remote.positions(&now.epoch, &names));
-        let positions = self.l2.counted(L2Op::Get, asked).await?;
-        Ok(positions.map_or(Err(RejectReason::Epoch), |positions| survives(envelope, now, &positions)))
+        let Some(positions) = self.l2.counted(L2Op::Get, asked).await? else { return Ok(Err(RejectReason::Epoch)) };
+        // The record may have been written by somebody who may not: what was seen of it before still counts.
+        let stamp = Receipt { epoch: envelope.epoch.clone(), position: envelope.position };
+        if self.l2.mirror.has_seen(&stamp, tags) {
+            return Ok(Err(RejectReason::Marker));
+        }
+        Ok(survives(envelope, now, &positions))
     }
 
     /// Whether somebody changes what carries `tags`, as far as it is known: if not, some may wait for one that fetches.
