@@ -1,16 +1,26 @@
 //! Authorization: what is answered, what is cached and for how long, and what no failure may ever allow.
 
+mod alike;
 mod answers;
 mod caching;
 mod changes;
+mod ends;
 mod failing;
 mod fleet;
+mod floods;
+mod forged;
+mod killed;
+mod kinds;
+mod lost;
+mod process;
 mod redis;
+mod replayed;
 mod responses;
-
+mod rotated;
 mod sealed;
 mod seams;
 mod settings;
+mod told;
 
 use axum::Router;
 use axum::body::Body;
@@ -39,6 +49,8 @@ pub(crate) const NAMESPACE: (&str, &str) = ("CACHE_NAMESPACE", "shop");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Answers,
+    /// In a while.
+    Slow,
     Fails,
     Panics,
     Hangs,
@@ -133,6 +145,10 @@ impl PermissionSource for Directory {
         let mode = *self.0.mode.lock().unwrap();
         match mode {
             Mode::Answers => Ok(grants),
+            Mode::Slow => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(grants)
+            }
             Mode::Fails => Err(Broken),
             Mode::Panics => panic!("a source that panics, as this test wants it"),
             Mode::Hangs => std::future::pending().await,
