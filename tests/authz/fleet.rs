@@ -5,25 +5,29 @@ use terrace::authz::{Consistency, Scope, perm};
 use terrace::chaos::{Chaos, Failure};
 use terrace::stats::{BypassReason, Feature};
 
-fn config() -> Config {
-    Config::from_vars([KEYS, NAMESPACE]).unwrap()
+fn config(vars: &[(&str, &str)]) -> Config {
+    Config::from_vars([KEYS, NAMESPACE].iter().chain(vars).copied()).unwrap()
 }
 
-struct Fleet {
-    clock: FakeClock,
-    chaos: Chaos,
-    directory: Directory,
-    stores: Vec<Store>,
-    authz: Vec<Authz>,
-    alice: Principal,
+pub(super) struct Fleet {
+    pub(super) clock: FakeClock,
+    pub(super) chaos: Chaos,
+    pub(super) directory: Directory,
+    pub(super) stores: Vec<Store>,
+    pub(super) authz: Vec<Authz>,
+    pub(super) alice: Principal,
 }
 
 impl Fleet {
     async fn of(size: usize) -> Self {
+        Self::with(size, &[]).await
+    }
+
+    pub(super) async fn with(size: usize, vars: &[(&str, &str)]) -> Self {
         let (clock, directory, alice) = (clock(), Directory::new(), who("acme", "alice"));
         directory.set(&alice, Grants::complete(["invoice:read"]));
         let chaos = Chaos::new(&clock);
-        let stores: Vec<Store> = (0..size).map(|_| Store::with_chaos(config(), &clock, &chaos)).collect();
+        let stores: Vec<Store> = (0..size).map(|_| Store::with_chaos(config(vars), &clock, &chaos)).collect();
         let build = |store: &Store| Authz::builder(store.clone(), directory.clone()).identify(Tokens).build().unwrap();
         let authz = stores.iter().map(build).collect();
         let fleet = Self { clock, chaos, directory, stores, authz, alice: Principal::new(alice) };
@@ -32,7 +36,7 @@ impl Fleet {
     }
 
     /// Lets time pass, for the clocks and for the timers.
-    async fn pass(&self, milliseconds: u64) {
+    pub(super) async fn pass(&self, milliseconds: u64) {
         const STEP: Duration = Duration::from_millis(5);
         for _ in 0..milliseconds / 5 {
             self.clock.advance(STEP);
@@ -40,20 +44,28 @@ impl Fleet {
         }
     }
 
-    async fn reads(&self, process: usize) -> Option<bool> {
+    /// Lets much time pass at once. What was proven before has to be proven anew.
+    pub(super) async fn later(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        // Long enough for every process to say again that it is there.
+        tokio::time::sleep(Duration::from_secs(16)).await;
+        self.pass(500).await;
+    }
+
+    pub(super) async fn reads(&self, process: usize) -> Option<bool> {
         let checked = self.authz[process].check(&self.alice, "invoice:read").await;
         checked.ok().map(terrace::authz::Decision::is_allow)
     }
 
-    fn scope(&self) -> Scope {
+    pub(super) fn scope(&self) -> Scope {
         Scope::Subject(self.alice.who.clone())
     }
 
-    fn revoked(&self) {
+    pub(super) fn revoked(&self) {
         self.directory.set(&self.alice.who, Grants::complete(["x"]));
     }
 
-    fn hits(&self, process: usize) -> u64 {
+    pub(super) fn hits(&self, process: usize) -> u64 {
         statuses(&self.authz[process].stats()).get("l1_cache_hit").copied().unwrap_or_default()
     }
 }

@@ -1,21 +1,31 @@
 //! Authorization: what is answered, what is cached and for how long, and what no failure may ever allow.
 
+mod alike;
 mod answers;
 mod caching;
 mod changes;
 mod endpoint;
+mod ends;
 mod failing;
 mod filter;
 mod fleet;
+mod floods;
+mod forged;
 mod guarded;
+mod killed;
+mod kinds;
+mod lost;
 mod ongoing;
+mod process;
 mod redis;
+mod replayed;
 mod responses;
-
+mod rotated;
 mod sealed;
 mod seams;
 mod settings;
 mod storm;
+mod told;
 
 use axum::Router;
 use axum::body::Body;
@@ -44,6 +54,8 @@ pub(crate) const NAMESPACE: (&str, &str) = ("CACHE_NAMESPACE", "shop");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Answers,
+    /// In a while.
+    Slow,
     Fails,
     Panics,
     Hangs,
@@ -138,6 +150,10 @@ impl PermissionSource for Directory {
         let mode = *self.0.mode.lock().unwrap();
         match mode {
             Mode::Answers => Ok(grants),
+            Mode::Slow => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(grants)
+            }
             Mode::Fails => Err(Broken),
             Mode::Panics => panic!("a source that panics, as this test wants it"),
             Mode::Hangs => std::future::pending().await,

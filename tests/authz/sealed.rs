@@ -1,82 +1,18 @@
 //! Facts in Redis: who finds them, who does not, and what is not believed.
 
+use super::process::{OTHER, Process, house, names};
 use super::*;
 use terrace::authz::Scope;
-use terrace::stats::{CacheName, CoherenceState, RejectReason, Tier};
+use terrace::stats::CoherenceState;
 use terrace_redis_server::Server;
 use terrace_tests::until;
-
-const OTHER: &str = "k2:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
 fn both(first: &str, second: &str) -> String {
     format!("{first},{second}")
 }
 
-/// One that caches nothing for itself, unless it is said otherwise.
-struct Process {
-    store: Store,
-    authz: Authz,
-}
-
-impl Process {
-    fn joining(server: &Server, directory: &Directory, vars: &[(&str, &str)]) -> Self {
-        let url = server.url();
-        let mut all = vec![("REDIS_URL", url.as_str()), KEYS, NAMESPACE, ("AUTHZ_CACHE_L1_MAX_BYTES", "0")];
-        all.retain(|(name, _)| !vars.iter().any(|(other, _)| other == name));
-        all.extend_from_slice(vars);
-        let store = Store::from_vars(all).unwrap();
-        let authz = Authz::builder(store.clone(), directory.clone()).source_id("db").identify(Tokens).build().unwrap();
-        Self { store, authz }
-    }
-
-    async fn of(server: &Server, directory: &Directory, vars: &[(&str, &str)]) -> Self {
-        let process = Self::joining(server, directory, vars);
-        until("it follows", || process.store.stats().coherence() == Some(CoherenceState::Coherent)).await;
-        until("it has joined the ring", || process.store.stats().ring_joined()).await;
-        process
-    }
-
-    async fn reads(&self, who: &Who) -> bool {
-        self.authz.check(&Principal::new(who.clone()), "invoice:read").await.unwrap().is_allow()
-    }
-
-    fn shared_hits(&self) -> u64 {
-        statuses(&self.authz.stats()).get("l2_cache_hit").copied().unwrap_or_default()
-    }
-
-    fn rejected(&self, reason: RejectReason) -> u64 {
-        self.authz.stats().of(CacheName::Authz).rejected(Tier::L2, reason)
-    }
-
-    /// Reads somebody's rights until another finds them in Redis.
-    async fn found_by(&self, other: &Self, who: &Who) {
-        let (hits, begun) = (other.shared_hits(), std::time::Instant::now());
-        while other.shared_hits() == hits {
-            assert!(self.reads(who).await && other.reads(who).await);
-            assert!(begun.elapsed() < Duration::from_secs(60), "found in vain");
-        }
-    }
-
-    /// Loads somebody's rights and waits until they are in Redis.
-    async fn fills(&self, server: &Server, who: &Who) {
-        let before = names(server).len();
-        assert!(self.reads(who).await);
-        until("they are there", || names(server).len() > before).await;
-    }
-}
-
-fn names(server: &Server) -> Vec<String> {
-    ::redis::from_redis_value(server.command(&["KEYS", "auth:perms:*"])).unwrap()
-}
-
 fn rings(server: &Server) -> Vec<String> {
     ::redis::from_redis_value(server.command(&["ZRANGE", "{shop}:ring", "0", "-1"])).unwrap()
-}
-
-fn house() -> (Server, Directory, Who) {
-    let (directory, alice) = (Directory::new(), who("acme-corp", "alice"));
-    directory.set(&alice, Grants::complete(["invoice:read"]));
-    (Server::start(), directory, alice)
 }
 
 #[tokio::test]
@@ -193,20 +129,4 @@ fn engines_of_one_store_have_the_same_keys() {
     let vars = [("AUTHZ_CACHE_KEYS", OTHER), NAMESPACE];
     let error = Authz::from_vars(store, Directory::new(), vars).unwrap().build().unwrap_err();
     assert!(error.to_string().contains("another engine"), "{error}");
-}
-
-#[tokio::test]
-async fn what_was_forged_or_moved_is_a_miss_and_counted() {
-    let (server, directory, alice) = house();
-    let mallory = who("acme-corp", "mallory");
-    directory.set(&mallory, Grants::complete(["x"]));
-    let process = Process::of(&server, &directory, &[]).await;
-    process.fills(&server, &alice).await;
-    let hers = names(&server).remove(0);
-    assert!(!process.reads(&mallory).await);
-    until("both are there", || names(&server).len() == 2).await;
-    let his = names(&server).into_iter().find(|name| *name != hers).unwrap();
-    server.command(&["COPY", &hers, &his, "REPLACE"]);
-    assert!(!process.reads(&mallory).await, "her rights are not his");
-    assert_eq!(process.rejected(RejectReason::Key) + process.rejected(RejectReason::Seal), 1);
 }

@@ -115,7 +115,7 @@ async fn a_layer_of_an_engine_that_identifies_nobody_serves_nobody() {
 
 thread_local! {
     /// What the thread of a test has logged, for a test that wants to know.
-    static LOGGED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    pub(super) static LOGGED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
 /// Writes to whoever listens in the same thread.
@@ -134,7 +134,7 @@ impl Write for Lines {
 
 /// Logs everything that this thread does from now on. For the whole program: what is decided once about an event, whoever
 /// comes first, holds for all.
-fn listen() {
+pub(super) fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let level = tracing_subscriber::filter::LevelFilter::TRACE;

@@ -64,6 +64,8 @@ struct Record {
     /// How long a call that a request waits for may take, and one that it does not wait for.
     budgets: [Duration; 2],
     silent: bool,
+    /// By how much its clock was set back.
+    behind: Duration,
     lookups: u64,
 }
 
@@ -82,6 +84,7 @@ impl Chaos {
             failure: Failure::None,
             budgets: [30, 250].map(Duration::from_millis),
             silent: false,
+            behind: Duration::ZERO,
             lookups: 0,
         };
         Self { record: Arc::new(Mutex::new(record)), bell: Arc::default(), clock: clock.clock() }
@@ -118,6 +121,11 @@ impl Chaos {
         record.marks.clear();
     }
 
+    /// Sets its clock back, by which entries end and say how old they are.
+    pub fn sets_clock_back(&self, by: Duration) {
+        self.record().behind += by;
+    }
+
     /// How many times it was asked for an entry.
     pub fn lookups(&self) -> u64 {
         self.record().lookups
@@ -131,6 +139,12 @@ impl Chaos {
     /// Replaces what is kept under every key with bytes that are no entry.
     pub fn corrupts(&self) {
         self.record().entries.values_mut().for_each(|(bytes, _)| *bytes = Bytes::from_static(b"corrupt"));
+    }
+
+    /// What the clock of the tier says.
+    fn now(&self) -> Instant {
+        let now = self.clock.now();
+        now.checked_sub(self.record().behind).unwrap_or(now)
     }
 
     fn rings(&self) {
@@ -215,7 +229,7 @@ impl Record {
 
 impl Remote for Chaos {
     fn lookup<'a>(&'a self, epoch: &'a Epoch, since: u64, (name, most): (Vec<u8>, usize)) -> Reply<'a, Looked> {
-        let now = self.clock.now();
+        let now = self.now();
         self.answer(false, |record| {
             record.lookups += 1;
             let entry = record.entries.get(&name).filter(|(_, until)| *until > now);
@@ -233,7 +247,7 @@ impl Remote for Chaos {
     }
 
     fn store(&self, name: Vec<u8>, value: Bytes, life: Duration) -> Reply<'_, ()> {
-        let until = self.clock.now() + life;
+        let until = self.now() + life;
         let (failure, [_, budget]) = {
             let record = self.record();
             (record.failure, record.budgets)
@@ -325,7 +339,7 @@ impl Remote for Chaos {
     fn disconnect(&self) {}
 
     fn time(&self) -> Option<ServerTime> {
-        let now = self.clock.now().as_nanos() / 1_000_000;
+        let now = self.now().as_nanos() / 1_000_000;
         Some(ServerTime { earliest: now, latest: now })
     }
 

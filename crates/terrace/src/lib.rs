@@ -63,6 +63,8 @@ mod response;
 mod store;
 
 pub use authorized::Authorized;
+#[cfg(fuzzing)]
+pub use authz::read_grants;
 pub use authz::{Authz, AuthzLayer};
 pub use config::Config;
 pub use error::Error;

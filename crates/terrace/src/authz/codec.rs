@@ -128,3 +128,17 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     *rest = after;
     Some(*front)
 }
+
+/// Reads bytes of anybody's making as a set of permissions, for the fuzzer.
+///
+/// # Panics
+///
+/// If something is wrong with the decoder.
+#[cfg(fuzzing)]
+pub fn read(bytes: &[u8]) {
+    let Some(grants) = decode(bytes) else { return };
+    assert!(grants.granted().count() + grants.denied().count() <= Grants::MAX_ENTRIES);
+    assert_eq!(encoded_len(&grants), bytes.len());
+    let again = encode(&grants).expect("what is read can be kept");
+    assert_eq!(decode(&again), Some(grants));
+}

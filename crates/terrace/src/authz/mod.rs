@@ -76,6 +76,8 @@ mod source;
 pub use crate::authorized::Authorized;
 pub use answer::AuthorizeBody;
 pub use change::{Change, Scope};
+#[cfg(fuzzing)]
+pub use codec::read as read_grants;
 pub use decision::{Decision, DenyReason, Unavailable, UnavailableReason};
 pub use engine::{Authz, AuthzBuilder, Explanation};
 pub use future::AuthorizeFuture;

@@ -1,6 +1,9 @@
 use super::decision::DenyReason::{Denied, InsufficientScope, NotGranted};
 use super::evaluate::{Verdict, evaluate};
 use super::*;
+use crate::Store;
+use crate::observe::stats::{RejectReason, Tier};
+use crate::store::{Glance, Key, Memory};
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -229,4 +232,32 @@ fn sets_are_encoded_as_yesterday() {
     let expected = b"\x01\x02\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\x02\0\x01\
         \0\x03a:b\0\x01r\x05\0\0\0\0\0\0\x03\xe8\0\x03c:*\0\0\0\0\0\0\0\0\0\0\0\0\x01d";
     assert_eq!(codec::encode(&grants).unwrap(), expected);
+}
+
+/// Says of everybody that they may do everything.
+struct Generous;
+
+impl PermissionSource for Generous {
+    type Error = std::io::Error;
+
+    async fn load(&self, _: &Who, _: LoadHint<'_>) -> Result<Grants, Self::Error> {
+        Ok(Grants::complete(["*"]))
+    }
+}
+
+/// As if a hash were the same for all.
+#[tokio::test]
+async fn keys_whose_hashes_meet_are_told_apart() {
+    let authz = Authz::builder(Store::memory(), Generous).single_process().build().unwrap();
+    let who = |subject| Who { tenant: Tenant::new("acme").unwrap(), subject: Subject::new(subject).unwrap() };
+    let (alice, mallory) = (who("alice"), who("mallory"));
+    assert!(authz.check(&Principal::new(alice.clone()), "a").await.unwrap().is_allow());
+    let engine = &authz.engine;
+    let (hers, his) = (engine.keys.permissions(&alice), engine.keys.permissions(&mallory));
+    let (hash, now) = (engine.tiers.hash(&hers), engine.tiers.clock().now());
+    assert!(matches!(engine.tiers.glance(hash, &hers, now), Glance::Found(_)));
+    assert!(matches!(engine.tiers.glance(hash, &his, now), Glance::Unusable));
+    let (found, _) = engine.tiers.lookup(Key::new(hash, &his), now);
+    assert!(matches!(found, Memory::Nothing));
+    assert_eq!(authz.stats().rejected(Tier::L1, RejectReason::Key), 1);
 }

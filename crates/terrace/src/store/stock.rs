@@ -67,6 +67,10 @@ pub(crate) struct Leaving {
     pub(crate) lease: Option<Lease>,
 }
 
+/// So much later than the server's clock says an entry may have been stored: two processes know that clock to some
+/// milliseconds, and servers correct theirs by small steps.
+const CLOCK_SLACK_MS: u64 = 1000;
+
 /// What an entry is not served for.
 type Verdict<T> = Result<T, RejectReason>;
 
@@ -136,14 +140,12 @@ impl Stock {
             let is_held = self.is_held(&stamp, &looked.news, tags);
             return Ok(if is_held { Shared::Held(stamp) } else { Shared::Missed(stamp) });
         };
-        let verdict = match format.decode(key, bytes) {
-            Ok(envelope) => {
-                let Some(resident) = self.l2.remote.time().and_then(|now| envelope.resident(now.latest)) else {
-                    // It is over, only not removed yet.
-                    self.observe.lookup(Tier::L2, LookupResult::Miss);
-                    return Ok(Shared::Missed(stamp));
-                };
-                self.check((&stamp, &looked.news), (envelope, resident), tags, until).await?
+        let verdict = match format.decode(key, bytes).and_then(|envelope| self.aged(envelope)) {
+            Ok(Some(aged)) => self.check((&stamp, &looked.news), aged, tags, until).await?,
+            Ok(None) => {
+                // It is over, only not removed yet.
+                self.observe.lookup(Tier::L2, LookupResult::Miss);
+                return Ok(Shared::Missed(stamp));
             }
             Err(reason) => Err(reason),
         };
@@ -154,6 +156,16 @@ impl Stock {
                 if reason == RejectReason::Held { Shared::Held(stamp) } else { Shared::Missed(stamp) }
             }
         })
+    }
+
+    /// An entry with how long it has been there; `None` if it is over.
+    fn aged(&self, envelope: Envelope) -> Verdict<Option<(Envelope, Duration)>> {
+        let Some(now) = self.l2.remote.time() else { return Ok(None) };
+        if envelope.stored_ms > now.latest + CLOCK_SLACK_MS {
+            // By a clock that was set back since, it would live longer than it was stored for.
+            return Err(RejectReason::Expired);
+        }
+        Ok(envelope.resident(now.latest).map(|resident| (envelope, resident)))
     }
 
     /// What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the same.
@@ -226,8 +238,13 @@ impl Stock {
         // Everything is carried by every entry without being written down.
         let names: Vec<TagName> = std::iter::once(&Tag::EVERYTHING).chain(tags).map(|tag| tag.name()).collect();
         let asked = self.l2.by(until, self.l2.remote.positions(&now.epoch, &names));
-        let positions = self.l2.counted(L2Op::Get, asked).await?;
-        Ok(positions.map_or(Err(RejectReason::Epoch), |positions| survives(envelope, now, &positions)))
+        let Some(positions) = self.l2.counted(L2Op::Get, asked).await? else { return Ok(Err(RejectReason::Epoch)) };
+        // The record may have been written by somebody who may not: what was seen of it before still counts.
+        let stamp = Receipt { epoch: envelope.epoch.clone(), position: envelope.position };
+        if self.l2.mirror.has_seen(&stamp, tags) {
+            return Ok(Err(RejectReason::Marker));
+        }
+        Ok(survives(envelope, now, &positions))
     }
 
     /// Whether somebody changes what carries `tags`, as far as it is known: if not, some may wait for one that fetches.

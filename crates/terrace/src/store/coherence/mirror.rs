@@ -224,6 +224,15 @@ impl Mirror {
         }))
     }
 
+    /// Whether it was seen here that a tag was invalidated hard since `stamp`, however much else was not.
+    pub(crate) fn has_seen(&self, stamp: &Receipt, tags: &[Tag]) -> bool {
+        let since = match &self.record().epoch {
+            Some((epoch, base)) if *epoch == stamp.epoch => Position(base + stamp.position),
+            _ => return false,
+        };
+        std::iter::once(&Tag::EVERYTHING).chain(tags).any(|tag| self.is_marked(self.tags.short(*tag), since, false))
+    }
+
     /// What follows from what is held, if anything: a soft invalidation that is under way forbids nothing.
     fn held(&self, since: Position, tags: &(impl Iterator<Item = Short> + Clone)) -> Option<Standing> {
         let record = self.record();

@@ -55,10 +55,13 @@ impl Remote for Redis {
     fn current(&self) -> Reply<'_, Receipt> {
         Box::pin(async move {
             let (pools, budget) = (self.pools(), self.budgets.read.get());
-            if let Some(receipt) = self.ask_current(&pools.reads, budget).await? {
-                return Ok(receipt);
-            }
-            self.fence(&pools.reads, budget, None).await?;
+            let now = self.ask_current(&pools.reads, budget).await?;
+            // One that was left is back only if somebody has put it back, or if writes were lost.
+            let dead = match now {
+                Some(receipt) if !self.left.has(&receipt.epoch) => return Ok(receipt),
+                other => other.map(|receipt| receipt.epoch),
+            };
+            self.fence(&pools.reads, budget, dead.as_ref()).await?;
             self.ask_current(&pools.reads, budget).await?.ok_or(Fault::Moved)
         })
     }
@@ -118,6 +121,7 @@ impl Remote for Redis {
 
     fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled> {
         let sent = self.clock.now();
+        self.left.follows(epoch);
         Box::pin(async move {
             let request = |link: Link| {
                 let mut call = scripts::POLL.call(link.facts.has_script_flags());

@@ -15,6 +15,7 @@ mod connect;
 mod facts;
 mod fault;
 pub(crate) mod inspect;
+mod left;
 mod link;
 mod lookups;
 mod names;
@@ -46,6 +47,7 @@ use crate::store::remote::{Envelope, Fault, Format};
 use bell::Bell;
 use bytes::Bytes;
 use connect::Connector;
+use left::Left;
 use link::Opener;
 use lookups::Desk;
 use pool::{Manners, Pool};
@@ -120,6 +122,7 @@ pub(crate) struct Redis {
     swept: Mutex<Option<Instant>>,
     markers: AtomicU64,
     times: Times,
+    left: Left,
 }
 
 /// How responses are kept.
@@ -247,7 +250,8 @@ impl Redis {
         let desk = Arc::new(Desk::new(Arc::clone(&names), clock.clone()));
         let (pools, swept) = (Mutex::default(), Mutex::default());
         let (markers, times) = (AtomicU64::default(), Times::default());
-        Ok(Self { connector, nodes, names, open, budgets, clock, desk, pools, swept, markers, times })
+        let left = Left::default();
+        Ok(Self { connector, nodes, names, open, budgets, clock, desk, pools, swept, markers, times, left })
     }
 
     /// Encodes entries in another way than plainly.
