@@ -28,6 +28,20 @@ async fn what_one_process_has_loaded_another_finds_sealed() {
 }
 
 #[tokio::test]
+async fn a_hundred_questions_about_one_caller_are_one_look_into_redis() {
+    let ((server, directory, alice), vars) = (house(), [("AUTHZ_CACHE_DENY_TTL", "300")]);
+    let (one, other) = (Process::of(&server, &directory, &vars).await, Process::of(&server, &directory, &vars).await);
+    one.fills(&server, &alice).await;
+    let gets = || server.info("commandstats", "cmdstat_getrange").split(',').next().map(str::to_owned);
+    let before = gets();
+    let questions = (0..99).map(|nth| format!("invoice:{nth}")).chain(["invoice:read".to_owned()]);
+    let decisions = other.authz.check_many(&Principal::new(alice.clone()), questions).await.unwrap();
+    assert_eq!(decisions.iter().filter(|decision| decision.is_allow()).count(), 1);
+    let count = |calls: Option<String>| calls.unwrap().strip_prefix("calls=").unwrap().parse::<u64>().unwrap();
+    assert_eq!((count(gets()) - count(before), directory.loads()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_revocation_that_is_acknowledged_is_in_effect_in_redis_at_once() {
     let (server, directory, alice) = house();
     let (one, other) = (Process::of(&server, &directory, &[]).await, Process::of(&server, &directory, &[]).await);
