@@ -144,3 +144,18 @@ fn engines_of_one_store_have_the_same_keys() {
     let error = Authz::from_vars(store, Directory::new(), vars).unwrap().build().unwrap_err();
     assert!(error.to_string().contains("another engine"), "{error}");
 }
+
+/// A server that does not say who it is may have been restarted, or replaced, without the revocations that it took.
+#[tokio::test]
+async fn a_server_that_hides_who_it_is_is_not_trusted_with_rights() {
+    let (_, directory, alice) = house();
+    // As a proxy does that knows no INFO.
+    let server = Server::with(&["--rename-command", "INFO", ""]);
+    let process = Process::joining(&server, &directory, &[("AUTHZ_CACHE_L1_MAX_BYTES", "32MiB")]);
+    until("it follows", || process.store.stats().coherence() == Some(CoherenceState::Coherent)).await;
+    for _ in 0..3 {
+        assert!(process.reads(&alice).await);
+    }
+    assert_eq!((directory.loads(), names(&server).len(), process.store.stats().ring_joined()), (3, 0, false));
+    assert!(process.authz.revoke(Scope::Subject(alice)).await.unwrap_err().is_unconfirmed());
+}

@@ -7,8 +7,8 @@ use crate::Error;
 use crate::clock::{Clock, FakeClock, Instant};
 use crate::observe::stats::RejectReason;
 use crate::store::remote::{
-    Ear, Envelope, Epoch, Fault, Format, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, Rung,
-    ServerTime, TagName, Token, Vault,
+    Ear, Envelope, Epoch, Fault, Format, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, RingState,
+    Rung, ServerTime, TagName, Token, Vault,
 };
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -343,8 +343,8 @@ impl Remote for Chaos {
         Some(ServerTime { earliest: now, latest: now })
     }
 
-    fn join_ring<'a>(&'a self, _: &'a [String]) -> Reply<'a, bool> {
-        self.answer(true, |_| true)
+    fn join_ring<'a>(&'a self, _: &'a [String]) -> Reply<'a, RingState> {
+        self.answer(true, |_| RingState::Joined)
     }
 
     fn open_format(&self) -> Arc<dyn Format> {

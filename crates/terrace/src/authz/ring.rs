@@ -1,8 +1,9 @@
-//! Whether processes hear each other's revocations: those that have no key in common do not.
+//! Whether processes hear each other's revocations: those that have no key in common do not, and nobody hears of what a
+//! server has forgotten that hides who it is.
 
 use super::engine::Engine;
 use crate::clock::Instant;
-use crate::store::remote::Vault;
+use crate::store::remote::{RingState, Vault};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -35,7 +36,7 @@ impl Ring {
         Self { fingerprints, joined: AtomicU64::new(0) }
     }
 
-    /// Whether all who live have one of our keys. Nobody else is concerned where nothing is shared.
+    /// Whether revocations of all who live are heard. Nobody else is concerned where nothing is shared.
     #[inline]
     pub(super) fn is_joined(&self, now: Instant) -> bool {
         if self.fingerprints.is_empty() {
@@ -62,12 +63,15 @@ pub(super) fn start(engine: &Arc<Engine>) {
 }
 
 /// Says it once; how long to wait then. `None` if the engine is gone.
-async fn say(engine: &Weak<Engine>, was: &mut Option<bool>) -> Option<Duration> {
+async fn say(engine: &Weak<Engine>, was: &mut Option<RingState>) -> Option<Duration> {
     let engine = engine.upgrade()?;
     let (ring, asked) = (&engine.ring, engine.tiers.clock().now());
     // Without an answer it counts for a while.
-    let Some(joined) = engine.tiers.join_ring(&ring.fingerprints).await else { return Some(SOON) };
+    let Some(state) = engine.tiers.join_ring(&ring.fingerprints).await else { return Some(SOON) };
+    let joined = state == RingState::Joined;
     ring.joined.store(if joined { asked.as_nanos().max(1) } else { 0 }, Relaxed);
-    engine.tiers.observe().ring(joined, was.replace(joined));
+    if was.replace(state) != Some(state) {
+        engine.tiers.observe().ring(state);
+    }
     Some(if joined { AGAIN } else { SOON })
 }

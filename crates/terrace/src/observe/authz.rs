@@ -9,6 +9,7 @@ use super::histogram;
 use super::stats::CacheName;
 use super::stats::{CheckDecision, CheckStatus, ErrorKind, L2Op, LookupResult, Scope, Tier};
 use crate::clock::{Instant, nanoseconds};
+use crate::store::remote::RingState;
 #[cfg(feature = "tracing")]
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -106,15 +107,16 @@ impl Observe {
         let _ = (op, kind);
     }
 
-    /// Whether all who live have one of our keys. Says when they have not (`authz_ring_differs`).
-    pub(crate) fn ring(&self, joined: bool, was: Option<bool>) {
-        self.0.cells.set(first_cell(Id::RingJoined), u64::from(joined));
+    /// Whether all who live have one of our keys. Says it if they have not (`authz_ring_differs`), and if the server hides
+    /// who it is (`authz_server_hidden`).
+    pub(crate) fn ring(&self, state: RingState) {
+        self.0.cells.set(first_cell(Id::RingJoined), u64::from(state == RingState::Joined));
         #[cfg(feature = "tracing")]
-        if !joined && was != Some(false) {
-            events::ring_differs();
+        match state {
+            RingState::Joined => {}
+            RingState::Differs => events::ring_differs(),
+            RingState::Hidden => events::server_hidden(),
         }
-        #[cfg(not(feature = "tracing"))]
-        let _ = was;
     }
 
     /// Says that a handler runs without a layer that authorizes (`authz_layer_missing`).

@@ -200,6 +200,14 @@ pub(super) fn ring_differs() {
     );
 }
 
+pub(super) fn server_hidden() {
+    tracing::error!(
+        event = "authz_server_hidden",
+        "authz_server_hidden: Redis does not say who it is (INFO), so nobody would notice that it has forgotten a \
+         revocation; rights are not cached"
+    );
+}
+
 #[cfg(feature = "axum")]
 pub(super) fn layer_missing() {
     tracing::error!(

@@ -72,8 +72,8 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// What the server's clock says, as far as the last poll told. `None` before the first one.
     fn time(&self) -> Option<ServerTime>;
 
-    /// Says which keys this process has, by their fingerprints; `false` if somebody else who lives has none of them.
-    fn join_ring<'a>(&'a self, fingerprints: &'a [String]) -> Reply<'a, bool>;
+    /// Says which keys this process has, by their fingerprints.
+    fn join_ring<'a>(&'a self, fingerprints: &'a [String]) -> Reply<'a, RingState>;
 
     /// How responses are kept.
     fn open_format(&self) -> Arc<dyn Format>;
@@ -110,6 +110,17 @@ pub(crate) trait Vault: Format {
 
     /// Tells the key from others without telling what it is.
     fn fingerprint(&self) -> String;
+}
+
+/// Whether processes that share secrets hear one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingState {
+    /// Everybody who lives has one of our keys.
+    Joined,
+    /// Somebody who lives has none of them.
+    Differs,
+    /// The server hides who it is: that it has forgotten something would not be noticed.
+    Hidden,
 }
 
 /// What a server's clock says, in milliseconds since 1970: the truth is in between, for a reply takes time.

@@ -4,7 +4,7 @@ use super::flight::Flights;
 use super::key::Key;
 use super::l1::L1;
 use super::lease::{Lease, Turn};
-use super::remote::Receipt;
+use super::remote::{Receipt, RingState};
 use super::stock::{Entered, Leaving, Shared, Stock};
 use super::value::{Decoded, Value};
 use crate::clock::{Clock, Instant};
@@ -261,9 +261,8 @@ impl<V: Value> Tiers<V> {
         self.stock.is_some() && !self.mirror().is_following()
     }
 
-    /// Says in the shared tier which keys this process has; whether all who live share one of them. `None` if nobody
-    /// answers.
-    pub(crate) async fn join_ring(&self, fingerprints: &[String]) -> Option<bool> {
+    /// Says in the shared tier which keys this process has. `None` if nobody answers.
+    pub(crate) async fn join_ring(&self, fingerprints: &[String]) -> Option<RingState> {
         let l2 = &self.stock.as_ref()?.l2;
         l2.counted(L2Op::Script, l2.remote.join_ring(fingerprints)).await.ok()
     }

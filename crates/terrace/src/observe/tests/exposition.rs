@@ -109,7 +109,7 @@ fn use_all(observe: &Observe) {
 
 /// One of everything that only a store with a shared tier does.
 fn use_shared(observe: &Observe) {
-    observe.ring(true, None);
+    observe.ring(crate::store::remote::RingState::Joined);
     let started = observe.0.clock.now();
     for result in LookupResult::ALL {
         observe.lookup(Tier::L2, *result);

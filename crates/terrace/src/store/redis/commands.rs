@@ -11,8 +11,8 @@ use super::{Redis, scripts};
 use crate::Error;
 use crate::store::codec::SealedVault;
 use crate::store::remote::{
-    Ear, Epoch, Fault, Format, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, Rung, ServerTime, TagName,
-    Token, Vault,
+    Ear, Epoch, Fault, Format, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, RingState, Rung, ServerTime,
+    TagName, Token, Vault,
 };
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd, pipe};
@@ -206,14 +206,20 @@ impl Remote for Redis {
         self.times.at(self.clock.now())
     }
 
-    fn join_ring<'a>(&'a self, fingerprints: &'a [String]) -> Reply<'a, bool> {
+    fn join_ring<'a>(&'a self, fingerprints: &'a [String]) -> Reply<'a, RingState> {
         Box::pin(async move {
             let request = |link: Link| {
                 let mut call = scripts::RING.call(link.facts.has_script_flags());
                 call.key(&self.names.ring).arg(milliseconds(RING_LIFE)).arg(fingerprints.join(","));
-                run(link, call)
+                let is_hidden = link.facts.identity.is_none();
+                async move { Ok((run(link, call).await?, is_hidden)) }
             };
-            self.pools().control.call(self.budgets.write.get(), request, reply::flag).await
+            let read = |(joined, is_hidden)| match reply::flag(joined)? {
+                false => Ok(RingState::Differs),
+                true if is_hidden => Ok(RingState::Hidden),
+                true => Ok(RingState::Joined),
+            };
+            self.pools().control.call(self.budgets.write.get(), request, read).await
         })
     }
 
