@@ -93,6 +93,7 @@ impl Observe {
     }
 
     /// Says that the shared tier failed or was too late (`authz_l2_cache_error`), at most once in a second.
+    #[cfg_attr(not(feature = "tracing"), expect(clippy::unused_self, reason = "there is no log to limit"))]
     pub(crate) fn authz_l2_error(&self, op: L2Op, kind: ErrorKind) {
         #[cfg(feature = "tracing")]
         if self.1 == CacheName::Authz {
