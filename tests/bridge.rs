@@ -1,7 +1,7 @@
 //! Messages of programs that do not use the library, over a real Redis.
 
 use std::time::Duration;
-use terrace::stats::{BridgeChannel, BridgeResult, CacheStatus, CoherenceState, PrewarmResult};
+use terrace::stats::{BridgeChannel, BridgeResult, CacheStatus, CoherenceState, ErrorKind, L2Op, PrewarmResult};
 use terrace::{Cache, CacheLayer, Prewarms, Rules, Store};
 use terrace_redis_server::{Proxy, Server};
 use terrace_tests::{Answer, Origin, call, get};
@@ -173,6 +173,35 @@ async fn of_several_processes_one_is_given_what_is_to_be_warmed() {
     }
     let (one, other) = (results(&one), results(&other));
     assert!([one, other].contains(&[3, 0]), "{one:?} {other:?}");
+}
+
+#[tokio::test]
+async fn whose_a_list_is_is_asked_again_while_redis_is_slow_and_everybody_warms_once_it_is_gone() {
+    let (mut server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let process = Process::at(&server, &origin).await;
+    let (_listener, mut prewarms) = process.store.listen_and_prewarm().unwrap();
+    process.listens().await;
+    let heard = async |list: &str| {
+        let before = process.heard(BridgeChannel::Prewarm, BridgeResult::Ok);
+        assert_eq!(publish(&server, "cache:prewarm", list), 1);
+        eventually("it is heard", async || process.heard(BridgeChannel::Prewarm, BridgeResult::Ok) > before).await;
+    };
+    let failed = || ErrorKind::ALL.iter().map(|kind| process.store.stats().l2_errors(L2Op::Lock, *kind)).sum::<u64>();
+
+    heard(r#"["/slow"]"#).await;
+    server.pause();
+    let resumed = async {
+        eventually("it has asked in vain", async || failed() > 0).await;
+        server.resume();
+    };
+    let (list, ()) = tokio::join!(next(&mut prewarms), resumed);
+    assert_eq!(list, ["/slow"]);
+    assert_eq!(process.store.stats().bridge_prewarms(PrewarmResult::Claimed), 1);
+
+    heard(r#"["/gone"]"#).await;
+    server.kill();
+    assert_eq!(next(&mut prewarms).await, ["/gone"]);
+    assert_eq!(process.store.stats().bridge_prewarms(PrewarmResult::Unclaimed), 1);
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ const CLAIM: Duration = Duration::from_secs(30);
 /// Other processes that listen carry out the same invalidations at about the same time: what was warmed before theirs
 /// would be lost again.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How long Redis is asked whose a message is: nobody waits for what is warmed, and a slow reply is soon made up for.
+const TRIES: Duration = Duration::from_secs(5);
 
 /// A list to be warmed.
 pub(super) struct Asked {
@@ -78,15 +80,18 @@ impl Prewarms {
             return PrewarmResult::Claimed;
         }
         let key = [&b"prewarm"[..], &digest].concat();
-        let token = Token::new();
-        match self.l2.counted(L2Op::Lock, self.l2.remote.lease(&key, &token, CLAIM)).await {
-            Ok(true) => {
-                self.claims.add(digest);
-                PrewarmResult::Claimed
+        let (token, begun) = (Token::new(), self.l2.clock.now());
+        loop {
+            match self.l2.counted(L2Op::Lock, self.l2.remote.lease(&key, &token, CLAIM)).await {
+                Ok(true) => {
+                    self.claims.add(digest);
+                    return PrewarmResult::Claimed;
+                }
+                Ok(false) => return PrewarmResult::Elsewhere,
+                Err(_) if self.l2.clock.now().duration_since(begun) < TRIES => tokio::time::sleep(SETTLE).await,
+                // Twice is better than never.
+                Err(_) => return PrewarmResult::Unclaimed,
             }
-            Ok(false) => PrewarmResult::Elsewhere,
-            // Twice is better than never.
-            Err(_) => PrewarmResult::Unclaimed,
         }
     }
 }
