@@ -50,12 +50,13 @@ impl FromStr for Step {
 }
 
 impl Changes {
-    /// Changes the rights of one subject, of a few, or of a tenant, in one of the two ways.
+    /// Changes the rights of one subject, of a few, of a tenant, or of all, in one of the two ways.
     pub(crate) async fn some(&self) {
         let one = fastrand::u64(..self.subjects);
-        let (numbers, scope) = match fastrand::u8(..16) {
-            0 => (colleagues(one, self.subjects).collect(), Scope::Tenant(who(one).tenant)),
-            1 | 2 => {
+        let (numbers, scope) = match fastrand::u8(..64) {
+            0 => ((0..self.subjects).collect(), Scope::All),
+            1..=4 => (colleagues(one, self.subjects).collect(), Scope::Tenant(who(one).tenant)),
+            5..=12 => {
                 let some: Vec<u64> = Range { start: one, end: (one + 3).min(self.subjects) }.collect();
                 let scope = Scope::Subjects(some.iter().map(|number| who(*number)).collect());
                 (some, scope)

@@ -30,7 +30,7 @@ const KILL: Duration = Duration::from_secs(6);
 
 impl Scenario {
     /// All in which nothing old may be seen.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Breaks(Breakage::None),
         Self::BellsLost,
         Self::NoBells,
@@ -45,6 +45,7 @@ impl Scenario {
         Self::Breaks(Breakage::Flush),
         Self::Breaks(Breakage::ControlLost),
         Self::Breaks(Breakage::LossyFailover),
+        Self::Breaks(Breakage::Sentinel),
         Self::Killed,
     ];
 
@@ -73,6 +74,8 @@ impl Scenario {
             Self::Killed | Self::KilledUnannounced => KILL,
             // Its silence has to outlast the bound.
             Self::Breaks(Breakage::Pause) => Duration::from_secs(4),
+            // As the Sentinels' vote has to end before it does.
+            Self::Breaks(Breakage::Sentinel) => Duration::from_secs(6),
             _ => Duration::from_secs(1),
         }
     }
