@@ -1,5 +1,6 @@
 //! The cache behind the proxy: that it is there, where it sits, and what it sees. What it decides is tested elsewhere.
 
+use crate::fleet::PATIENT;
 use crate::harness::{Answer, Origin, Proxy, full, raw_origin, within};
 use http::Response;
 use std::sync::Arc;
@@ -47,7 +48,8 @@ async fn the_second_answer_is_the_cache_s() {
 /// Whether two proxies with these variables share what they fetched and purged.
 async fn shared_by_two(variables: &[(&str, &str)]) {
     let origin = format!("http://{}", numbered().await.address);
-    let start = || Proxy::start_with(&origin, &[], variables);
+    let variables = [&PATIENT, variables].concat();
+    let start = || Proxy::start_with(&origin, &[], &variables);
     let (one, other) = (start(), start());
     let first = get(&one, "a.example", "").await.text();
     // What one stored is there for the other as soon as it has arrived.

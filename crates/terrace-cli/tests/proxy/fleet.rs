@@ -12,6 +12,10 @@ use terrace_redis_server::Server;
 /// `CACHE_L1_MAX_LAG`.
 const MAX_LAG: Duration = Duration::from_secs(1);
 
+/// So that a busy machine is not taken for a tier that fails: what is not stored in time is not stored later either.
+pub(crate) const PATIENT: [(&str, &str); 3] =
+    [("CACHE_L2_READ_BUDGET", "10s"), ("CACHE_L2_WRITE_BUDGET", "10s"), ("CACHE_L2_POOL_WAIT", "10s")];
+
 /// A fleet, with an origin that answers with the number of its answer.
 pub(crate) struct Fleet {
     pub(crate) redis: Server,
@@ -28,7 +32,7 @@ impl Fleet {
     pub(crate) fn over(origin: &Origin, redis: Server, variables: &[(&str, &str)]) -> Self {
         let url = redis.url();
         let variables: Vec<(&str, &str)> =
-            [("REDIS_URL", url.as_str())].into_iter().chain(variables.iter().copied()).collect();
+            PATIENT.into_iter().chain([("REDIS_URL", url.as_str())]).chain(variables.iter().copied()).collect();
         let start = || Proxy::start_with(&format!("http://{}", origin.address), &["--access-log", "off"], &variables);
         let proxies = [start(), start()];
         let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -1,5 +1,6 @@
 //! `terrace watch`: what programs in other languages publish, as a fleet of proxies feels it.
 
+use crate::fleet::PATIENT;
 use crate::harness::{Origin, PATIENCE, Proxy, Raw, full, run_to_end, terrace, within};
 use http::Response;
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,6 +25,7 @@ impl Watch {
         let mut child = terrace()
             .args(["watch", "--admin", "127.0.0.1:0"])
             .args(flags)
+            .envs(PATIENT)
             .env("REDIS_URL", server.url())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -100,7 +102,8 @@ async fn counting() -> (Origin, Arc<AtomicUsize>) {
 /// Two proxies of a fleet.
 fn fleet(server: &Server, origin: &Origin) -> [Proxy; 2] {
     let (origin, url) = (format!("http://{}", origin.address), server.url());
-    [(); 2].map(|()| Proxy::start_with(&origin, &["--access-log", "off"], &[("REDIS_URL", &url)]))
+    let variables: Vec<_> = PATIENT.into_iter().chain([("REDIS_URL", url.as_str())]).collect();
+    [(); 2].map(|()| Proxy::start_with(&origin, &["--access-log", "off"], &variables))
 }
 
 /// Asks until the answer is a stored one, and gives its content.
