@@ -47,7 +47,9 @@
 mod answer;
 mod change;
 mod codec;
+mod context;
 mod decision;
+mod decisions;
 mod drive;
 #[cfg(feature = "axum")]
 mod endpoint;
@@ -78,6 +80,7 @@ pub use answer::AuthorizeBody;
 pub use change::{Change, Scope};
 #[cfg(fuzzing)]
 pub use codec::read as read_grants;
+pub use context::{Context, InvalidContext};
 pub use decision::{Decision, DenyReason, Unavailable, UnavailableReason};
 pub use engine::{Authz, AuthzBuilder, Explanation};
 pub use future::AuthorizeFuture;
