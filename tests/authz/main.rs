@@ -20,6 +20,7 @@ mod lost;
 mod ongoing;
 mod process;
 mod redis;
+mod remote;
 mod replayed;
 mod responses;
 mod rotated;

@@ -228,7 +228,9 @@ impl Engine {
             }
             Err(error) => {
                 self.tiers.observe().fill_error(&error);
-                departing.into_iter().for_each(|(lead, ..)| lead.land(Landing::Entry(Err(error.clone()))));
+                for (lead, ..) in departing {
+                    lead.land(Landing::Entry(Err(error.clone())));
+                }
             }
         }
     }

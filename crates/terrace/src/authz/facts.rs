@@ -208,7 +208,7 @@ mod tests {
             let other = Facts::decode(&bytes, Duration::ZERO, at(50_000)).unwrap();
             assert_eq!((other.value.decision, other.value.deadline), (Some(decision), at(57_750)));
             assert_eq!(other.value.grants, Grants::nothing());
-            for wrong in [&bytes[..TIMES + 1], &[&bytes[..], &[0]].concat()] {
+            for wrong in [&bytes[..=TIMES], &[&bytes[..], &[0]].concat()] {
                 assert!(Facts::decode(&Bytes::copy_from_slice(wrong), Duration::ZERO, at(50_000)).is_none());
             }
             all.push((code, decision));

@@ -69,6 +69,8 @@ mod load;
 mod path;
 mod pattern;
 mod principal;
+#[cfg(feature = "axum")]
+mod remote;
 mod requirement;
 mod ring;
 mod ruling;
@@ -91,6 +93,8 @@ pub use guarded::assert_guarded;
 pub(crate) use key::partition;
 pub use layer::AuthzLayer;
 pub use principal::{Identity, IdentityError, InvalidName, Principal, Subject, Tenant, Who};
+#[cfg(feature = "axum")]
+pub use remote::{RemoteAuthorizer, RemoteError};
 pub use requirement::{Consistency, Requirement, all_of, any_of, perm};
 pub use service::Authorize;
 pub use source::{Authorizer, Identify, LoadHint, PermissionSource, Query};
