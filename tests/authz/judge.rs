@@ -22,8 +22,9 @@ struct Book {
 /// A question as a text: `tenant/subject action [resource] name=value ..`.
 pub(crate) fn text(query: &Query<'_>) -> String {
     let resource = query.resource.map(|resource| format!(" [{resource}]")).unwrap_or_default();
-    let context: String = query.context.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-    format!("{}/{} {}{resource}{context}", query.who.tenant.as_str(), query.who.subject.as_str(), query.action)
+    let (tenant, subject) = (query.who.tenant.as_str(), query.who.subject.as_str());
+    let words = query.context.iter().flat_map(|(name, value)| [" ", name, "=", value]);
+    [tenant, "/", subject, " ", query.action, &resource].into_iter().chain(words).collect()
 }
 
 impl Judge {

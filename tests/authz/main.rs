@@ -27,6 +27,7 @@ mod rotated;
 mod sealed;
 mod seams;
 mod settings;
+mod shared_decisions;
 mod storm;
 mod told;
 

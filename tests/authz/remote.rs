@@ -111,7 +111,12 @@ async fn it_decides_as_the_endpoint_that_it_asks() {
     assert_eq!(error.reason(), UnavailableReason::Source);
     let why = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(why, "the service that decides answered with 503 Service Unavailable, not 200");
-    assert!(!format!("{:?}", serving.asked()).contains(&serving.address.to_string()));
+    let gone = asking(serving.asked());
+    let uri = serving.address.to_string();
+    drop(serving);
+    assert_eq!(gone.check(&alice(), "y").await.unwrap_err().reason(), UnavailableReason::Source);
+    assert!(!format!("{gone:?}").contains(&uri));
+    assert!(!format!("{:?}", RemoteAuthorizer::new(client(), Uri::from_static("http://secret/"))).contains("secret"));
 }
 
 #[tokio::test]
@@ -404,8 +409,8 @@ async fn answers_of_other_services_are_understood() {
         8\r\n{\"allowe\r\n8\r\nd\":true}\r\n0\r\nallowed: false\r\n\r\n";
     script.says(Says::Bytes(chunked.into()));
     assert!(authz.check(&alice(), "invoice:read").await.unwrap().is_allow());
-    let heard = script.heard.lock().unwrap().pop().unwrap();
-    let (head, body) = heard.split_once("\r\n\r\n").unwrap();
+    let request = script.heard.lock().unwrap().pop().unwrap();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with(&format!("POST {CHECK} HTTP/1.1\r\n")) && !head.contains("authorization:"), "{head}");
     assert!(head.contains("content-type: application/json") && head.contains("accept: application/json"), "{head}");
     assert_eq!(body, r#"{"org_id":"acme","permission":"invoice:read","user_id":"alice"}"#);
