@@ -477,4 +477,40 @@ async fn who_asks_for_everything_fills_no_more_than_what_is_for_denies() {
     assert!(flooded > 1 << 15 && flooded <= (1 << 20) * 12 / 100, "{flooded}");
     let calls = court.judge.calls();
     assert_eq!((court.reads().await, court.reads().await, court.judge.calls()), (Some(true), Some(true), calls + 1));
+    // What has ended keeps nobody out.
+    court.advance(6000);
+    let is_kept = async |at: usize| {
+        let asked = || perm("read").resource(format!("new {at}"));
+        assert_eq!(court.check(asked()).await, Some(NO));
+        let calls = court.judge.calls();
+        assert_eq!(court.check(asked()).await, Some(NO));
+        court.judge.calls() == calls
+    };
+    let mut kept = 0;
+    for at in 0..200 {
+        kept += usize::from(is_kept(at).await);
+    }
+    assert!(kept > 50, "{kept}");
+}
+
+/// The same for a tenant's share, which its members fill with what they may.
+#[tokio::test]
+async fn what_a_tenant_was_allowed_once_does_not_keep_it_out_of_memory() {
+    let court = Court::with(&[("AUTHZ_CACHE_L1_MAX_BYTES", "1MiB"), ("AUTHZ_CACHE_TTL", "100")]);
+    let asked = |at: usize| perm("open").resource(at.to_string());
+    for at in 0..1000 {
+        court.judge.says(&format!("acme/alice open [{at}]"), Decision::Allow);
+        assert_eq!(court.check(asked(at)).await, Some(Decision::Allow));
+    }
+    let size = court.authz.stats().size_bytes();
+    assert!(size > 1 << 17 && size <= (1 << 20) * 27 / 100, "{size}");
+    court.advance(100_000);
+    let (mut kept, bob) = (0, Principal::new(who("acme", "bob")));
+    court.directory.set(&bob.who, Grants::partial(["x"]));
+    for _ in 0..200 {
+        let loads = court.directory.loads();
+        assert!(court.authz.check(&bob, "x").await.unwrap().is_allow());
+        kept += usize::from(court.directory.loads() == loads);
+    }
+    assert!(kept > 100, "{kept}");
 }

@@ -11,6 +11,7 @@ use crate::store::remote::Vault;
 use crate::store::{Decoded, Tag, Tags, Value};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -113,11 +114,25 @@ impl Value for Facts {
 
 /// How much memory each tenant uses. What nobody uses any more is forgotten.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shares(Arc<Mutex<HashMap<u64, u64>>>);
+pub(super) struct Shares(Arc<Ledger>);
+
+#[derive(Debug, Default)]
+struct Ledger {
+    used: Mutex<HashMap<u64, u64>>,
+    /// When what has ended was last looked for, in nanoseconds.
+    swept: AtomicU64,
+}
 
 impl Shares {
     fn used(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether to look for what has ended and still takes some. It costs a look at everything: once in a second.
+    pub(super) fn sweeps(&self, now: Instant) -> bool {
+        const SECOND: u64 = 1_000_000_000;
+        let now = now.as_nanos();
+        self.0.swept.fetch_update(Relaxed, Relaxed, |last| (now.saturating_sub(last) >= SECOND).then_some(now)).is_ok()
     }
 
     /// Takes so many bytes; `None` if that is more than the limit together with what is taken already.

@@ -2,7 +2,7 @@
 
 use super::decision::{Decision, Unavailable, UnavailableReason};
 use super::engine::Engine;
-use super::facts::Facts;
+use super::facts::{Facts, Share};
 use super::grants::{Grants, SourceVersion};
 use super::principal::{SINGLE_TENANT, Who};
 use super::requirement::Consistency;
@@ -423,9 +423,19 @@ impl Engine {
     }
 
     /// Takes what an entry needs of its tenant's memory, and of what is for those who may do nothing; `None` if that is
-    /// used up.
-    fn shares(&self, who: &Who, key: &Key, facts: &Facts, bytes: usize) -> Option<Vec<super::facts::Share>> {
+    /// used up, also by what is not over.
+    fn shares(&self, who: &Who, key: &Key, facts: &Facts, bytes: usize) -> Option<Vec<Share>> {
         let bytes = (bytes + key.bytes().len() + OVERHEAD) as u64;
+        self.take(who, facts, bytes).or_else(|| {
+            let now = self.tiers.clock().now();
+            if self.shares.sweeps(now) {
+                self.tiers.forget_what_is_over(now);
+            }
+            self.take(who, facts, bytes)
+        })
+    }
+
+    fn take(&self, who: &Who, facts: &Facts, bytes: u64) -> Option<Vec<Share>> {
         let (limit, tenant) = (self.config.authz_l1_limit(), who.tenant.as_str());
         let share = if tenant == SINGLE_TENANT { limit } else { self.config.tenant_limit() };
         let mut shares = vec![self.shares.take(self.tiers.hash(tenant.as_bytes()), bytes, share)?];
