@@ -204,6 +204,16 @@ async fn what_is_cached_of_many_questions_is_not_asked_and_the_rest_in_one_call(
         assert_eq!(court.check(question).await.map(Decision::is_allow), Some(allowed));
     }
     assert_eq!(court.judge.calls(), 2);
+    // The same action on different resources, under different circumstances.
+    court.judge.says("acme/alice open [7]", Decision::Allow);
+    court.judge.says("acme/alice open a=1", Decision::Allow);
+    let open = || perm("open");
+    let about = || [open(), open().resource("7"), open().resource("8"), open().context(context(&[("a", "1")]))];
+    for _ in 0..2 {
+        let decisions = court.authz.check_many(&court.alice, about()).await.unwrap();
+        assert_eq!(decisions, [NO, Decision::Allow, NO, Decision::Allow]);
+        assert_eq!(court.judge.calls(), 3);
+    }
     let twice = court.authz.check_many(&court.alice, ["d", "d", "e"]).await.unwrap();
     assert_eq!((twice, court.judge.last()), (vec![NO; 3], vec!["acme/alice d".to_owned(), "acme/alice e".to_owned()]));
 }
