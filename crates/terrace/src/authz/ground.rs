@@ -19,13 +19,21 @@ pub(crate) struct Ground {
     pub(super) shared: Arc<Shared>,
     /// What the route was about in this request.
     pub(super) resource: Option<String>,
-    pub(super) context: Option<Context>,
     /// `None` if something else than facts has decided.
     pub(super) entry: Option<Arc<Entry<Facts>>>,
-    /// With those of the authorizer's decisions that it rests on too.
-    pub(super) decisions: Vec<Arc<Entry<Facts>>>,
+    /// Where an authorizer may take part. Apart, for it mostly does not.
+    pub(super) judged: Option<Box<Judged>>,
     /// It does not hold from here on.
     pub(super) ends: Instant,
+}
+
+/// What a decision of an authorizer rests on.
+#[derive(Clone)]
+pub(super) struct Judged {
+    /// What the request said about its circumstances.
+    pub(super) context: Option<Context>,
+    /// What is cached of its decisions.
+    pub(super) decisions: Vec<Arc<Entry<Facts>>>,
 }
 
 impl fmt::Debug for Ground {
@@ -56,7 +64,7 @@ impl Ground {
         if now >= self.ends {
             return None;
         }
-        let holds = self.entry.iter().chain(&self.decisions).all(|entry| {
+        let holds = self.entry.iter().chain(self.judged.iter().flat_map(|judged| &judged.decisions)).all(|entry| {
             let is_new = entry.value().age(now) <= settings.max_lag();
             match entry.standing() {
                 Standing::Current => is_new || self.shared.engine.hears(now),
@@ -109,7 +117,8 @@ impl Authorized {
     ///
     /// As [`Authz::check`](super::Authz::check).
     pub async fn revalidate(&self) -> Result<Option<Self>, Unavailable> {
-        let Ground { shared, resource, context, .. } = &self.ground;
+        let Ground { shared, resource, judged, .. } = &self.ground;
+        let context = judged.as_ref().and_then(|judged| judged.context.clone());
         let Some(requirement) = &shared.requirement else { return Ok(None) };
         let consistency = Consistency::Fresh;
         let question = Question { requirement, resource: resource.as_deref(), consistency, context: context.as_ref() };

@@ -6,7 +6,7 @@ use super::decisions::Answer;
 use super::engine::{Engine, Explanation};
 use super::evaluate::{Verdict, combine, evaluate, in_scope, judge};
 use super::facts::Facts;
-use super::ground::Ground;
+use super::ground::{Ground, Judged};
 use super::layer::Shared;
 use super::load::{Known, Want};
 use super::principal::Principal;
@@ -62,13 +62,13 @@ pub(super) struct Ruling {
     /// The authorizer decided, and that is not cached.
     pub(super) was_asked: bool,
     /// What is cached of the authorizer's decisions that were needed, where facts alone do not decide.
-    pub(super) decisions: Vec<Arc<Entry<Facts>>>,
+    pub(super) decisions: Box<[Arc<Entry<Facts>>]>,
     pub(super) id: u64,
 }
 
 impl Ruling {
     fn new(decision: Decision, status: CheckStatus, known: Option<Known>) -> Self {
-        Self { decision, status, known, was_asked: false, decisions: Vec::new(), id: fastrand::u64(..) }
+        Self { decision, status, known, was_asked: false, decisions: Box::default(), id: fastrand::u64(..) }
     }
 
     /// Without facts.
@@ -81,8 +81,8 @@ impl Ruling {
     }
 
     pub(super) fn age(&self, now: Instant) -> Duration {
-        let all = self.known.iter().map(|known| &known.entry).chain(&self.decisions);
-        all.map(|entry| entry.value().age(now)).max().unwrap_or_default()
+        let age = self.known.as_ref().map_or(Duration::ZERO, |known| known.facts().age(now));
+        self.decisions.iter().map(|entry| entry.value().age(now)).fold(age, Duration::max)
     }
 
     /// The decisions that it rests on. One that denies is no reason to allow anything.
@@ -102,18 +102,20 @@ impl Ruling {
         let now = engine.tiers.clock().now();
         let known = self.known.as_ref().filter(|known| !known.is_stale && !self.was_asked);
         let ends = principal.valid_until.map(|end| now + end.duration_since(engine.wall()).unwrap_or_default());
-        let decisions: Vec<_> = known.map(|_| self.allowing().map(Arc::clone)).into_iter().flatten().collect();
-        let until = known.map_or(now, |known| known.facts().deadline);
-        let until = decisions.iter().map(|entry| entry.value().deadline).fold(until, Instant::min);
-        let entry = known.map(|known| Arc::clone(&known.entry));
+        let (until, entry) = (known.map_or(now, |known| known.facts().deadline), known.map(|it| Arc::clone(&it.entry)));
+        let judged = (context.is_some() || !self.decisions.is_empty()).then(|| {
+            let decisions = self.allowing().filter(|_| known.is_some()).map(Arc::clone).collect();
+            Box::new(Judged { context, decisions })
+        });
+        let decisions = judged.iter().flat_map(|judged| &judged.decisions);
+        let until = decisions.map(|entry| entry.value().deadline).fold(until, Instant::min);
         let first = |one: Instant| ends.map_or(one, |end| one.min(end));
         let ground = Ground {
             shared: Arc::clone(shared),
             resource,
-            context,
             ends: first(if entry.is_some() { until } else { now + engine.bound() }),
             entry,
-            decisions,
+            judged,
         };
         Authorized {
             ground,
