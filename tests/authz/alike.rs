@@ -46,9 +46,9 @@ fn requirement() -> impl Strategy<Value = Requirement> {
 }
 
 /// What is seen of an answer: status, header fields and body. When to try again is not the same for all.
-type Seen = (u16, BTreeMap<String, String>, String);
+pub(super) type Seen = (u16, BTreeMap<String, String>, String);
 
-async fn answer(authz: &Authz, requirement: &Requirement, token: &str) -> Seen {
+pub(super) async fn answer(authz: &Authz, requirement: &Requirement, token: &str) -> Seen {
     let response = send(&app(authz, requirement.clone()), "/invoices", &[("authorization", token)]).await;
     let mut fields = BTreeMap::new();
     for (name, value) in response.headers() {
@@ -59,7 +59,11 @@ async fn answer(authz: &Authz, requirement: &Requirement, token: &str) -> Seen {
 }
 
 /// What is explained, but for where from and how old; nothing if there is no decision.
-async fn explained(authz: &Authz, requirement: &Requirement, principal: &Principal) -> (Option<String>, String) {
+pub(super) async fn explained(
+    authz: &Authz,
+    requirement: &Requirement,
+    principal: &Principal,
+) -> (Option<String>, String) {
     match authz.explain(principal, requirement.clone()).await {
         Ok(Explanation { decision, permissions, via, cache_status, source_version, .. }) => {
             let why = format!("{decision:?} {permissions:?} {via:?} {source_version:?}");
@@ -71,7 +75,7 @@ async fn explained(authz: &Authz, requirement: &Requirement, principal: &Princip
 
 /// The audit of what this thread has decided since the last time, without what names the decision, and says where the
 /// facts are from, how old they are, and who is behind the digest, which each process keeps for itself.
-fn audited() -> Vec<String> {
+pub(super) fn audited() -> Vec<String> {
     let text = String::from_utf8(LOGGED.replace(Some(Vec::new())).unwrap()).unwrap();
     let own = ["decision_id=", "cache_status=", "age=", "position=", "subject="];
     let lines = text.lines().filter(|line| line.contains("DEBUG terrace::audit"));

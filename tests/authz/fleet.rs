@@ -1,7 +1,7 @@
 //! Processes that hear of one another's revocations through a tier that a test breaks and mends.
 
 use super::*;
-use terrace::authz::{Consistency, Scope, perm};
+use terrace::authz::{AuthzBuilder, Consistency, Scope, perm};
 use terrace::chaos::{Chaos, Failure};
 use terrace::stats::{BypassReason, Feature};
 
@@ -24,11 +24,16 @@ impl Fleet {
     }
 
     pub(super) async fn with(size: usize, vars: &[(&str, &str)]) -> Self {
+        Self::built(size, vars, |builder| builder).await
+    }
+
+    pub(super) async fn built(size: usize, vars: &[(&str, &str)], more: impl Fn(AuthzBuilder) -> AuthzBuilder) -> Self {
         let (clock, directory, alice) = (clock(), Directory::new(), who("acme", "alice"));
         directory.set(&alice, Grants::complete(["invoice:read"]));
         let chaos = Chaos::new(&clock);
         let stores: Vec<Store> = (0..size).map(|_| Store::with_chaos(config(vars), &clock, &chaos)).collect();
-        let build = |store: &Store| Authz::builder(store.clone(), directory.clone()).identify(Tokens).build().unwrap();
+        let builder = |store: &Store| Authz::builder(store.clone(), directory.clone()).identify(Tokens);
+        let build = |store| more(builder(store)).build().unwrap();
         let authz = stores.iter().map(build).collect();
         let fleet = Self { clock, chaos, directory, stores, authz, alice: Principal::new(alice) };
         fleet.pass(100).await;

@@ -30,17 +30,21 @@ impl Process {
     }
 
     fn naming(server: &Server, directory: &Directory, vars: &[(&str, &str)], source: &str) -> Self {
+        let store = Self::store(server, vars);
+        let authz = Authz::builder(store.clone(), directory.clone()).source_id(source).identify(Tokens);
+        Self { authz: authz.build().unwrap(), store }
+    }
+
+    pub(crate) fn store(server: &Server, vars: &[(&str, &str)]) -> Store {
         let url = server.url();
         let mut all = vec![("REDIS_URL", url.as_str()), KEYS, NAMESPACE, ("AUTHZ_CACHE_L1_MAX_BYTES", "0")];
         all.extend(PATIENT);
         all.retain(|(name, _)| !vars.iter().any(|(other, _)| other == name));
         all.extend_from_slice(vars);
-        let store = Store::from_vars(all).unwrap();
-        let authz = Authz::builder(store.clone(), directory.clone()).source_id(source).identify(Tokens);
-        Self { authz: authz.build().unwrap(), store }
+        Store::from_vars(all).unwrap()
     }
 
-    async fn joined(self) -> Self {
+    pub(crate) async fn joined(self) -> Self {
         until("it follows", || self.store.stats().coherence() == Some(CoherenceState::Coherent)).await;
         until("it has joined the ring", || self.store.stats().ring_joined()).await;
         self

@@ -7,8 +7,8 @@ use crate::Error;
 use crate::clock::{Clock, FakeClock, Instant};
 use crate::observe::stats::RejectReason;
 use crate::store::remote::{
-    Ear, Envelope, Epoch, Fault, Format, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply, RingState,
-    Rung, ServerTime, TagName, Token, Vault,
+    Ear, Envelope, Epoch, Family, Fault, Format, Looked, Mark, Marker, Polled, Positions, Receipt, Remote, Reply,
+    RingState, Rung, ServerTime, TagName, Token, Vault,
 };
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -351,7 +351,7 @@ impl Remote for Chaos {
         Arc::new(self.clone())
     }
 
-    fn vaults(&self, _: &str, _: &str) -> Result<Vec<Arc<dyn Vault>>, Error> {
+    fn vaults(&self, _: &str, _: &str, _: Family) -> Result<Vec<Arc<dyn Vault>>, Error> {
         Ok(vec![Arc::new(self.clone())])
     }
 

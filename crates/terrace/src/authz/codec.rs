@@ -1,12 +1,16 @@
-//! A set of permissions as bytes: counted, checked before it is believed, and the same in every version that has the
-//! same number.
+//! A set of permissions, or a decision, as bytes: counted, checked before it is believed, and the same in every version
+//! that has the same number.
 
+use super::decision::{Decision, DenyReason};
 use super::grants::{Grant, Grants, SourceVersion};
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What the bytes begin with.
+/// What the bytes of a set begin with.
 const SCHEMA: u8 = 1;
+
+/// What those of a decision begin with. One byte follows.
+const DECISION: u8 = 2;
 
 const COMPLETE: u8 = 1;
 const VERSIONED: u8 = 2;
@@ -88,6 +92,33 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Grants> {
     rest.is_empty().then_some(Grants { denied, version, not_after, ..grants })
 }
 
+const DECISIONS: [Decision; 6] = [
+    Decision::Allow,
+    Decision::Deny(DenyReason::NotGranted),
+    Decision::Deny(DenyReason::Denied),
+    Decision::Deny(DenyReason::InsufficientScope),
+    Decision::Deny(DenyReason::TenantMismatch),
+    Decision::Deny(DenyReason::CredentialEnded),
+];
+
+/// Encodes a decision. Nothing that is set to zero or one somewhere is one.
+pub(super) fn encode_decision(decision: Decision) -> [u8; 2] {
+    let code = match decision {
+        Decision::Allow => 0xA1,
+        Decision::Deny(DenyReason::NotGranted) => 0xD1,
+        Decision::Deny(DenyReason::Denied) => 0xD2,
+        Decision::Deny(DenyReason::InsufficientScope) => 0xD3,
+        Decision::Deny(DenyReason::TenantMismatch) => 0xD4,
+        Decision::Deny(DenyReason::CredentialEnded) => 0xD5,
+    };
+    [DECISION, code]
+}
+
+/// The reverse of [`encode_decision`]; `None` for anything that it does not make.
+pub(super) fn decode_decision(bytes: &[u8]) -> Option<Decision> {
+    DECISIONS.into_iter().find(|decision| encode_decision(*decision) == bytes)
+}
+
 fn grant(rest: &mut &[u8]) -> Option<Grant> {
     let permission = Cow::Owned(text(rest)?.to_owned());
     let via = text(rest)?;
@@ -129,13 +160,17 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*front)
 }
 
-/// Reads bytes of anybody's making as a set of permissions, for the fuzzer.
+/// Reads bytes of anybody's making as a set of permissions or a decision, for the fuzzer.
 ///
 /// # Panics
 ///
 /// If something is wrong with the decoder.
 #[cfg(fuzzing)]
 pub fn read(bytes: &[u8]) {
+    if let Some(decision) = decode_decision(bytes) {
+        assert_eq!(encode_decision(decision), bytes);
+        assert!(decode(bytes).is_none(), "what decides is no set");
+    }
     let Some(grants) = decode(bytes) else { return };
     assert!(grants.granted().count() + grants.denied().count() <= Grants::MAX_ENTRIES);
     assert_eq!(encoded_len(&grants), bytes.len());

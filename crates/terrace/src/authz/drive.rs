@@ -58,7 +58,8 @@ pub(super) fn drive(
 async fn rule(shared: &Arc<Shared>, undecided: Undecided, asked: Instant) -> Step {
     let Undecided { parts, principal, resource, consistency } = undecided;
     let requirement = shared.requirement.as_ref().expect("only what is required is decided");
-    let question = Question { requirement, resource: resource.as_deref(), consistency };
+    let context = shared.circumstances(&parts);
+    let question = Question { requirement, resource: resource.as_deref(), consistency, context: context.as_ref() };
     match shared.engine.rule(&principal, &[question], asked).await {
         Ok(rulings) => shared.apply(parts, (principal, resource), &rulings[0]),
         Err(_) => Step::Refuse(Refusal::Unavailable),

@@ -1,6 +1,7 @@
 //! The endpoint for services that ask over HTTP.
 
 use super::answer::Refusal;
+use super::context::Context;
 use super::decision::{Decision, DenyReason, Unavailable};
 use super::engine::{Authz, Explanation};
 use super::principal::{Principal, Subject, Tenant, Who};
@@ -24,7 +25,7 @@ impl Authz {
     /// `/api/v1/authorization/check`.
     ///
     /// A `POST` of `{"user_id":"alice","org_id":"acme","permission":"invoice:read"}`, to which `"resource":"7"` may be
-    /// added, is answered with 200 and `{"allowed":true,"reason":"granted"}`, or `false` and why not; `via` says where the
+    /// added, and `"context":{"address":"10.0.0.1"}` for an [`Authorizer`](super::Authorizer), is answered with 200 and `{"allowed":true,"reason":"granted"}`, or `false` and why not; `via` says where the
     /// permission comes from, if that is known. **A deny is a 200 too**: who asks has to read `allowed`, and to take
     /// everything else for no answer. Without a decision it is 503 with `Retry-After`; a body that is not understood is 400
     /// and one over 16 KiB 413, with an `error` that says why. Fields that are not known are errors, because what they
@@ -115,7 +116,7 @@ struct Asked {
     requirement: Requirement,
 }
 
-const FIELDS: &[&str] = &["user_id", "org_id", "permission", "resource"];
+const FIELDS: &[&str] = &["user_id", "org_id", "permission", "resource", "context"];
 
 impl<'de> Deserialize<'de> for Asked {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -133,13 +134,15 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<Asked, M::Error> {
-        let (mut subject, mut tenant, mut permission, mut resource) = (None, None, None, None);
+        let (mut subject, mut tenant, mut permission) = (None, None, None);
+        let (mut resource, mut context) = (None, None);
         while let Some(name) = fields.next_key::<String>()? {
             match name.as_str() {
                 "user_id" => once::<Subject, M>(&mut subject, &mut fields, "user_id")?,
                 "org_id" => once::<Tenant, M>(&mut tenant, &mut fields, "org_id")?,
                 "permission" => once::<String, M>(&mut permission, &mut fields, "permission")?,
                 "resource" => once::<Option<String>, M>(&mut resource, &mut fields, "resource")?,
+                "context" => once::<Option<Circumstances>, M>(&mut context, &mut fields, "context")?,
                 unknown => return Err(M::Error::unknown_field(unknown, FIELDS)),
             }
         }
@@ -149,6 +152,7 @@ impl<'de> Visitor<'de> for Fields {
             subject: subject.ok_or_else(|| missing("user_id"))?,
         };
         let requirement = perm(permission.ok_or_else(|| missing("permission"))?);
+        let requirement = requirement.context(context.flatten().map(|Circumstances(it)| it).unwrap_or_default());
         Ok(match resource.flatten() {
             Some(resource) => Asked { who, requirement: requirement.resource(resource) },
             None => Asked { who, requirement },
@@ -156,8 +160,35 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
+/// Names with texts, each once.
+struct Circumstances(Context);
+
+impl<'de> Deserialize<'de> for Circumstances {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Circumstances;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of texts")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<Circumstances, M::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = fields.next_entry::<String, String>()? {
+                    pairs.push(pair);
+                }
+                Context::new(pairs).map(Circumstances).map_err(M::Error::custom)
+            }
+        }
+
+        from.deserialize_map(Pairs)
+    }
+}
+
 /// Reads a field. A second one of its name would be read by some and not by others.
-fn once<'de, T: Deserialize<'de>, M: MapAccess<'de>>(
+pub(super) fn once<'de, T: Deserialize<'de>, M: MapAccess<'de>>(
     field: &mut Option<T>,
     fields: &mut M,
     name: &'static str,

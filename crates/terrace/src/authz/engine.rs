@@ -3,7 +3,7 @@
 use super::decision::{Decision, Unavailable};
 use super::facts::{Facts, Shares, Tagger};
 use super::grants::Grants;
-use super::key::Keys;
+use super::key::{self, Keys};
 use super::layer::AuthzLayer;
 use super::load::Loaded;
 use super::principal::{Principal, Who};
@@ -69,6 +69,7 @@ pub struct AuthzBuilder {
     source_id: Box<str>,
     policy_version: Box<str>,
     authorizer: Option<Box<dyn AnyAuthorizer>>,
+    authorizer_id: Option<Box<str>>,
     identifier: Option<Arc<dyn AnyIdentify>>,
     single_process: bool,
 }
@@ -89,6 +90,7 @@ impl Authz {
             source_id: std::any::type_name::<S>().into(),
             policy_version: "".into(),
             authorizer: None,
+            authorizer_id: None,
             identifier: None,
             single_process: false,
         }
@@ -135,6 +137,20 @@ impl AuthzBuilder {
         self
     }
 
+    /// Caches what the authorizer decides, as permissions are cached: an allow for `AUTHZ_CACHE_TTL`, a deny for
+    /// `AUTHZ_CACHE_DENY_TTL`, both until they are revoked. Without it, each check that permissions do not decide asks.
+    ///
+    /// It says that a decision depends on nothing else than its [`Query`](super::Query): on no clock, no address and no
+    /// attribute that is not in its [`Context`](super::Context), and that whoever changes anything else that it depends
+    /// on (a relation, an owner, a policy) revokes the subjects or the tenant.
+    ///
+    /// `id` names the authorizer: two of them that answer differently, for they have other rules or ask another service,
+    /// need different names where they share a store.
+    pub fn cache_decisions(mut self, id: impl Into<Box<str>>) -> Self {
+        self.authorizer_id = Some(id.into());
+        self
+    }
+
     /// Names the source, so that engines with different sources can share a store. Defaults to the name of its type: two
     /// sources of one type need names of their own.
     pub fn source_id(mut self, id: impl Into<Box<str>>) -> Self {
@@ -142,7 +158,8 @@ impl AuthzBuilder {
         self
     }
 
-    /// Names the version of what grants mean to the source: facts of another version are not used.
+    /// Names the version of what grants mean to the source, and of what the authorizer decides by: facts of another version
+    /// are not used.
     pub fn policy_version(mut self, version: impl Into<Box<str>>) -> Self {
         self.policy_version = version.into();
         self
@@ -160,12 +177,17 @@ impl AuthzBuilder {
     /// # Errors
     ///
     /// If the store is one that processes share, and `AUTHZ_CACHE_KEYS` is not set or malformed, or has other keys than
-    /// another engine of the store, or `CACHE_NAMESPACE` is not set.
+    /// another engine of the store, or `CACHE_NAMESPACE` is not set. If decisions are to be cached, and there is no
+    /// authorizer.
     pub fn build(self) -> Result<Authz, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Self { store, config, source, source_id, policy_version, authorizer, identifier, single_process } = self;
+        let Self { store, config, source, source_id, policy_version, authorizer, authorizer_id, .. } = self;
+        let (identifier, single_process) = (self.identifier, self.single_process);
+        if authorizer_id.is_some() && authorizer.is_none() {
+            return Err(Error::config("cache_decisions needs an authorizer".to_owned()));
+        }
         let (limit, keys) = (config.authz_l1_limit(), config.authz_keys());
-        let (tiers, vaults) = store.sealed_tiers(limit, ("AUTHZ_CACHE_KEYS", keys))?;
+        let (tiers, vaults) = store.sealed_tiers(limit, ("AUTHZ_CACHE_KEYS", keys), key::family)?;
         store.settings().adopt_authz(&config);
         let ring = Ring::new(&vaults);
         let tagger = if tiers.is_shared() {
@@ -176,7 +198,7 @@ impl AuthzBuilder {
         let engine = Engine {
             tiers,
             flights: Flights::new(),
-            keys: Keys::new(store.namespace(), &source_id, &policy_version),
+            keys: Keys::new(store.namespace(), (&source_id, authorizer_id.as_deref()), &policy_version),
             tagger: Arc::new(tagger),
             ring,
             source,

@@ -1,5 +1,7 @@
-//! What is stored: the permissions of one subject, with the moment from which on they are not used.
+//! What is stored: the permissions of one subject, or what was decided about one question of theirs, with the moment from
+//! which on it is not used.
 
+use super::decision::Decision;
 use super::grants::Grants;
 use super::principal::{Tenant, Who};
 use super::{codec, key};
@@ -9,13 +11,16 @@ use crate::store::remote::Vault;
 use crate::store::{Decoded, Tag, Tags, Value};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The permissions of one subject.
+/// The permissions of one subject, or what an authorizer has decided.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) grants: Grants,
+    /// If it is that, the set is empty.
+    pub(super) decision: Option<Decision>,
     /// When their load began. They may be as old as that, and not older.
     pub(super) begun: Instant,
     /// From here on they are not used, other than where a requirement asks for it. It never moves.
@@ -27,6 +32,11 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.duration_since(self.begun)
+    }
+
+    /// Whether nobody is allowed anything by them.
+    pub(super) fn allow_nothing(&self) -> bool {
+        self.decision.map_or_else(|| self.grants.granted().next().is_none(), |decision| !decision.is_allow())
     }
 }
 
@@ -77,34 +87,52 @@ impl Value for Facts {
     /// For as long as they may be used without asking whether the source fails.
     fn encode(&self, now: Instant) -> Option<(Bytes, Duration)> {
         let left = self.deadline.duration_since(now);
-        let grants = codec::encode(&self.grants)?;
-        let mut bytes = Vec::with_capacity(TIMES + grants.len());
+        let told = match self.decision {
+            Some(decision) => codec::encode_decision(decision).to_vec(),
+            None => codec::encode(&self.grants)?,
+        };
+        let mut bytes = Vec::with_capacity(TIMES + told.len());
         // They are at least as old, and end no later.
         bytes.extend(u64::try_from(self.age(now).as_millis()).ok()?.checked_add(1)?.to_be_bytes());
         bytes.extend(u64::try_from(left.as_millis()).ok()?.to_be_bytes());
-        bytes.extend(grants);
+        bytes.extend(told);
         (!left.is_zero()).then(|| (bytes.into(), left))
     }
 
     fn decode(payload: &Bytes, ago: Duration, now: Instant) -> Option<Decoded<Self>> {
         let (age, rest) = payload.split_first_chunk()?;
-        let (left, grants) = rest.split_first_chunk()?;
+        let (left, told) = rest.split_first_chunk()?;
         let [age, left] = [age, left].map(|bytes| Duration::from_millis(u64::from_be_bytes(*bytes)));
-        let grants = codec::decode(grants)?;
+        let decision = codec::decode_decision(told);
+        let grants = if decision.is_some() { Grants::nothing() } else { codec::decode(told)? };
         let begun = now.checked_sub(age.checked_add(ago)?)?;
         let (deadline, life) = (now + left.saturating_sub(ago), left.saturating_sub(ago));
         let bytes = grants.bytes();
-        Some(Decoded { value: Self { grants, begun, deadline, shares: Vec::new() }, bytes, life })
+        Some(Decoded { value: Self { grants, decision, begun, deadline, shares: Vec::new() }, bytes, life })
     }
 }
 
 /// How much memory each tenant uses. What nobody uses any more is forgotten.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shares(Arc<Mutex<HashMap<u64, u64>>>);
+pub(super) struct Shares(Arc<Ledger>);
+
+#[derive(Debug, Default)]
+struct Ledger {
+    used: Mutex<HashMap<u64, u64>>,
+    /// When what has ended was last looked for, in nanoseconds.
+    swept: AtomicU64,
+}
 
 impl Shares {
     fn used(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether to look for what has ended and still takes some. It costs a look at everything: once in a second.
+    pub(super) fn sweeps(&self, now: Instant) -> bool {
+        const SECOND: u64 = 1_000_000_000;
+        let now = now.as_nanos();
+        self.0.swept.fetch_update(Relaxed, Relaxed, |last| (now.saturating_sub(last) >= SECOND).then_some(now)).is_ok()
     }
 
     /// Takes so many bytes; `None` if that is more than the limit together with what is taken already.
@@ -138,6 +166,7 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
+    use super::super::decision::DenyReason;
     use super::*;
 
     #[test]
@@ -160,18 +189,54 @@ mod tests {
 
     #[test]
     fn facts_are_nowhere_younger_and_end_nowhere_later_than_where_they_were_loaded() {
-        let facts = Facts { grants: Grants::complete(["a"]), begun: at(1000), deadline: at(9000), shares: Vec::new() };
+        let (grants, begun, deadline) = (Grants::complete(["a"]), at(1000), at(9000));
+        let facts = Facts { grants, decision: None, begun, deadline, shares: Vec::new() };
         let (bytes, life) = facts.encode(at(1250)).unwrap();
         assert_eq!(life, Duration::from_millis(7750));
         // Another process, whose clock began at another time.
         let other = Facts::decode(&bytes, Duration::from_millis(500), at(50_000)).unwrap();
         assert_eq!(other.value.age(at(50_000)), Duration::from_millis(751));
         assert_eq!((other.value.deadline, other.life), (at(57_250), Duration::from_millis(7250)));
-        assert_eq!(other.value.grants, facts.grants);
+        assert_eq!((&other.value.grants, other.value.decision), (&facts.grants, None));
         let over = Facts::decode(&bytes, Duration::from_secs(8), at(50_000)).unwrap();
         assert_eq!((over.value.deadline, over.life), (at(50_000), Duration::ZERO));
         assert!(facts.encode(at(9000)).is_none(), "what has ended is not passed on");
         assert!(Facts::decode(&bytes, Duration::from_millis(500), at(700)).is_none(), "older than this clock can say");
         assert!(Facts::decode(&bytes.slice(..15), Duration::ZERO, at(50_000)).is_none());
+    }
+
+    /// With its reason, and its life as that of permissions.
+    #[test]
+    fn a_decision_is_what_was_decided_and_nothing_else_is_one() {
+        let mut all = Vec::new();
+        for (code, decision) in (0..=255).filter_map(|code| Some((code, codec::decode_decision(&[2, code])?))) {
+            let facts = Facts {
+                grants: Grants::nothing(),
+                decision: Some(decision),
+                begun: at(1000),
+                deadline: at(9000),
+                shares: Vec::new(),
+            };
+            assert_eq!(facts.allow_nothing(), decision != Decision::Allow);
+            let (bytes, life) = facts.encode(at(1250)).unwrap();
+            assert_eq!((&bytes[TIMES..], life), (&[2, code][..], Duration::from_millis(7750)));
+            let other = Facts::decode(&bytes, Duration::ZERO, at(50_000)).unwrap();
+            assert_eq!((other.value.decision, other.value.deadline), (Some(decision), at(57_750)));
+            assert_eq!(other.value.grants, Grants::nothing());
+            for wrong in [&bytes[..=TIMES], &[&bytes[..], &[0]].concat()] {
+                assert!(Facts::decode(&Bytes::copy_from_slice(wrong), Duration::ZERO, at(50_000)).is_none());
+            }
+            all.push((code, decision));
+        }
+        // As yesterday.
+        let denies = [
+            DenyReason::NotGranted,
+            DenyReason::Denied,
+            DenyReason::InsufficientScope,
+            DenyReason::TenantMismatch,
+            DenyReason::CredentialEnded,
+        ];
+        let denies = (0xD1..).zip(denies).map(|(code, reason)| (code, Decision::Deny(reason)));
+        assert_eq!(all, [(0xA1, Decision::Allow)].into_iter().chain(denies).collect::<Vec<_>>());
     }
 }

@@ -96,6 +96,11 @@ impl Grants {
         Self::new(false, grants)
     }
 
+    /// A part of which nothing is known.
+    pub(super) fn nothing() -> Self {
+        Self::partial(Vec::<Grant>::new())
+    }
+
     fn new(is_complete: bool, grants: impl IntoIterator<Item = impl Into<Grant>>) -> Self {
         let all = grants.into_iter().map(Into::into);
         let (patterns, mut exact): (Vec<Grant>, Vec<Grant>) = all.partition(|grant| is_pattern(&grant.permission));

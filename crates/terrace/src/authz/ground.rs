@@ -1,5 +1,6 @@
 //! What a request was let through for, as long as its answer lasts.
 
+use super::context::Context;
 use super::decision::{Decision, Unavailable};
 use super::facts::{Facts, Tagger};
 use super::layer::Shared;
@@ -20,8 +21,19 @@ pub(crate) struct Ground {
     pub(super) resource: Option<String>,
     /// `None` if something else than facts has decided.
     pub(super) entry: Option<Arc<Entry<Facts>>>,
+    /// Where an authorizer may take part. Apart, for it mostly does not.
+    pub(super) judged: Option<Box<Judged>>,
     /// It does not hold from here on.
     pub(super) ends: Instant,
+}
+
+/// What a decision of an authorizer rests on.
+#[derive(Clone)]
+pub(super) struct Judged {
+    /// What the request said about its circumstances.
+    pub(super) context: Option<Context>,
+    /// What is cached of its decisions.
+    pub(super) decisions: Vec<Arc<Entry<Facts>>>,
 }
 
 impl fmt::Debug for Ground {
@@ -52,7 +64,7 @@ impl Ground {
         if now >= self.ends {
             return None;
         }
-        let holds = self.entry.as_ref().is_none_or(|entry| {
+        let holds = self.entry.iter().chain(self.judged.iter().flat_map(|judged| &judged.decisions)).all(|entry| {
             let is_new = entry.value().age(now) <= settings.max_lag();
             match entry.standing() {
                 Standing::Current => is_new || self.shared.engine.hears(now),
@@ -105,11 +117,14 @@ impl Authorized {
     ///
     /// As [`Authz::check`](super::Authz::check).
     pub async fn revalidate(&self) -> Result<Option<Self>, Unavailable> {
-        let Ground { shared, resource, .. } = &self.ground;
+        let Ground { shared, resource, judged, .. } = &self.ground;
+        let context = judged.as_ref().and_then(|judged| judged.context.clone());
         let Some(requirement) = &shared.requirement else { return Ok(None) };
-        let question = Question { requirement, resource: resource.as_deref(), consistency: Consistency::Fresh };
+        let consistency = Consistency::Fresh;
+        let question = Question { requirement, resource: resource.as_deref(), consistency, context: context.as_ref() };
         let rulings = shared.engine.rule(&self.principal, &[question], shared.engine.tiers.clock().now()).await?;
         let allowed = rulings.first().filter(|ruling| ruling.decision == Decision::Allow);
-        Ok(allowed.map(|ruling| ruling.authorized(shared, self.principal.clone(), resource.clone())))
+        let about = || (resource.clone(), context.clone());
+        Ok(allowed.map(|ruling| ruling.authorized(shared, self.principal.clone(), about())))
     }
 }

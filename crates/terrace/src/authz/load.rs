@@ -1,8 +1,8 @@
 //! Facts: from memory while it is proven that they are valid, else from the source, once for all who want the same.
 
-use super::decision::{Unavailable, UnavailableReason};
+use super::decision::{Decision, Unavailable, UnavailableReason};
 use super::engine::Engine;
-use super::facts::Facts;
+use super::facts::{Facts, Share};
 use super::grants::{Grants, SourceVersion};
 use super::principal::{SINGLE_TENANT, Who};
 use super::requirement::Consistency;
@@ -59,7 +59,7 @@ impl Want {
 }
 
 /// What memory has.
-enum Look {
+pub(super) enum Look {
     Known(Known),
     Load(Ticket),
     /// The same, and what others have begun to load is of no use.
@@ -108,7 +108,7 @@ impl Engine {
         self.ring.is_joined(now) && !self.tiers.is_cut_off() && self.tiers.is_proven(now)
     }
 
-    fn look(&self, key: &Key, want: &Want, asked: Instant) -> Look {
+    pub(super) fn look(&self, key: &Key, want: &Want, asked: Instant) -> Look {
         if let Some(reason) = self.bypass(want, asked) {
             return Look::Bypass(self.tiers.ticket(key.clone()), reason);
         }
@@ -200,7 +200,7 @@ impl Engine {
         self.tiers.settings().source_timeout().saturating_sub(now.duration_since(asked))
     }
 
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         flight: Wait<Loaded>,
         key: &Key,
@@ -248,14 +248,19 @@ impl Engine {
             unreachable!("whoever leads keeps the flight in its place");
         };
         self.depart(lead, ticket, who.clone(), want.version())?;
+        Ok((self.landed(flight, asked).await?, CheckStatus::Miss))
+    }
+
+    /// What a flight of this check's own brings.
+    pub(super) async fn landed(&self, flight: Wait<Loaded>, asked: Instant) -> Loaded {
         match tokio::time::timeout(self.left(asked), flight).await.map_err(|_| UnavailableReason::Timeout)? {
-            Landing::Entry(loaded) => Ok((loaded?, CheckStatus::Miss)),
+            Landing::Entry(loaded) => loaded,
             Landing::Abandoned | Landing::Uncacheable => Err(UnavailableReason::Runtime.into()),
         }
     }
 
     /// What the tier that processes share has, if that may be used; else the ticket for what the source says.
-    async fn look_beyond(
+    pub(super) async fn look_beyond(
         &self,
         who: &Who,
         ticket: Ticket,
@@ -269,7 +274,8 @@ impl Engine {
             return Err(self.tiers.as_told(ticket));
         }
         let (tags, until) = (self.tagger.tags(who), self.tiers.patience());
-        let prepare = |decoded: &mut Decoded<Facts>| self.prepare(who, decoded);
+        let key = ticket.key().clone();
+        let prepare = |decoded: &mut Decoded<Facts>| self.prepare(who, &key, decoded);
         match self.tiers.look_beyond(ticket, (&tags, self.namespace), until, prepare).await {
             Beyond::Found(found, ticket) => {
                 let (facts, now) = (found.entry.value(), self.tiers.clock().now());
@@ -286,10 +292,10 @@ impl Engine {
     }
 
     /// Facts of another process last no longer than this one's would, and take their place in its memory.
-    fn prepare(&self, who: &Who, decoded: &mut Decoded<Facts>) {
+    fn prepare(&self, who: &Who, key: &Key, decoded: &mut Decoded<Facts>) {
         let facts = &mut decoded.value;
-        facts.deadline = facts.deadline.min(facts.begun + self.ttl());
-        match self.shares(who, &facts.grants, decoded.bytes) {
+        facts.deadline = facts.deadline.min(facts.begun + self.life_of(facts.decision));
+        match self.shares(who, key, facts, decoded.bytes) {
             Some(shares) => facts.shares = shares,
             None => decoded.life = Duration::ZERO,
         }
@@ -344,7 +350,7 @@ impl Engine {
         if at_least.is_some() && grants.version < at_least {
             return Err(UnavailableReason::Behind.into());
         }
-        let entry = self.keep(ticket, who, grants, begun)?;
+        let entry = self.keep(ticket, who, (grants, None), begun)?;
         under_way.stored(self.tiers.clock().now());
         Ok(entry)
     }
@@ -368,23 +374,40 @@ impl Engine {
         called
     }
 
-    /// Stores what the source has said, until it ends.
-    fn keep(&self, ticket: Ticket, who: &Who, grants: Grants, begun: Instant) -> Loaded {
+    /// How long what was found out is used.
+    fn life_of(&self, decision: Option<Decision>) -> Duration {
+        match decision {
+            Some(Decision::Deny(_)) => self.ttl().min(self.tiers.settings().authz_deny_ttl()),
+            Some(Decision::Allow) | None => self.ttl(),
+        }
+    }
+
+    /// Stores what the source has said, or the authorizer, until it ends.
+    pub(super) fn keep(
+        &self,
+        ticket: Ticket,
+        who: &Who,
+        (grants, decision): (Grants, Option<Decision>),
+        begun: Instant,
+    ) -> Loaded {
         let (now, wall) = (self.tiers.clock().now(), self.tiers.clock().wall());
         let end = match grants.first_end(wall).map(|end| end.duration_since(wall)) {
             Some(Ok(left)) if !left.is_zero() => now + left,
             Some(_) => return Err(UnavailableReason::Ended.into()),
             None => now + Duration::MAX,
         };
-        let ttl = self.ttl().mul_f64(1.0 - 0.1 * fastrand::f64());
+        let ttl = self.life_of(decision).mul_f64(1.0 - 0.1 * fastrand::f64());
         let deadline = (begun + ttl).min(end);
         // What is not to be cached is not kept for later either.
-        let after = if ttl.is_zero() { Duration::ZERO } else { self.tiers.settings().authz_stale_if_error() };
+        let is_kept_later = !ttl.is_zero() && decision.is_none();
+        let after = if is_kept_later { self.tiers.settings().authz_stale_if_error() } else { Duration::ZERO };
         let until = (deadline + after).min(end);
         let (life, bytes) = (until.duration_since(now), grants.bytes());
-        let shares = if life.is_zero() || !grants.is_kept() { None } else { self.shares(who, &grants, bytes) };
+        let mut facts = Facts { grants, decision, begun, deadline, shares: Vec::new() };
+        let is_kept = !life.is_zero() && facts.grants.is_kept();
+        let shares = if is_kept { self.shares(who, ticket.key(), &facts, bytes) } else { None };
         let kept = shares.is_some();
-        let facts = Facts { grants, begun, deadline, shares: shares.unwrap_or_default() };
+        facts.shares = shares.unwrap_or_default();
         let tags = self.tagger.tags(who);
         let fill = Fill { value: facts, bytes, tags, life, namespace: self.namespace };
         if kept {
@@ -400,13 +423,23 @@ impl Engine {
     }
 
     /// Takes what an entry needs of its tenant's memory, and of what is for those who may do nothing; `None` if that is
-    /// used up.
-    fn shares(&self, who: &Who, grants: &Grants, bytes: usize) -> Option<Vec<super::facts::Share>> {
-        let bytes = (bytes + OVERHEAD) as u64;
+    /// used up, also by what is not over.
+    fn shares(&self, who: &Who, key: &Key, facts: &Facts, bytes: usize) -> Option<Vec<Share>> {
+        let bytes = (bytes + key.bytes().len() + OVERHEAD) as u64;
+        self.take(who, facts, bytes).or_else(|| {
+            let now = self.tiers.clock().now();
+            if self.shares.sweeps(now) {
+                self.tiers.forget_what_is_over(now);
+            }
+            self.take(who, facts, bytes)
+        })
+    }
+
+    fn take(&self, who: &Who, facts: &Facts, bytes: u64) -> Option<Vec<Share>> {
         let (limit, tenant) = (self.config.authz_l1_limit(), who.tenant.as_str());
         let share = if tenant == SINGLE_TENANT { limit } else { self.config.tenant_limit() };
         let mut shares = vec![self.shares.take(self.tiers.hash(tenant.as_bytes()), bytes, share)?];
-        if grants.granted().next().is_none() {
+        if facts.allow_nothing() {
             // No tenant has an empty name.
             shares.push(self.shares.take(self.tiers.hash(b""), bytes, limit / 10)?);
         }
@@ -419,5 +452,5 @@ impl Engine {
     }
 }
 
-/// What an entry takes beside its permissions: itself, its key, and what the engine keeps of it.
-const OVERHEAD: usize = 700;
+/// What an entry takes beside its permissions and its key: itself, and what the engine keeps of it.
+const OVERHEAD: usize = 600;

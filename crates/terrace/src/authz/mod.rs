@@ -47,7 +47,9 @@
 mod answer;
 mod change;
 mod codec;
+mod context;
 mod decision;
+mod decisions;
 mod drive;
 #[cfg(feature = "axum")]
 mod endpoint;
@@ -67,6 +69,8 @@ mod load;
 mod path;
 mod pattern;
 mod principal;
+#[cfg(feature = "axum")]
+mod remote;
 mod requirement;
 mod ring;
 mod ruling;
@@ -78,6 +82,7 @@ pub use answer::AuthorizeBody;
 pub use change::{Change, Scope};
 #[cfg(fuzzing)]
 pub use codec::read as read_grants;
+pub use context::{Context, InvalidContext};
 pub use decision::{Decision, DenyReason, Unavailable, UnavailableReason};
 pub use engine::{Authz, AuthzBuilder, Explanation};
 pub use future::AuthorizeFuture;
@@ -88,6 +93,8 @@ pub use guarded::assert_guarded;
 pub(crate) use key::partition;
 pub use layer::AuthzLayer;
 pub use principal::{Identity, IdentityError, InvalidName, Principal, Subject, Tenant, Who};
+#[cfg(feature = "axum")]
+pub use remote::{RemoteAuthorizer, RemoteError};
 pub use requirement::{Consistency, Requirement, all_of, any_of, perm};
 pub use service::Authorize;
 pub use source::{Authorizer, Identify, LoadHint, PermissionSource, Query};

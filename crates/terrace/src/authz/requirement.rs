@@ -1,5 +1,6 @@
 //! What a route asks of its callers.
 
+use super::context::Context;
 use super::grants::SourceVersion;
 use crate::Receipt;
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ pub struct Requirement {
     pub(super) resource_param: Option<Arc<str>>,
     #[cfg(feature = "axum")]
     pub(super) tenant_param: Option<Arc<str>>,
+    pub(super) context: Context,
     pub(super) consistency: Consistency,
     pub(super) stale: Duration,
     pub(super) hides: bool,
@@ -75,6 +77,7 @@ impl Requirement {
             resource_param: None,
             #[cfg(feature = "axum")]
             tenant_param: None,
+            context: Context::default(),
             consistency: Consistency::Cached,
             stale: Duration::ZERO,
             hides: false,
@@ -104,6 +107,14 @@ impl Requirement {
     #[must_use]
     pub fn tenant_param(mut self, name: impl Into<Arc<str>>) -> Self {
         self.tenant_param = Some(name.into());
+        self
+    }
+
+    /// Tells an [`Authorizer`](super::Authorizer) under which circumstances this is asked for. What a [`Context`] among the
+    /// request's extensions has beside it is told too; where both have a name, the value here counts.
+    #[must_use]
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
         self
     }
 

@@ -1,9 +1,12 @@
 //! From facts to decisions.
 
+use super::context::Context;
 use super::decision::{Decision, DenyReason, Unavailable, UnavailableReason};
+use super::decisions::Answer;
 use super::engine::{Engine, Explanation};
 use super::evaluate::{Verdict, combine, evaluate, in_scope, judge};
-use super::ground::Ground;
+use super::facts::Facts;
+use super::ground::{Ground, Judged};
 use super::layer::Shared;
 use super::load::{Known, Want};
 use super::principal::Principal;
@@ -13,6 +16,7 @@ use crate::Authorized;
 use crate::clock::Instant;
 use crate::observe::Audit;
 use crate::observe::stats::{CheckDecision, CheckStatus, LookupResult, Tier};
+use crate::store::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +26,8 @@ pub(super) struct Question<'a> {
     pub(super) requirement: &'a Requirement,
     pub(super) resource: Option<&'a str>,
     pub(super) consistency: Consistency,
+    /// Of the request, beside that of the requirement.
+    pub(super) context: Option<&'a Context>,
 }
 
 impl<'a> Question<'a> {
@@ -33,11 +39,16 @@ impl<'a> Question<'a> {
             return Err(UnavailableReason::Parameter.into());
         }
         let (resource, consistency) = (requirement.resource.as_deref(), requirement.consistency.clone());
-        Ok(Self { requirement, resource, consistency })
+        Ok(Self { requirement, resource, consistency, context: None })
     }
 
     fn want(&self) -> Want {
         Want { consistency: self.consistency.clone(), below: None, stale: self.requirement.stale }
+    }
+
+    fn context(&self) -> Context {
+        let own = &self.requirement.context;
+        self.context.map_or_else(|| own.clone(), |more| own.and(more))
     }
 }
 
@@ -48,14 +59,16 @@ pub(super) struct Ruling {
     pub(super) status: CheckStatus,
     /// None was needed for the decision.
     pub(super) known: Option<Known>,
-    /// The authorizer decided: facts alone would not have.
+    /// The authorizer decided, and that is not cached.
     pub(super) was_asked: bool,
+    /// What is cached of the authorizer's decisions that were needed, where facts alone do not decide.
+    pub(super) decisions: Box<[Arc<Entry<Facts>>]>,
     pub(super) id: u64,
 }
 
 impl Ruling {
     fn new(decision: Decision, status: CheckStatus, known: Option<Known>) -> Self {
-        Self { decision, status, known, was_asked: false, id: fastrand::u64(..) }
+        Self { decision, status, known, was_asked: false, decisions: Box::default(), id: fastrand::u64(..) }
     }
 
     /// Without facts.
@@ -68,27 +81,41 @@ impl Ruling {
     }
 
     pub(super) fn age(&self, now: Instant) -> Duration {
-        self.known.as_ref().map_or(Duration::ZERO, |known| known.facts().age(now))
+        let age = self.known.as_ref().map_or(Duration::ZERO, |known| known.facts().age(now));
+        self.decisions.iter().map(|entry| entry.value().age(now)).fold(age, Duration::max)
     }
 
-    /// What the request is told of it. What an authorizer has decided, or is past its deadline, is of no use later.
+    /// The decisions that it rests on. One that denies is no reason to allow anything.
+    fn allowing(&self) -> impl Iterator<Item = &Arc<Entry<Facts>>> {
+        self.decisions.iter().filter(|entry| !entry.value().allow_nothing())
+    }
+
+    /// What the request is told of it. What an authorizer has decided without anything being cached of it, or is past its
+    /// deadline, is of no use later.
     pub(super) fn authorized(
         &self,
         shared: &Arc<Shared>,
         principal: Principal,
-        resource: Option<String>,
+        (resource, context): (Option<String>, Option<Context>),
     ) -> Authorized {
         let engine = &*shared.engine;
         let now = engine.tiers.clock().now();
         let known = self.known.as_ref().filter(|known| !known.is_stale && !self.was_asked);
         let ends = principal.valid_until.map(|end| now + end.duration_since(engine.wall()).unwrap_or_default());
         let (until, entry) = (known.map_or(now, |known| known.facts().deadline), known.map(|it| Arc::clone(&it.entry)));
+        let judged = (context.is_some() || !self.decisions.is_empty()).then(|| {
+            let decisions = self.allowing().filter(|_| known.is_some()).map(Arc::clone).collect();
+            Box::new(Judged { context, decisions })
+        });
+        let decisions = judged.iter().flat_map(|judged| &judged.decisions);
+        let until = decisions.map(|entry| entry.value().deadline).fold(until, Instant::min);
         let first = |one: Instant| ends.map_or(one, |end| one.min(end));
         let ground = Ground {
             shared: Arc::clone(shared),
             resource,
             ends: first(if entry.is_some() { until } else { now + engine.bound() }),
             entry,
+            judged,
         };
         Authorized {
             ground,
@@ -210,7 +237,7 @@ impl Engine {
                 known = younger;
             }
         }
-        self.conclude(principal, questions, decisions, known).await
+        self.conclude(principal, questions, (decisions, known), asked).await
     }
 
     fn verdicts(&self, principal: &Principal, questions: &[Question<'_>], known: &Known) -> Vec<Option<Decision>> {
@@ -220,33 +247,35 @@ impl Engine {
 
     /// Asks the authorizer what facts do not decide.
     async fn conclude(
-        &self,
+        self: &Arc<Self>,
         principal: &Principal,
         questions: &[Question<'_>],
-        decisions: Vec<Option<Decision>>,
-        known: Known,
+        (decisions, known): (Vec<Option<Decision>>, Known),
+        asked: Instant,
     ) -> Result<Vec<Ruling>, Unavailable> {
-        let status = known.status;
-        let ruling = |decision| Ruling::new(decision, status, Some(known.clone()));
+        let ruling = |decision, status| Ruling::new(decision, status, Some(known.clone()));
         if let Some(decided) = decisions.iter().copied().collect::<Option<Vec<Decision>>>() {
-            return Ok(decided.into_iter().map(ruling).collect());
+            return Ok(decided.into_iter().map(|decision| ruling(decision, known.status)).collect());
         }
-        let Some(authorizer) = &self.authorizer else {
+        if self.authorizer.is_none() {
             return Err(UnavailableReason::Undecided.into());
-        };
-        let mut queries = Vec::new();
-        for question in questions.iter().zip(&decisions).filter(|(_, decision)| decision.is_none()).map(|(it, _)| it) {
-            queries.extend(self.undecided(principal, question, &known));
         }
-        let answers = self.bounded(authorizer.check_many(&queries)).await?;
-        if answers.len() != queries.len() {
-            return Err(UnavailableReason::Source.into());
+        let contexts: Vec<Context> = questions.iter().map(Question::context).collect();
+        let mut open = Vec::new();
+        for (at, question) in questions.iter().enumerate().filter(|(at, _)| decisions[*at].is_none()) {
+            open.extend(self.undecided(principal, (question, &contexts[at]), &known).map(|query| (at, query)));
         }
-        let mut answers = answers.into_iter();
-        let all = questions.iter().zip(decisions);
-        let rulings = all.map(|(question, decision)| {
-            let decision = decision.unwrap_or_else(|| self.with_answers(principal, question, &known, &mut answers));
-            Ruling { was_asked: true, status: CheckStatus::Miss, ..ruling(decision) }
+        let queries: Vec<Query<'_>> = open.iter().map(|(_, query)| *query).collect();
+        let want = Want::of_decision(strictest(questions).consistency);
+        let answers = self.answers(&queries, &want, asked).await?;
+        let status = answers.iter().map(|answer| answer.status).fold(known.status, slower);
+        let rulings = questions.iter().zip(decisions).enumerate().map(|(at, (question, decision))| {
+            let own = open.iter().zip(&answers).filter(|((of, _), _)| *of == at);
+            let own: Vec<(&str, &Answer)> = own.map(|((_, query), answer)| (query.action, answer)).collect();
+            let decision = decision.unwrap_or_else(|| self.with_answers(principal, question, &known, &own));
+            let was_asked = answers.iter().any(|answer| answer.entry.is_none());
+            let decisions = own.iter().filter_map(|(_, answer)| answer.entry.clone()).collect();
+            Ruling { was_asked, decisions, ..ruling(decision, status) }
         });
         Ok(rulings.collect())
     }
@@ -255,32 +284,35 @@ impl Engine {
     fn undecided<'a>(
         &self,
         principal: &'a Principal,
-        question: &Question<'a>,
+        (question, context): (&Question<'a>, &'a Context),
         known: &Known,
     ) -> impl Iterator<Item = Query<'a>> {
         let (resource, grants, now) = (question.resource, &known.facts().grants, || self.wall());
         let open =
             move |action: &&str| judge((action, resource), grants, &principal.scopes, &now) == Verdict::Undecided;
         let queries = question.requirement.permissions().filter(open);
-        let queries: Vec<_> = queries.map(|action| Query { who: &principal.who, action, resource }).collect();
+        let queries: Vec<_> = queries.map(|action| Query { who: &principal.who, action, resource, context }).collect();
         queries.into_iter()
     }
 
-    /// A question, with the authorizer's answers in the order in which it was asked.
+    /// A question, with the authorizer's answers about its permissions.
     fn with_answers(
         &self,
         principal: &Principal,
         question: &Question<'_>,
         known: &Known,
-        answers: &mut impl Iterator<Item = Decision>,
+        answers: &[(&str, &Answer)],
     ) -> Decision {
         let (rule, grants, now) = (&question.requirement.rule, &known.facts().grants, || self.wall());
         let verdicts = rule.permissions.iter().map(|permission| {
             let asked = (&**permission, question.resource);
             match judge(asked, grants, &principal.scopes, &now) {
                 Verdict::Undecided => {
-                    let answer = answers.next().unwrap_or(Decision::Deny(DenyReason::NotGranted));
-                    in_scope(asked, &principal.scopes, answer.into())
+                    // None about what was granted a moment ago, and has ended.
+                    let answer = answers.iter().find(|(action, _)| action == permission);
+                    answer.map_or(Verdict::Undecided, |(_, answer)| {
+                        in_scope(asked, &principal.scopes, answer.decision.into())
+                    })
                 }
                 verdict => verdict,
             }
@@ -324,6 +356,19 @@ fn strictest(questions: &[Question<'_>]) -> Want {
         let consistency = stronger(want.consistency, question.consistency.clone());
         Want { consistency, below: None, stale: want.stale.min(question.requirement.stale) }
     })
+}
+
+/// How a check was answered for which both were needed: by the one that takes longer.
+fn slower(one: CheckStatus, other: CheckStatus) -> CheckStatus {
+    let order = |status| match status {
+        CheckStatus::L1CacheHit => 0,
+        CheckStatus::L2CacheHit => 1,
+        CheckStatus::Coalesced => 2,
+        CheckStatus::Bypass => 3,
+        CheckStatus::Miss => 4,
+        CheckStatus::Error => 5,
+    };
+    if order(one) < order(other) { other } else { one }
 }
 
 /// What satisfies both.

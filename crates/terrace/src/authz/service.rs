@@ -1,4 +1,5 @@
 use super::answer::{AuthorizeBody, Refusal};
+use super::context::Context as Circumstances;
 use super::decision::Decision;
 use super::drive::{Passed, Undecided, Waiting as Asked, drive};
 use super::future::AuthorizeFuture;
@@ -125,7 +126,8 @@ impl Shared {
                 return Step::Refuse(refusal);
             }
         };
-        let question = Question { requirement, resource: resource.as_deref(), consistency };
+        // Facts do not depend on circumstances.
+        let question = Question { requirement, resource: resource.as_deref(), consistency, context: None };
         if let Some(ruling) = self.engine.rule_now(&principal, &question, asked) {
             return self.apply(parts, (principal, resource), &ruling);
         }
@@ -144,11 +146,17 @@ impl Shared {
             Decision::Allow => {
                 let marks = parts.extensions.get::<Outside>().is_some();
                 let label = self.engine.tiers.settings().authz_debug_header().then(|| ruling.status.as_str());
-                parts.extensions.insert(ruling.authorized(self, principal, resource));
+                let about = (resource, self.circumstances(&parts));
+                parts.extensions.insert(ruling.authorized(self, principal, about));
                 Step::Pass(Passed { parts, marks, label })
             }
             Decision::Deny(reason) => Step::Refuse(Refusal::Denied(reason, self.hides())),
         }
+    }
+
+    /// What the application has put into the request for an authorizer, if there is one.
+    pub(super) fn circumstances(&self, parts: &Parts) -> Option<Circumstances> {
+        self.engine.authorizer.as_ref().and_then(|_| parts.extensions.get().cloned())
     }
 
     pub(super) fn hides(&self) -> bool {

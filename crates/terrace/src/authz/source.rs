@@ -1,5 +1,6 @@
 //! What the application implements. Its futures are boxed here, so that no layer has a type parameter for it.
 
+use super::context::Context;
 use super::decision::{Decision, Unavailable, UnavailableReason};
 use super::grants::{Grants, SourceVersion};
 use super::principal::{Identity, IdentityError, Who};
@@ -84,7 +85,8 @@ impl LoadHint<'_> {
 }
 
 /// Decides one question at a time, by whatever it is about: resources, relations, attributes. Its decisions are not
-/// cached.
+/// cached, unless [`cache_decisions`](super::AuthzBuilder::cache_decisions) says that they depend on nothing else than
+/// their [`Query`].
 pub trait Authorizer: Send + Sync + 'static {
     /// Why it may fail. Whatever it is, nobody is allowed or denied by it.
     type Error: std::error::Error + Send + Sync + 'static;
@@ -112,7 +114,7 @@ pub trait Authorizer: Send + Sync + 'static {
     }
 }
 
-/// One question.
+/// One question, and all that its answer may depend on if it is to be cached.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Query<'a> {
@@ -122,6 +124,8 @@ pub struct Query<'a> {
     pub action: &'a str,
     /// On which resource, if it is about one.
     pub resource: Option<&'a str>,
+    /// Under which circumstances, as far as the application says so.
+    pub context: &'a Context,
 }
 
 pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -173,7 +177,7 @@ impl PermissionSource for Nothing {
     type Error = Infallible;
 
     async fn load(&self, _: &Who, _: LoadHint<'_>) -> Result<Grants, Infallible> {
-        Ok(Grants::partial(Vec::<super::Grant>::new()))
+        Ok(Grants::nothing())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::unhashed::Unhashed;
+use crate::clock::Instant;
 use mini_moka::sync::Cache;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
@@ -45,6 +46,11 @@ impl<V: Send + Sync + 'static> L1<V> {
             self.entries.invalidate(&hash);
         }
         fits
+    }
+
+    /// The hashes of the entries with which nothing can be done any more. Looks at all entries.
+    pub(super) fn over(&self, now: Instant) -> Vec<u64> {
+        self.entries.iter().filter(|entry| entry.value().is_over(now)).map(|entry| *entry.key()).collect()
     }
 
     pub(super) fn remove(&self, hash: u64) {

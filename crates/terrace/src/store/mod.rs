@@ -61,7 +61,7 @@ use l2::L2;
 use refresh::Refreshes;
 #[cfg(any(feature = "redis", feature = "test-util"))]
 use remote::Remote;
-use remote::{Format, Vault};
+use remote::{Family, Format, Vault};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
@@ -282,6 +282,7 @@ impl Store {
         &self,
         max_bytes: u64,
         (setting, keys): (&str, Option<&str>),
+        family: Family,
     ) -> Result<(Arc<Tiers<V>>, Vec<Arc<dyn Vault>>), Error> {
         let Some(l2) = &self.inner.l2 else {
             return Ok((self.tiers_of(max_bytes, |_| Box::default()), Vec::new()));
@@ -295,7 +296,7 @@ impl Store {
         if self.namespace() == Config::default().name() {
             return Err(refused("needs CACHE_NAMESPACE, so that deployments that share a Redis do not share rights"));
         }
-        let vaults = l2.remote.vaults(setting, keys)?;
+        let vaults = l2.remote.vaults(setting, keys, family)?;
         if **self.inner.keys.get_or_init(|| keys.into()) != *keys {
             return Err(refused("differs from what another engine of this store has"));
         }

@@ -79,7 +79,7 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     fn open_format(&self) -> Arc<dyn Format>;
 
     /// How secrets are kept: once for each key of the value that the setting has, that which seals first.
-    fn vaults(&self, setting: &str, keys: &str) -> Result<Vec<Arc<dyn Vault>>, Error>;
+    fn vaults(&self, setting: &str, keys: &str, family: Family) -> Result<Vec<Arc<dyn Vault>>, Error>;
 
     /// Waits until there is something to know, as far as messages arrive. They may be lost, repeated or late.
     fn bell(&self) -> Pin<Box<dyn Future<Output = Rung> + Send + '_>>;
@@ -87,6 +87,9 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// Tells of what anybody publishes on these channels, from when that begins until the connection ends.
     fn listen(&self, channels: &'static [&'static str], ear: Ear) -> Reply<'_, ()>;
 }
+
+/// What the name of a key begins with, before the namespace.
+pub(crate) type Family = fn(&[u8]) -> &'static str;
 
 /// How one kind of value is called and written where processes share it.
 pub(crate) trait Format: fmt::Debug + Send + Sync {

@@ -479,6 +479,16 @@ impl<V: Value> Tiers<V> {
         false
     }
 
+    /// Forgets with what nothing can be done any more, before the engine needs its room. Looks at all entries.
+    pub(crate) fn forget_what_is_over(&self, now: Instant) {
+        for hash in self.l1.over(now) {
+            // Somebody may have stored anew what was over.
+            if self.l1.get(hash).is_some_and(|entry| entry.is_over(now)) {
+                self.l1.remove(hash);
+            }
+        }
+    }
+
     /// Forgets one entry.
     pub(crate) fn remove(&self, key: &Key) {
         if let Some(entry) = self.l1.get(key.hash()).filter(|entry| entry.key() == key.bytes()) {

@@ -4,7 +4,7 @@ use super::seal::{KeyRing, Secret};
 use super::{Codec, Reject};
 use crate::Error;
 use crate::observe::stats::RejectReason;
-use crate::store::remote::{Envelope, Format, TagName, Vault};
+use crate::store::remote::{Envelope, Family, Format, TagName, Vault};
 use bytes::Bytes;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
@@ -22,6 +22,7 @@ const MAX_BYTES: usize = 64 << 10;
 /// The vault of one key. All of a ring open what any of them has sealed, and the first one seals.
 pub(crate) struct SealedVault {
     namespace: Box<str>,
+    family: Family,
     codec: Arc<Codec>,
     naming: Hmac<Sha256>,
     tagging: Hmac<Sha256>,
@@ -37,13 +38,14 @@ impl fmt::Debug for SealedVault {
 
 impl SealedVault {
     /// One for each key of the value that `setting` has.
-    pub(crate) fn all(namespace: &str, setting: &str, keys: &str) -> Result<Vec<Self>, Error> {
+    pub(crate) fn all(namespace: &str, (setting, keys): (&str, &str), family: Family) -> Result<Vec<Self>, Error> {
         let secrets = Secret::parse_all(setting, keys)?;
         let sealing: Vec<_> = secrets.iter().map(|secret| derived(secret, b"terrace seal")).collect();
         let ring: KeyRing = secrets.iter().map(|secret| &*secret.id).zip(&sealing).collect();
         let codec = Arc::new(Codec::new(namespace, SCHEMA, MAX_BYTES).sealed_by(ring));
         let vault = |secret| Self {
             namespace: namespace.into(),
+            family,
             codec: Arc::clone(&codec),
             naming: keyed(&derived(secret, b"terrace name")),
             tagging: keyed(&derived(secret, b"terrace tag")),
@@ -54,7 +56,7 @@ impl SealedVault {
 
     fn name(&self, key: &[u8]) -> Vec<u8> {
         let name = self.naming.clone().chain_update(key).finalize().into_bytes();
-        format!("auth:perms:{{{}}}:{}", self.namespace, hex(&name)).into_bytes()
+        format!("{}:{{{}}}:{}", (self.family)(key), self.namespace, hex(&name)).into_bytes()
     }
 }
 

@@ -11,8 +11,8 @@ use super::{Redis, scripts};
 use crate::Error;
 use crate::store::codec::SealedVault;
 use crate::store::remote::{
-    Ear, Epoch, Fault, Format, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, RingState, Rung, ServerTime,
-    TagName, Token, Vault,
+    Ear, Epoch, Family, Fault, Format, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, RingState, Rung,
+    ServerTime, TagName, Token, Vault,
 };
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd, pipe};
@@ -227,8 +227,8 @@ impl Remote for Redis {
         Arc::clone(&self.open) as Arc<dyn Format>
     }
 
-    fn vaults(&self, setting: &str, keys: &str) -> Result<Vec<Arc<dyn Vault>>, Error> {
-        let all = SealedVault::all(self.names.namespace(), setting, keys)?;
+    fn vaults(&self, setting: &str, keys: &str, family: Family) -> Result<Vec<Arc<dyn Vault>>, Error> {
+        let all = SealedVault::all(self.names.namespace(), (setting, keys), family)?;
         Ok(all.into_iter().map(|vault| Arc::new(vault) as Arc<dyn Vault>).collect())
     }
 
