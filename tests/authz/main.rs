@@ -1,5 +1,6 @@
 //! Authorization: what is answered, what is cached and for how long, and what no failure may ever allow.
 
+mod ahead;
 mod alike;
 mod answers;
 mod caching;

@@ -13,6 +13,7 @@ use crate::observe::stats::{
 };
 use crate::store::{Beyond, Decoded, Entry, Fill, Glance, Join, Key, Landing, Lead, Memory, Ticket, Wait};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 
@@ -59,7 +60,7 @@ impl Want {
 }
 
 /// What memory has.
-enum Look {
+pub(super) enum Look {
     Known(Known),
     Load(Ticket),
     /// The same, and what others have begun to load is of no use.
@@ -108,7 +109,7 @@ impl Engine {
         self.ring.is_joined(now) && !self.tiers.is_cut_off() && self.tiers.is_proven(now)
     }
 
-    fn look(&self, key: &Key, want: &Want, asked: Instant) -> Look {
+    pub(super) fn look(&self, key: &Key, want: &Want, asked: Instant) -> Look {
         if let Some(reason) = self.bypass(want, asked) {
             return Look::Bypass(self.tiers.ticket(key.clone()), reason);
         }
@@ -162,7 +163,10 @@ impl Engine {
         let mut reason = None;
         loop {
             let (ticket, bypass) = match self.look(key, want, asked) {
-                Look::Known(known) => return Ok(known),
+                Look::Known(known) => {
+                    self.look_ahead(who, known.facts(), asked);
+                    return Ok(known);
+                }
                 Look::Load(ticket) => (ticket, None),
                 Look::Bypass(ticket, bypass) => (ticket, Some(bypass)),
             };
@@ -222,7 +226,7 @@ impl Engine {
     }
 
     /// Finds out for all who wait. Whoever leaves before the source is asked leaves that to one of them.
-    async fn lead(
+    pub(super) async fn lead(
         self: &Arc<Self>,
         lead: Lead<Loaded>,
         who: &Who,
@@ -384,7 +388,8 @@ impl Engine {
         let (life, bytes) = (until.duration_since(now), grants.bytes());
         let shares = if life.is_zero() || !grants.is_kept() { None } else { self.shares(who, &grants, bytes) };
         let kept = shares.is_some();
-        let facts = Facts { grants, begun, deadline, shares: shares.unwrap_or_default() };
+        let (shares, tried) = (shares.unwrap_or_default(), AtomicU64::new(0));
+        let facts = Facts { grants, begun, deadline, shares, tried };
         let tags = self.tagger.tags(who);
         let fill = Fill { value: facts, bytes, tags, life, namespace: self.namespace };
         if kept {

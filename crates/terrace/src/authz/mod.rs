@@ -44,6 +44,7 @@
 //! # let _ = app; Ok(()) }
 //! ```
 
+mod ahead;
 mod answer;
 mod change;
 mod codec;

@@ -136,7 +136,12 @@ pub(super) fn counted(decision: Decision) -> CheckDecision {
 impl Engine {
     /// Decides with what is in memory, if that is enough. Counts the check then, and nothing else.
     #[inline]
-    pub(super) fn rule_now(&self, principal: &Principal, question: &Question<'_>, asked: Instant) -> Option<Ruling> {
+    pub(super) fn rule_now(
+        self: &Arc<Self>,
+        principal: &Principal,
+        question: &Question<'_>,
+        asked: Instant,
+    ) -> Option<Ruling> {
         let key = self.keys.permissions(&principal.who);
         let entry = self.glance(&key, &question.want(), asked)?;
         let facts = entry.value();
@@ -144,6 +149,7 @@ impl Engine {
         if !decision.is_allow() && facts.age(asked) >= self.tiers.settings().authz_deny_ttl() {
             return None;
         }
+        self.look_ahead(&principal.who, facts, asked);
         let observe = self.tiers.observe();
         observe.lookup(Tier::L1, LookupResult::Hit);
         let known = Known { entry, status: CheckStatus::L1CacheHit, is_stale: false };

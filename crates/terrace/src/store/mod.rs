@@ -18,7 +18,7 @@ mod lease;
 mod purge;
 #[cfg(feature = "redis")]
 mod redis;
-mod refresh;
+pub(crate) mod refresh;
 pub(crate) mod remote;
 #[cfg(feature = "redis")]
 mod session;
