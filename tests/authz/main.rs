@@ -27,6 +27,7 @@ mod seams;
 mod settings;
 mod storm;
 mod told;
+mod unfenced;
 
 use axum::Router;
 use axum::body::Body;

@@ -144,7 +144,8 @@ impl Engine {
     fn outdated(&self, key: &Key, want: &Want) -> Option<Known> {
         let now = self.tiers.clock().now();
         let longest = want.stale.min(self.tiers.settings().authz_stale_if_error());
-        if longest.is_zero() || self.bypass(want, now).is_some() {
+        // Where not all revocations are heard, nothing outlives its deadline.
+        if longest.is_zero() || self.unfenced.is_some() || self.bypass(want, now).is_some() {
             return None;
         }
         let Glance::Found(found) = self.tiers.glance(key.hash(), key.bytes(), now) else {
