@@ -26,6 +26,7 @@ mod sealed;
 mod seams;
 mod settings;
 mod storm;
+mod swept;
 mod told;
 mod unfenced;
 
