@@ -18,6 +18,7 @@ mod kinds;
 mod lost;
 mod ongoing;
 mod process;
+mod receipts;
 mod redis;
 mod replayed;
 mod responses;

@@ -68,6 +68,8 @@ mod load;
 mod path;
 mod pattern;
 mod principal;
+#[cfg(feature = "redis")]
+mod receipt;
 mod requirement;
 mod ring;
 mod ruling;

@@ -339,6 +339,9 @@ pub(super) fn stronger(one: Consistency, other: Consistency) -> Consistency {
         (Consistency::AtLeastVersion(one), Consistency::AtLeastVersion(other)) => {
             Consistency::AtLeastVersion(one.max(other))
         }
+        (Consistency::AtLeast(one), Consistency::AtLeast(other)) => {
+            one.later(other).map_or(Consistency::Fresh, Consistency::AtLeast)
+        }
         (one, other) if one == other => one,
         _ => Consistency::Fresh,
     }

@@ -21,7 +21,7 @@ mod redis;
 pub(crate) mod refresh;
 pub(crate) mod remote;
 #[cfg(feature = "redis")]
-mod session;
+pub(crate) mod session;
 mod stock;
 mod sync;
 mod tiers;
