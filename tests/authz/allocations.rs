@@ -9,8 +9,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use terrace::Store;
 use terrace::authz::{
-    Authz, Grants, Identify, Identity, IdentityError, LoadHint, PermissionSource, Principal, Subject, Tenant, Who,
+    Authz, Grants, Identify, Identity, IdentityError, LoadHint, PermissionSource, Principal, Subject, Tenant, Who, perm,
 };
+use tokio::runtime::Runtime;
 use tower::{Layer, Service};
 
 /// Knows whose the credential is.
@@ -27,8 +28,14 @@ struct Roles;
 impl PermissionSource for Roles {
     type Error = Infallible;
 
-    async fn load(&self, _: &Who, _: LoadHint<'_>) -> Result<Grants, Infallible> {
-        Ok(Grants::complete((0..100).map(|at| format!("invoice:{at}"))))
+    async fn load(&self, who: &Who, _: LoadHint<'_>) -> Result<Grants, Infallible> {
+        let all = Grants::complete((0..100).map(|at| format!("invoice:{at}")));
+        Ok(match who.subject.as_str() {
+            "alice" => all,
+            "trent" => all.deny("invoice:50"),
+            "carol" => Grants::complete((0..100).map(|at| format!("user:{at}"))),
+            _ => Grants::complete(Vec::<String>::new()),
+        })
     }
 }
 
@@ -77,4 +84,27 @@ fn main() {
         assert_eq!(call(), 2);
     }
     println!("a check that memory answers: 2 allocations");
+    as_many_for_who_is_refused(&runtime);
+}
+
+/// How long it takes tells nobody why.
+fn as_many_for_who_is_refused(runtime: &Runtime) {
+    let counted = |subject: &str| {
+        let who = Who { tenant: Tenant::new("acme").unwrap(), subject: Subject::new(subject).unwrap() };
+        let principal = Principal::new(who);
+        let authz = Authz::builder(Store::memory(), Roles).identify(Always(principal.clone())).build().unwrap();
+        let mut service = authz.require(perm("invoice:50").hide_as_not_found()).layer(Inner);
+        let mut costs = Vec::new();
+        for _ in 0..10 {
+            let asked = measure(|| drop(runtime.block_on(authz.check(&principal, "invoice:50"))));
+            let request = request();
+            let layer = measure(|| drop(runtime.block_on(service.call(request))));
+            costs.push((asked.count_total, layer.count_total));
+        }
+        costs.pop().unwrap()
+    };
+    let (allowed, refused) = (counted("alice"), ["trent", "carol", "nobod"].map(counted));
+    assert!(refused.iter().all(|costs| *costs == refused[0]), "{refused:?}");
+    assert_eq!(refused[0].0, allowed.0, "the answer alone makes a difference");
+    println!("a check: {} allocations, whoever asks; a refusal: {}, whoever is refused", allowed.0, refused[0].1);
 }

@@ -1,5 +1,6 @@
 //! Authorization: what is answered, what is cached and for how long, and what no failure may ever allow.
 
+mod ahead;
 mod alike;
 mod answers;
 mod caching;
@@ -19,6 +20,7 @@ mod kinds;
 mod lost;
 mod ongoing;
 mod process;
+mod receipts;
 mod redis;
 mod remote;
 mod replayed;
@@ -29,7 +31,9 @@ mod seams;
 mod settings;
 mod shared_decisions;
 mod storm;
+mod swept;
 mod told;
+mod unfenced;
 
 use axum::Router;
 use axum::body::Body;

@@ -1,9 +1,11 @@
 //! Answers that go on after they were allowed: streams and sockets.
 
+use super::fleet::Fleet;
 use super::*;
 use axum::extract::Path;
 use terrace::Authorized;
-use terrace::authz::{Scope, perm};
+use terrace::authz::{Authorizer, Decision, Query, Scope, perm};
+use terrace::chaos::Failure;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -88,4 +90,68 @@ async fn while_rights_are_changed_it_is_told_once_in_the_time_that_memory_may_la
     drop(change.commit().await.unwrap());
     assert!(is_told(&house, &authorized, 1).await);
     assert!(authorized.revalidate().await.unwrap().is_none());
+}
+
+/// Whether it is told while so many milliseconds pass, in a process among others.
+async fn is_told_in(fleet: &Fleet, authorized: &Authorized, milliseconds: u64) -> bool {
+    let authorized = authorized.clone();
+    let waits = tokio::spawn(async move { authorized.revoked().await });
+    fleet.pass(milliseconds).await;
+    let told = waits.is_finished();
+    waits.abort();
+    told
+}
+
+/// Whatever ends what memory has ends what rests on it, and each time the source can be asked again.
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_is_told_of_all_that_ends_what_is_cached() {
+    let fleet = Fleet::with(2, &[]).await;
+    let mut authorized = let_in(&fleet.authz[0], perm("invoice:read"), "Bearer acme/alice").await;
+    let again = async |authorized: &Authorized| authorized.revalidate().await.unwrap().expect("nobody has changed it");
+    assert!(!is_told_in(&fleet, &authorized, 10_000).await, "nothing has happened");
+    drop(fleet.authz[1].revoke(fleet.scope()).await.unwrap());
+    assert!(is_told_in(&fleet, &authorized, 1500).await, "another process has revoked it");
+    authorized = again(&authorized).await;
+    assert!(!is_told_in(&fleet, &authorized, 5000).await);
+    let change = fleet.authz[1].begin_change(fleet.scope()).await.unwrap();
+    assert!(is_told_in(&fleet, &authorized, 1500).await, "another process changes it");
+    drop(change.commit().await.unwrap());
+    fleet.pass(1000).await;
+    authorized = again(&authorized).await;
+    assert!(!is_told_in(&fleet, &authorized, 5000).await);
+    fleet.chaos.restarts_with_entries();
+    assert!(is_told_in(&fleet, &authorized, 1500).await, "an epoch has ended");
+    fleet.pass(1000).await;
+    authorized = again(&authorized).await;
+    assert!(!is_told_in(&fleet, &authorized, 5000).await);
+    fleet.chaos.fails(Failure::Refuses);
+    assert!(!is_told_in(&fleet, &authorized, 500).await, "what is proven is proven for a second");
+    assert!(is_told_in(&fleet, &authorized, 1000).await, "nothing proves that nobody has revoked it");
+    // The source is there, and is not asked as fast as it can answer.
+    authorized = again(&authorized).await;
+    assert!(!is_told_in(&fleet, &authorized, 500).await && is_told_in(&fleet, &authorized, 1500).await);
+}
+
+/// Lets everybody do everything.
+struct Everything;
+
+impl Authorizer for Everything {
+    type Error = Broken;
+
+    async fn check(&self, _: &Query<'_>) -> Result<Decision, Broken> {
+        Ok(Decision::Allow)
+    }
+}
+
+/// Nothing would say that it does not hold any more.
+#[tokio::test(start_paused = true)]
+async fn what_an_authorizer_has_decided_is_asked_again_after_the_bound() {
+    let house = House::with(&[]);
+    house.directory.set(&house.alice, Grants::partial(["x"]));
+    let builder = Authz::builder(house.store.clone(), house.directory.clone()).identify(Tokens);
+    let authz = builder.source_id("partial").authorizer(Everything).single_process().build().unwrap();
+    let authorized = let_in(&authz, perm("invoice:read"), "Bearer acme/alice").await;
+    let told = timeout(Duration::from_millis(1), authorized.revoked()).await;
+    assert!(told.is_err() && is_told(&house, &authorized, 1).await);
+    assert!(authorized.revalidate().await.unwrap().is_some());
 }

@@ -165,6 +165,10 @@ impl Writer {
         cmd("ZADD").arg(name).arg(score).arg(member).exec(&mut self.0).unwrap();
     }
 
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+
     pub(crate) fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> T {
         cmd(words[0]).arg(&words[1..]).query(&mut self.0).unwrap()
     }

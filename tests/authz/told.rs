@@ -172,3 +172,43 @@ async fn a_refusal_tells_nothing_of_whom_it_refuses() {
     let looked = |result| stats.lookups(Tier::L1, result);
     assert_eq!((house.directory.loads(), looked(LookupResult::Miss), looked(LookupResult::Hit)), (4, 4, 12));
 }
+
+/// How long an answer takes tells no more than the answer: who is refused costs the source, memory and Redis what who is
+/// let in costs them. (For allocations see `allocations.rs`.)
+#[tokio::test]
+async fn who_is_refused_costs_the_same_work_as_who_is_let_in() {
+    let (server, directory, alice) = house();
+    directory.set(&who("acme-corp", "denied"), Grants::complete(["invoice:read"]).deny("invoice:read"));
+    directory.set(&who("acme-corp", "other"), Grants::complete(["user:read"]));
+    let nobody = who("nowhere", "nobody");
+    let memory = [("AUTHZ_CACHE_L1_MAX_BYTES", "32MiB")];
+    let (one, other) =
+        (Process::of(&server, &directory, &memory).await, Process::of(&server, &directory, &memory).await);
+    let work = |process: &Process| {
+        let stats = process.authz.stats();
+        let looks =
+            [Tier::L1, Tier::L2].map(|tier| LookupResult::ALL.iter().map(|it| stats.lookups(tier, *it)).collect());
+        let stores = [Tier::L1, Tier::L2].map(|tier| stats.stores(tier, StoreResult::Ok));
+        let mut all: Vec<u64> = looks.into_iter().flat_map(|looks: Vec<u64>| looks).collect();
+        all.extend(stores);
+        all.push(directory.loads() as u64);
+        all
+    };
+    let mut all = Vec::new();
+    for who in [&alice, &who("acme-corp", "denied"), &who("acme-corp", "other"), &nobody] {
+        let mut costs = Vec::new();
+        // From the source, from Redis, and from memory.
+        for process in [&one, &other, &other] {
+            let (before, filled) = (work(process), one.authz.stats().stores(Tier::L2, StoreResult::Ok));
+            let loads = directory.loads();
+            let _ = process.reads(who).await;
+            if directory.loads() > loads {
+                until("it is in Redis", || one.authz.stats().stores(Tier::L2, StoreResult::Ok) > filled).await;
+            }
+            costs.push(work(process).iter().zip(before).map(|(after, before)| after - before).collect::<Vec<_>>());
+        }
+        all.push(costs);
+    }
+    assert!(all.iter().all(|costs| *costs == all[0]), "{all:?}");
+    assert_eq!((directory.loads(), other.hits()), (4, 8));
+}

@@ -35,7 +35,7 @@ pub enum Size {
 #[derive(Clone, Copy, Debug)]
 enum Subject {
     Protocol(Scenario),
-    Overlap { losses: u8 },
+    Overlap { losses: u8, forgeries: u8 },
 }
 
 impl Case {
@@ -44,7 +44,9 @@ impl Case {
         let rules = self.dropped.map_or(Rules::PROTOCOL, |rule| Rules::PROTOCOL.without(rule));
         match self.world {
             Subject::Protocol(scenario) => explore(&Protocol { scenario, rules }, limit),
-            Subject::Overlap { losses } => explore(&Overlap { invalidations: 1, losses, rules }, limit),
+            Subject::Overlap { losses, forgeries } => {
+                explore(&Overlap { invalidations: 1, losses, forgeries, rules }, limit)
+            }
         }
     }
 
@@ -122,13 +124,15 @@ fn losses() -> Vec<Case> {
 }
 
 fn guards() -> Vec<Case> {
-    let overlap = |name, losses| Case::holds(name, Subject::Overlap { losses });
+    let overlap = |name, losses, forgeries| Case::holds(name, Subject::Overlap { losses, forgeries });
     vec![
         holds("guarded change with a crash anywhere", GUARDED),
         holds("guarded change with lossy failover, one process", ALONE.with(Part::Guard).failovers(1)),
         holds("guarded change with lossy failover", GUARDED.failovers(1)).size(Size::Huge),
-        overlap("overlapping changes", 0),
-        overlap("overlapping changes, control key lost", 1),
+        overlap("overlapping changes", 0, 0),
+        overlap("overlapping changes, control key lost", 1, 0),
+        overlap("overlapping changes, holds forged", 0, 2),
+        overlap("overlapping changes, holds forged, control key lost", 1, 2),
     ]
 }
 
@@ -233,7 +237,8 @@ fn mutants_of_l1() -> Vec<Case> {
 
 fn mutants_of_guards() -> Vec<Case> {
     let guarded = |rule| mutant(rule, Promise::L2, "guarded change", GUARDED);
-    let overlap = |rule| Case::mutant(rule, Promise::L2, "overlapping changes", Subject::Overlap { losses: 0 });
+    let changes = Subject::Overlap { losses: 0, forgeries: 0 };
+    let overlap = |rule| Case::mutant(rule, Promise::L2, "overlapping changes", changes);
     vec![
         guarded(Rule::ChangeHeld),
         guarded(Rule::EndTakesNewPosition),
@@ -242,6 +247,7 @@ fn mutants_of_guards() -> Vec<Case> {
         overlap(Rule::EndTakesNewPosition),
         overlap(Rule::InvalidationKeepsHold),
         overlap(Rule::SweptAfterTransaction),
+        overlap(Rule::SweptOnlyIfUnheld),
     ]
 }
 

@@ -1,5 +1,5 @@
 //! Two changes that hold the same tag at the same time, each of which may die anywhere, a plain invalidation of the tag
-//! and a fill that races with all of them. L2 alone: lookups are atomic here.
+//! a fill that races with all of them, and somebody who forges holds. L2 alone: lookups are atomic here.
 
 use crate::explore::{Steps, World};
 use crate::promise::Promise;
@@ -15,6 +15,8 @@ pub struct Overlap {
     pub invalidations: u8,
     /// Losses of the control key.
     pub losses: u8,
+    /// How often somebody who can write marks the tag as held, with no hold behind it.
+    pub forgeries: u8,
     /// What is kept.
     pub rules: Rules,
 }
@@ -62,6 +64,7 @@ pub struct State {
     entry: Option<Entry>,
     invalidations: u8,
     losses: u8,
+    forgeries: u8,
 }
 
 impl State {
@@ -174,6 +177,7 @@ impl World for Overlap {
             entry: None,
             invalidations: 0,
             losses: 0,
+            forgeries: 0,
         }
     }
 
@@ -192,6 +196,18 @@ impl World for Overlap {
         }
         if state.losses < self.losses {
             to.then("server", "loses the control key", state, State::lose_control);
+        }
+        if state.forgeries < self.forgeries {
+            to.then("forger", "marks the tag as held", state, |next| {
+                next.forgeries += 1;
+                next.marker = HELD;
+            });
+        }
+        if state.marker == HELD && (state.holds == 0 || !self.rules.keep(Rule::SweptOnlyIfUnheld)) {
+            to.then("sweep", "lets go of what seems forged", state, |next| {
+                next.sequence += 1;
+                next.marker = next.sequence;
+            });
         }
         fill_steps(state, to);
     }

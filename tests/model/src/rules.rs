@@ -35,6 +35,8 @@ pub enum Rule {
     EndTakesNewPosition,
     /// A change is swept only when its transaction is over.
     SweptAfterTransaction,
+    /// What nobody may have announced is let go only if no change holds it.
+    SweptOnlyIfUnheld,
     /// A tag is let go with the last change that holds it.
     HeldByEachChange,
     /// A plain invalidation does not let go of a held tag.
@@ -57,7 +59,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::StampBeforeFetch,
         Self::FenceOnConnect,
         Self::IdentityHasReplicationId,
@@ -74,6 +76,7 @@ impl Rule {
         Self::ChangeHeld,
         Self::EndTakesNewPosition,
         Self::SweptAfterTransaction,
+        Self::SweptOnlyIfUnheld,
         Self::HeldByEachChange,
         Self::InvalidationKeepsHold,
         Self::BaseAboveEveryStamp,

@@ -44,6 +44,8 @@ pub(super) struct Engine {
     pub(super) config: Config,
     pub(super) namespace: Namespace,
     single_process: bool,
+    /// How long facts are used at most where a server may have forgotten revocations unnoticed; `None` where none may.
+    pub(super) unfenced: Option<Duration>,
     /// Tells it from others, in the extensions of a request.
     pub(super) id: u64,
 }
@@ -72,6 +74,7 @@ pub struct AuthzBuilder {
     authorizer_id: Option<Box<str>>,
     identifier: Option<Arc<dyn AnyIdentify>>,
     single_process: bool,
+    unfenced: Option<Duration>,
 }
 
 impl fmt::Debug for AuthzBuilder {
@@ -93,6 +96,7 @@ impl Authz {
             authorizer_id: None,
             identifier: None,
             single_process: false,
+            unfenced: None,
         }
     }
 
@@ -172,9 +176,23 @@ impl AuthzBuilder {
         self
     }
 
+    /// Caches rights also where Redis does not say who it is, because the user may not run `INFO` or a proxy hides it. Such a
+    /// server may be restarted, or replaced by one that lags, and nobody notices that it has forgotten a revocation: without
+    /// this nothing is cached there, and no revocation acknowledged.
+    ///
+    /// Facts are then used for `ttl` at most, 30 seconds or less, also where the source fails and however well the server
+    /// is known in the end. The [bound](Authz::revocation_bound) is no less than that. It is about stores that processes
+    /// share, and changes nothing without Redis.
+    pub fn unfenced(mut self, ttl: Duration) -> Self {
+        self.unfenced = Some(ttl);
+        self
+    }
+
     /// Puts it together. Its settings are the store's from now on.
     ///
     /// # Errors
+    ///
+    /// If [`unfenced`](Self::unfenced) was given more than 30 seconds.
     ///
     /// If the store is one that processes share, and `AUTHZ_CACHE_KEYS` is not set or malformed, or has other keys than
     /// another engine of the store, or `CACHE_NAMESPACE` is not set. If decisions are to be cached, and there is no
@@ -182,14 +200,18 @@ impl AuthzBuilder {
     pub fn build(self) -> Result<Authz, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let Self { store, config, source, source_id, policy_version, authorizer, authorizer_id, .. } = self;
-        let (identifier, single_process) = (self.identifier, self.single_process);
+        let (identifier, single_process, unfenced) = (self.identifier, self.single_process, self.unfenced);
         if authorizer_id.is_some() && authorizer.is_none() {
             return Err(Error::config("cache_decisions needs an authorizer".to_owned()));
+        }
+        if let Some(ttl) = unfenced.filter(|ttl| *ttl > UNHEARD) {
+            return Err(Error::config(format!("unfenced({ttl:?}) is too long; expected at most {UNHEARD:?}")));
         }
         let (limit, keys) = (config.authz_l1_limit(), config.authz_keys());
         let (tiers, vaults) = store.sealed_tiers(limit, ("AUTHZ_CACHE_KEYS", keys), key::family)?;
         store.settings().adopt_authz(&config);
-        let ring = Ring::new(&vaults);
+        let unfenced = unfenced.filter(|_| tiers.is_shared());
+        let ring = Ring::new(&vaults, unfenced.is_some());
         let tagger = if tiers.is_shared() {
             Tagger::Shared(vaults.into())
         } else {
@@ -209,6 +231,7 @@ impl AuthzBuilder {
             namespace: store.observe().namespace(store.namespace()),
             config,
             single_process,
+            unfenced,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             store,
         };
@@ -219,14 +242,16 @@ impl AuthzBuilder {
     }
 }
 
-/// Without Redis other processes are not heard: this long facts may outlive what they do.
+/// Without Redis other processes are not heard, and with one that may have forgotten something not all they said: this long
+/// facts may outlive what they do.
 const UNHEARD: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// How long facts are used.
     pub(super) fn ttl(&self) -> Duration {
         let ttl = self.tiers.settings().authz_ttl();
-        if self.is_heard() { ttl } else { ttl.min(UNHEARD) }
+        let ttl = if self.is_heard() { ttl } else { ttl.min(UNHEARD) };
+        self.unfenced.map_or(ttl, |most| ttl.min(most))
     }
 
     /// Whether everybody who changes anything is heard.
@@ -238,7 +263,7 @@ impl Engine {
     pub(super) fn bound(&self) -> Duration {
         let settings = self.tiers.settings();
         let lag = match (self.tiers.is_shared(), self.single_process) {
-            (true, _) => settings.max_lag(),
+            (true, _) => self.unfenced.unwrap_or_default().max(settings.max_lag()),
             (false, true) => Duration::ZERO,
             (false, false) => self.ttl(),
         };

@@ -7,6 +7,7 @@ use super::principal::{Tenant, Who};
 use super::{codec, key};
 use crate::clock::Instant;
 use crate::observe::stats::{CacheName, Feature};
+use crate::store::refresh;
 use crate::store::remote::Vault;
 use crate::store::{Decoded, Tag, Tags, Value};
 use bytes::Bytes;
@@ -27,9 +28,37 @@ pub(super) struct Facts {
     pub(super) deadline: Instant,
     /// What they take of their tenant's memory, as long as they take it.
     pub(super) shares: Vec<Share>,
+    /// When somebody last set out to load them again, in nanoseconds; zero if nobody has.
+    pub(super) tried: AtomicU64,
 }
 
+/// How soon facts that could not be loaded again are tried once more.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl Facts {
+    /// How long they are used in all.
+    pub(super) fn life(&self) -> Duration {
+        self.deadline.duration_since(self.begun)
+    }
+
+    /// Whether it is time to load them again, before they end: in the last fifth of their life, the later the likelier. To
+    /// one of those who ask at a time it says yes.
+    #[inline]
+    pub(super) fn is_due(&self, now: Instant, chance: impl FnOnce() -> f64) -> bool {
+        let (life, left) = (self.life(), self.deadline.duration_since(now));
+        left * 5 < life && self.takes_turn(now, |scale| refresh::is_due(left, scale, chance()))
+    }
+
+    #[cold]
+    fn takes_turn(&self, now: Instant, is_due: impl FnOnce(f64) -> bool) -> bool {
+        let tried = self.tried.load(Relaxed);
+        let rested = now.duration_since(Instant::from_nanos(tried)) >= AGAIN;
+        // Of those who come first 1 in 150 is told yes; of 20 who come evenly spread one is, but for 1 time in 500.
+        rested
+            && is_due(self.life().as_secs_f64() / 25.0)
+            && self.tried.compare_exchange(tried, now.as_nanos(), Relaxed, Relaxed).is_ok()
+    }
+
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.duration_since(self.begun)
     }
@@ -108,7 +137,9 @@ impl Value for Facts {
         let begun = now.checked_sub(age.checked_add(ago)?)?;
         let (deadline, life) = (now + left.saturating_sub(ago), left.saturating_sub(ago));
         let bytes = grants.bytes();
-        Some(Decoded { value: Self { grants, decision, begun, deadline, shares: Vec::new() }, bytes, life })
+        // Who has just looked there would find the same.
+        let tried = AtomicU64::new(now.as_nanos());
+        Some(Decoded { value: Self { grants, decision, begun, deadline, shares: Vec::new(), tried }, bytes, life })
     }
 }
 
@@ -187,10 +218,28 @@ mod tests {
         Instant::from_nanos(milliseconds * 1_000_000)
     }
 
+    fn facts(begun: u64, deadline: u64) -> Facts {
+        let (grants, shares, tried) = (Grants::complete(["a"]), Vec::new(), AtomicU64::new(0));
+        Facts { grants, decision: None, begun: at(begun), deadline: at(deadline), shares, tried }
+    }
+
+    #[test]
+    fn they_are_due_in_the_last_fifth_of_their_life_once_in_a_second() {
+        let due = |facts: &Facts, now, chance| facts.is_due(at(now), || chance);
+        let always = 1.0 - f64::EPSILON;
+        let one = facts(10_000, 110_000);
+        assert!(!due(&one, 20_000, always) && !due(&one, 90_000, always), "whatever is drawn");
+        assert!(!due(&one, 90_001, 0.99), "with 1 in 150 at first");
+        assert!(!due(&one, 100_000, 0.9) && due(&one, 100_000, 0.95), "and with 1 in 12 after half of it");
+        assert!(!due(&one, 100_999, always) && due(&one, 101_000, always), "somebody is at it");
+        assert!(due(&one, 109_999, 0.01), "and surely at its end");
+        let found = Facts::decode(&one.encode(at(95_000)).unwrap().0, Duration::ZERO, at(95_000)).unwrap().value;
+        assert!(!due(&found, 95_999, always) && due(&found, 96_001, always), "where it was found nothing newer was");
+    }
+
     #[test]
     fn facts_are_nowhere_younger_and_end_nowhere_later_than_where_they_were_loaded() {
-        let (grants, begun, deadline) = (Grants::complete(["a"]), at(1000), at(9000));
-        let facts = Facts { grants, decision: None, begun, deadline, shares: Vec::new() };
+        let facts = facts(1000, 9000);
         let (bytes, life) = facts.encode(at(1250)).unwrap();
         assert_eq!(life, Duration::from_millis(7750));
         // Another process, whose clock began at another time.
@@ -216,6 +265,7 @@ mod tests {
                 begun: at(1000),
                 deadline: at(9000),
                 shares: Vec::new(),
+                tried: AtomicU64::new(0),
             };
             assert_eq!(facts.allow_nothing(), decision != Decision::Allow);
             let (bytes, life) = facts.encode(at(1250)).unwrap();

@@ -13,6 +13,7 @@ use crate::observe::stats::{
 };
 use crate::store::{Beyond, Decoded, Entry, Fill, Glance, Join, Key, Landing, Lead, Memory, Ticket, Wait};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 
@@ -143,7 +144,8 @@ impl Engine {
     fn outdated(&self, key: &Key, want: &Want) -> Option<Known> {
         let now = self.tiers.clock().now();
         let longest = want.stale.min(self.tiers.settings().authz_stale_if_error());
-        if longest.is_zero() || self.bypass(want, now).is_some() {
+        // Where not all revocations are heard, nothing outlives its deadline.
+        if longest.is_zero() || self.unfenced.is_some() || self.bypass(want, now).is_some() {
             return None;
         }
         let Glance::Found(found) = self.tiers.glance(key.hash(), key.bytes(), now) else {
@@ -162,7 +164,10 @@ impl Engine {
         let mut reason = None;
         loop {
             let (ticket, bypass) = match self.look(key, want, asked) {
-                Look::Known(known) => return Ok(known),
+                Look::Known(known) => {
+                    self.look_ahead(who, known.facts(), asked);
+                    return Ok(known);
+                }
                 Look::Load(ticket) => (ticket, None),
                 Look::Bypass(ticket, bypass) => (ticket, Some(bypass)),
             };
@@ -222,7 +227,7 @@ impl Engine {
     }
 
     /// Finds out for all who wait. Whoever leaves before the source is asked leaves that to one of them.
-    async fn lead(
+    pub(super) async fn lead(
         self: &Arc<Self>,
         lead: Lead<Loaded>,
         who: &Who,
@@ -403,7 +408,8 @@ impl Engine {
         let after = if is_kept_later { self.tiers.settings().authz_stale_if_error() } else { Duration::ZERO };
         let until = (deadline + after).min(end);
         let (life, bytes) = (until.duration_since(now), grants.bytes());
-        let mut facts = Facts { grants, decision, begun, deadline, shares: Vec::new() };
+        let tried = AtomicU64::new(0);
+        let mut facts = Facts { grants, decision, begun, deadline, shares: Vec::new(), tried };
         let is_kept = !life.is_zero() && facts.grants.is_kept();
         let shares = if is_kept { self.shares(who, ticket.key(), &facts, bytes) } else { None };
         let kept = shares.is_some();

@@ -44,6 +44,7 @@
 //! # let _ = app; Ok(()) }
 //! ```
 
+mod ahead;
 mod answer;
 mod change;
 mod codec;
@@ -69,6 +70,8 @@ mod load;
 mod path;
 mod pattern;
 mod principal;
+#[cfg(feature = "redis")]
+mod receipt;
 #[cfg(feature = "axum")]
 mod remote;
 mod requirement;

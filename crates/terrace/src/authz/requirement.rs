@@ -45,7 +45,7 @@ pub enum Consistency {
     /// What is cached and proven to be valid.
     #[default]
     Cached,
-    /// Nothing from before the invalidation of this receipt.
+    /// Nothing from before the invalidation of this receipt. A [`Receipt`] among the extensions of a request demands it too.
     AtLeast(Receipt),
     /// This version of the source or a later one.
     AtLeastVersion(SourceVersion),

@@ -163,7 +163,12 @@ pub(super) fn counted(decision: Decision) -> CheckDecision {
 impl Engine {
     /// Decides with what is in memory, if that is enough. Counts the check then, and nothing else.
     #[inline]
-    pub(super) fn rule_now(&self, principal: &Principal, question: &Question<'_>, asked: Instant) -> Option<Ruling> {
+    pub(super) fn rule_now(
+        self: &Arc<Self>,
+        principal: &Principal,
+        question: &Question<'_>,
+        asked: Instant,
+    ) -> Option<Ruling> {
         let key = self.keys.permissions(&principal.who);
         let entry = self.glance(&key, &question.want(), asked)?;
         let facts = entry.value();
@@ -171,6 +176,7 @@ impl Engine {
         if !decision.is_allow() && facts.age(asked) >= self.tiers.settings().authz_deny_ttl() {
             return None;
         }
+        self.look_ahead(&principal.who, facts, asked);
         let observe = self.tiers.observe();
         observe.lookup(Tier::L1, LookupResult::Hit);
         let known = Known { entry, status: CheckStatus::L1CacheHit, is_stale: false };
@@ -377,6 +383,9 @@ pub(super) fn stronger(one: Consistency, other: Consistency) -> Consistency {
         (Consistency::Cached, it) | (it, Consistency::Cached) => it,
         (Consistency::AtLeastVersion(one), Consistency::AtLeastVersion(other)) => {
             Consistency::AtLeastVersion(one.max(other))
+        }
+        (Consistency::AtLeast(one), Consistency::AtLeast(other)) => {
+            one.later(other).map_or(Consistency::Fresh, Consistency::AtLeast)
         }
         (one, other) if one == other => one,
         _ => Consistency::Fresh,

@@ -8,10 +8,10 @@ use super::principal::{Identity, IdentityError, Principal};
 use super::requirement::{Consistency, Requirement};
 use super::ruling::{Question, Ruling, stronger};
 use super::source::Identified;
-use crate::Authorized;
 use crate::authorized::{Credentialed, Outside};
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CheckDecision};
+use crate::{Authorized, Receipt};
 use http::request::Parts;
 use http::{Request, Response};
 use std::borrow::Cow;
@@ -201,8 +201,10 @@ impl Shared {
 #[derive(Clone, Copy, Debug)]
 struct Resolved(u64);
 
-/// What a requirement and a request together demand.
+/// What a requirement and a request together demand, and what its client knows of (see
+/// [`SessionLayer`](crate::SessionLayer)).
 fn consistency(requirement: &Requirement, parts: &Parts) -> Consistency {
-    let own = requirement.consistency.clone();
-    parts.extensions.get::<Consistency>().cloned().map_or(own.clone(), |demanded| stronger(own, demanded))
+    let demanded = parts.extensions.get::<Consistency>().cloned();
+    let known = parts.extensions.get::<Receipt>().cloned().map(Consistency::AtLeast);
+    [demanded, known].into_iter().flatten().fold(requirement.consistency.clone(), stronger)
 }

@@ -148,6 +148,15 @@ pub(super) fn revoked(scope: Scope, acked: bool) {
     }
 }
 
+pub(super) fn change_swept(changes: u64) {
+    tracing::warn!(
+        event = "authz_change_swept",
+        changes,
+        "authz_change_swept: whoever announced a change has died, or somebody has forged it; what it was about is cached \
+         again"
+    );
+}
+
 /// As [`hit_is_due`], at level INFO.
 pub(super) fn authz_hit_is_due(one_in: u64, first: bool) -> bool {
     use tracing::level_filters::LevelFilter;

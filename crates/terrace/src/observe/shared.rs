@@ -205,6 +205,16 @@ impl Observe {
         }
     }
 
+    /// Counts changes of others that this process has ended, and says so (`authz_change_swept`).
+    pub(crate) fn swept(&self, changes: u64) {
+        if changes == 0 {
+            return;
+        }
+        self.0.cells.add(cell(Id::Changes, [ChangeResult::Swept as usize]), changes);
+        #[cfg(feature = "tracing")]
+        events::change_swept(changes);
+    }
+
     /// Counts an announced change that ended.
     pub(crate) fn change(&self, result: ChangeResult) {
         self.count(cell(Id::Changes, [result as usize]));

@@ -222,6 +222,11 @@ impl Stats {
         self.get(Id::Checks, [status as usize, decision as usize])
     }
 
+    /// Announced changes that ended in this way; `swept` are those of others that this process has ended.
+    pub fn changes(&self, result: ChangeResult) -> u64 {
+        self.get(Id::Changes, [result as usize])
+    }
+
     /// Changes of rights that this process has announced and not ended.
     pub fn open_changes(&self) -> u64 {
         self.get(Id::OpenChanges, [])

@@ -203,7 +203,8 @@ fn what_only_a_tier_knows_is_kept() {
     observe.markers(9);
     observe.fence(FenceResult::NewEpoch);
     observe.weaknesses(&[Weakness::HiddenPolicy]);
-    observe.change(ChangeResult::Swept);
+    observe.swept(1);
+    observe.swept(0);
     let text = format!("{:?}", observe.stats());
     for line in [
         "(\"cache_l2_pool_connections\", [0]): 1",

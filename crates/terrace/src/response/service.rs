@@ -12,6 +12,7 @@ use super::stored::{Cached, CachedResponse};
 use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed};
 use crate::observe::{Namespace, PendingRequest, Timing};
+use crate::store::refresh::is_due;
 use crate::store::{Entry, Glance, Key, Receipt, Tag, Tiers};
 use crate::{Authorized, Store};
 use bytes::Bytes;
@@ -366,15 +367,15 @@ impl Hit {
     }
 }
 
-/// `XFetch`: yes with probability `exp(-left / (beta * cost))`.
+/// The longer its fetch took, the earlier.
 fn is_due_early(entry: &Entry<Cached>, rules: &Rules, now: Instant) -> bool {
     let beta = rules.early_refresh_beta();
     if beta == 0.0 {
         return false;
     }
     let cached = cached(entry);
-    let left = cached.facts().freshness().remaining(entry.resident(now)).as_secs_f64();
-    left < -cached.cost().as_secs_f64() * beta * (1.0 - fastrand::f64()).ln()
+    let left = cached.facts().freshness().remaining(entry.resident(now));
+    is_due(left, cached.cost().as_secs_f64() * beta, fastrand::f64())
 }
 
 /// What is left to do when the response to an unsafe request arrives.

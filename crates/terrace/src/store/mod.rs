@@ -18,10 +18,10 @@ mod lease;
 mod purge;
 #[cfg(feature = "redis")]
 mod redis;
-mod refresh;
+pub(crate) mod refresh;
 pub(crate) mod remote;
 #[cfg(feature = "redis")]
-mod session;
+pub(crate) mod session;
 mod stock;
 mod sync;
 mod tiers;

@@ -3,7 +3,15 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::runtime::Handle;
+
+/// Whether to refresh what ends when so much is `left` (`XFetch`, Vattani et al. 2015): of the `chance`s from 0 to 1 that
+/// are drawn, `exp(-left / scale)` say yes. The scale is in seconds.
+#[inline]
+pub(crate) fn is_due(left: Duration, scale: f64, chance: f64) -> bool {
+    left.as_secs_f64() < -scale * (1.0 - chance).ln()
+}
 
 /// Bounds the refreshes that run at once. One too many is simply not made: the next request asks again.
 #[derive(Clone, Debug, Default)]
@@ -40,5 +48,22 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.running.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_less_is_left_the_more_chances_say_yes() {
+        let due = |left: u64, scale: f64| {
+            let all = (0..10_000).filter(|at| is_due(Duration::from_millis(left), scale, f64::from(*at) / 10_000.0));
+            all.count()
+        };
+        for (left, scale, expected) in [(0, 1.0, 9_999), (1000, 1.0, 3_678), (5000, 1.0, 67), (5000, 5.0, 3_678)] {
+            assert!(due(left, scale).abs_diff(expected) <= 1, "{left} ms at {scale} s: {}", due(left, scale));
+        }
+        assert_eq!((due(1, 0.0), due(0, 0.0)), (0, 0), "what cost nothing is not refreshed early");
     }
 }

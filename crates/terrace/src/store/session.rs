@@ -1,7 +1,7 @@
 //! Receipts as text, for clients to bring back.
 
 use super::coherence::{Position, Receipt};
-use super::remote::Envelope;
+use super::remote::{Envelope, Format};
 use super::{Error, Store};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use bytes::Bytes;
@@ -28,27 +28,36 @@ impl Store {
     /// A receipt as text that only processes with the same keys can read or make; `None` if it is of no use to other
     /// processes.
     pub(crate) fn seal_receipt(&self, receipt: &Receipt) -> Option<String> {
-        let l2 = self.inner.l2.as_ref()?;
-        let (epoch, position) = (receipt.epoch.clone()?, receipt.position.get());
-        let (tags, payload) = (Vec::new(), Bytes::new());
-        let envelope = Envelope { epoch, position, tags, stored_ms: 0, life_ms: 0, payload };
-        let sealed = l2.remote.open_format().encode(KEY, &envelope)?;
-        Some(Base64UrlUnpadded::encode_string(&sealed))
+        seal(&*self.inner.l2.as_ref()?.remote.open_format(), receipt)
     }
 
     /// The receipt that a client brought; `None` if it was not made with one of our keys.
     pub(crate) fn open_receipt(&self, text: &str) -> Option<Receipt> {
-        let l2 = self.inner.l2.as_ref().filter(|_| text.len() <= LONGEST)?;
-        let sealed = Base64UrlUnpadded::decode_vec(text).ok()?;
-        let envelope = l2.remote.open_format().decode(KEY, sealed.into()).ok()?;
-        let (epoch, position) = (Some(envelope.epoch), Position::at(envelope.position));
-        Some(Receipt { epoch, position, replicas: None })
+        open(&*self.inner.l2.as_ref()?.remote.open_format(), text)
     }
 
     /// How long a receipt can make a difference: after that, no memory is that far behind.
     pub(crate) fn receipt_life(&self) -> Duration {
         self.inner.settings.max_lag() + self.inner.settings.degraded_max()
     }
+}
+
+/// A receipt as text; `None` if it is of no use to other processes.
+pub(crate) fn seal(format: &dyn Format, receipt: &Receipt) -> Option<String> {
+    let (epoch, position) = (receipt.epoch.clone()?, receipt.position.get());
+    let (tags, payload) = (Vec::new(), Bytes::new());
+    let envelope = Envelope { epoch, position, tags, stored_ms: 0, life_ms: 0, payload };
+    Some(Base64UrlUnpadded::encode_string(&format.encode(KEY, &envelope)?))
+}
+
+/// What such a text says; `None` if the format has not made it.
+pub(crate) fn open(format: &dyn Format, text: &str) -> Option<Receipt> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let sealed = Base64UrlUnpadded::decode_vec(text).ok()?;
+    let envelope = format.decode(KEY, sealed.into()).ok()?;
+    Some(Receipt { epoch: Some(envelope.epoch), position: Position::at(envelope.position), replicas: None })
 }
 
 #[cfg(test)]

@@ -140,6 +140,9 @@ fn authorization_says_what_was_revoked_and_not_of_whom() {
     let revoked = |acked| logged(LevelFilter::DEBUG, || observe.revoked(Scope::Subject, acked));
     only(&revoked(true), &["INFO", "event=\"authz_revoked\"", "scope=\"subject\"", "authz_revoked:"]);
     only(&revoked(false), &["WARN", "event=\"authz_revocation_pending\"", "scope=\"subject\""]);
+    let swept = |changes| logged(LevelFilter::DEBUG, || observe.swept(changes));
+    only(&swept(2), &["WARN", "event=\"authz_change_swept\"", "changes=2", "authz_change_swept:"]);
+    assert!(swept(0).is_empty());
     let order = logged(LevelFilter::DEBUG, || observe.layer_order());
     only(&order, &["ERROR", "event=\"authz_layer_order\"", "authz_layer_order:"]);
 }

@@ -36,6 +36,11 @@ impl Receipt {
         Self { epoch: Some(receipt.epoch), position: Position(receipt.position), replicas: None }
     }
 
+    /// The one that covers both; `None` if they are of different epochs.
+    pub(crate) fn later(self, other: Self) -> Option<Self> {
+        (self.epoch == other.epoch).then_some(if self.position < other.position { other } else { self })
+    }
+
     /// The name of the epoch that the position belongs to; `None` where the store is in the memory of this process.
     pub fn epoch(&self) -> Option<String> {
         self.epoch.as_ref().map(Epoch::text)

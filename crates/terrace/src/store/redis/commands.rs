@@ -32,6 +32,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a process that does not say again which keys it has counts as living.
 const RING_LIFE: Duration = Duration::from_secs(60);
+/// What is held for longer counts as forged, and is swept (`change.lua`).
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
 /// Redis adds a time to its clock, and refuses what then is too much.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -319,7 +321,7 @@ impl Redis {
     async fn change(&self, step: Step, change: Option<&Token>, tags: &[TagName]) -> Result<Receipt, Fault> {
         let request = |link: Link| {
             let (word, hold) = match step {
-                Step::Hold(hold) => ("hold", milliseconds(hold)),
+                Step::Hold(hold) => ("hold", milliseconds(hold.min(LONGEST_HOLD))),
                 Step::End => ("end", 0),
                 Step::Sweep => ("sweep", 0),
             };
@@ -331,7 +333,10 @@ impl Redis {
             }
             run(link, call)
         };
-        self.pools().control.call(self.budgets.write.get(), request, reply::receipt).await
+        let control = &self.pools().control;
+        let (receipt, others) = control.call(self.budgets.write.get(), request, reply::stepped).await?;
+        self.ended.fetch_add(others, Relaxed);
+        Ok(receipt)
     }
 
     fn is_time_to_sweep(&self) -> bool {

@@ -296,11 +296,11 @@ async fn ask_facts(line: &Line) -> RedisResult<ServerFacts> {
     Ok(ServerFacts::parse(server, replication, memory))
 }
 
-/// What a proxy hides is empty; what the user may not read is an error, for it is needed.
+/// What a proxy hides, or the user may not read, is empty.
 pub(super) fn section(reply: Value) -> RedisResult<String> {
     match reply.extract_error() {
         Ok(text) => Ok(redis::from_redis_value(text)?),
-        Err(error) if error.code() == Some("ERR") => Ok(String::new()),
+        Err(error) if matches!(error.code(), Some("ERR" | "NOPERM")) => Ok(String::new()),
         Err(error) => Err(error),
     }
 }

@@ -162,9 +162,9 @@ impl fmt::Display for Warning {
                  lifetime; set min-replicas-to-write 1 and min-replicas-max-lag 10"
             ),
             Self::HiddenIdentity => f.write_str(
-                "the server hides its run_id or master_replid, as behind a proxy: a failover that loses writes is not \
+                "the server hides its run_id or master_replid, as behind a proxy or from a user without INFO: a failover that loses writes is not \
                  noticed, and entries invalidated by them may be served up to their lifetime; connect to the server \
-                 itself",
+                 itself, and permit INFO",
             ),
             Self::HiddenPolicy => f.write_str(
                 "the server hides its maxmemory-policy: if it is allkeys-*, Redis may evict the control record, and \

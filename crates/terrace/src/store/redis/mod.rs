@@ -121,6 +121,8 @@ pub(crate) struct Redis {
     pools: Mutex<Option<Arc<Pools>>>,
     swept: Mutex<Option<Instant>>,
     markers: AtomicU64,
+    /// How many changes were ended that nobody had renewed, or that somebody had forged.
+    ended: AtomicU64,
     times: Times,
     left: Left,
 }
@@ -249,9 +251,9 @@ impl Redis {
         let connector = Arc::new(Connector::new(settings, Arc::clone(&names), opener));
         let desk = Arc::new(Desk::new(Arc::clone(&names), clock.clone()));
         let (pools, swept) = (Mutex::default(), Mutex::default());
-        let (markers, times) = (AtomicU64::default(), Times::default());
+        let (markers, ended, times) = (AtomicU64::default(), AtomicU64::default(), Times::default());
         let left = Left::default();
-        Ok(Self { connector, nodes, names, open, budgets, clock, desk, pools, swept, markers, times, left })
+        Ok(Self { connector, nodes, names, open, budgets, clock, desk, pools, swept, markers, ended, times, left })
     }
 
     /// Encodes entries in another way than plainly.
@@ -273,6 +275,11 @@ impl Redis {
     /// How many invalidations the server remembers, as the last poll found it.
     pub(crate) fn markers(&self) -> u64 {
         self.markers.load(Relaxed)
+    }
+
+    /// How many changes of others were ended since the last time: those that nobody had renewed, and forged ones.
+    pub(crate) fn take_ended(&self) -> u64 {
+        self.ended.swap(0, Relaxed)
     }
 
     /// Where it is, as the settings say; never a password.

@@ -220,6 +220,13 @@ pub(super) fn receipt(reply: Value) -> Reading<Receipt> {
     Ok(Receipt { epoch: Epoch::new(epoch), position })
 }
 
+/// The same, and how many changes of others have ended with what was asked for.
+pub(super) fn stepped(reply: Value) -> Reading<(Receipt, u64)> {
+    let mut values = array(reply)?;
+    let Some(Value::Int(others)) = values.pop() else { return Err(Misread::Shape) };
+    Ok((receipt(Value::Array(values))?, u64::try_from(others).unwrap_or(0)))
+}
+
 /// The name of the epoch, then the sequence, then the name again: if that is the same, the sequence is of it.
 pub(super) fn current(replies: Vec<Value>) -> Reading<Option<Receipt>> {
     let [before, sequence, after] = <[Value; 3]>::try_from(replies).map_err(|_| Misread::Shape)?;
@@ -299,10 +306,15 @@ fn changes(range: &[Value], since: u64) -> Reading<Option<Range>> {
             // The floor can pass what was read before; its score is read with the others.
             Ok(_) if member == FLOOR => {}
             Ok(mark) => match marker(member) {
-                Some(marker) => found.marks.push((marker, mark)),
+                Some(marker) => {
+                    // Perhaps nobody's.
+                    found.has_changes |= mark == Mark::Held;
+                    found.marks.push((marker, mark));
+                }
                 None => return Ok(None),
             },
-            Err(misread) => return Err(misread),
+            // A position that none can be.
+            Err(_) => return Ok(None),
         }
     }
     Ok(Some(found))

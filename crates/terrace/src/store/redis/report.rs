@@ -30,6 +30,7 @@ pub(crate) fn start(redis: &Arc<Redis>, observe: Observe, runtime: &Handle) {
                 (0..times).for_each(|_| observe.fence(result));
             }
             observe.markers(redis.markers());
+            observe.swept(redis.take_ended());
             let heard = *hearing.borrow_and_update();
             observe.bus(heard == Hearing::Messages);
             let now = status.borrow_and_update().clone();
