@@ -203,6 +203,22 @@ async fn past_the_deadline_only_who_asked_for_it_is_served_and_not_for_ever() {
 }
 
 #[tokio::test]
+async fn where_others_are_not_heard_nothing_lives_longer_than_half_a_minute_whatever_fails() {
+    let house = House::new();
+    let vars = [("AUTHZ_CACHE_STALE_IF_ERROR", "60")];
+    let builder = Authz::from_vars(house.store.clone(), house.directory.clone(), vars).unwrap();
+    let authz = builder.identify(Tokens).build().unwrap();
+    assert_eq!(authz.revocation_bound(), Duration::from_secs(30));
+    let app = app(&authz, perm("invoice:read").stale_if_source_fails(Duration::from_secs(60)));
+    assert_eq!(send(&app, "/invoices", &[ALICE]).await.status(), 200);
+    house.directory.mode(Mode::Fails);
+    house.advance(26);
+    assert_eq!(send(&app, "/invoices", &[ALICE]).await.status(), 200);
+    house.advance(5);
+    assert_refused(&send(&app, "/invoices", &[ALICE]).await, 503, None);
+}
+
+#[tokio::test]
 async fn a_route_without_the_parameter_of_its_requirement_serves_nobody() {
     let house = House::new();
     for requirement in [perm("invoice:read").tenant_param("nothing"), perm("invoice:read").resource_param("nothing")] {

@@ -4,6 +4,7 @@ use super::process::{Process, Writer, house, names};
 use super::*;
 use terrace::CacheLayer;
 use terrace::stats::RejectReason;
+use terrace_redis_server::Server;
 use terrace_tests::until;
 use tower::ServiceBuilder;
 
@@ -14,13 +15,31 @@ const FLAGS: usize = 2;
 const SCHEMA: usize = 3;
 const DIGEST: std::ops::Range<usize> = 29..45;
 
+/// Where what alice may do is in Redis.
+struct Scene {
+    server: Server,
+    directory: Directory,
+    alice: Who,
+    process: Process,
+    name: String,
+    writer: Writer,
+    sealed: Vec<u8>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (server, directory, alice) = house();
+        let process = Process::of(&server, &directory, &[]).await;
+        let name = process.fills(&server, &alice).await;
+        let mut writer = Writer::of(&server);
+        let sealed = writer.get(&name);
+        Self { server, directory, alice, process, name, writer, sealed }
+    }
+}
+
 #[tokio::test]
 async fn no_bit_of_an_entry_can_be_changed_and_none_left_out_or_added() {
-    let (server, directory, alice) = house();
-    let process = Process::of(&server, &directory, &[]).await;
-    let name = process.fills(&server, &alice).await;
-    let mut writer = Writer::of(&server);
-    let sealed = writer.get(&name);
+    let Scene { server: _server, directory, alice, process, name, mut writer, sealed } = Scene::new().await;
     // Nothing is stored from here on.
     directory.mode(Mode::Fails);
     for bit in 0..sealed.len() * 8 {
@@ -43,11 +62,7 @@ async fn no_bit_of_an_entry_can_be_changed_and_none_left_out_or_added() {
 
 #[tokio::test]
 async fn bytes_of_anybodys_making_are_no_rights() {
-    let (server, directory, alice) = house();
-    let process = Process::of(&server, &directory, &[]).await;
-    let name = process.fills(&server, &alice).await;
-    let mut writer = Writer::of(&server);
-    let sealed = writer.get(&name);
+    let Scene { server: _server, directory, alice, process, name, mut writer, sealed } = Scene::new().await;
     directory.mode(Mode::Fails);
     let head = &sealed[..DIGEST.end];
     let id = |len: u8, rest: &[u8]| [head, &[len], rest].concat();
@@ -80,11 +95,7 @@ async fn bytes_of_anybodys_making_are_no_rights() {
 /// An entry that is not sealed, or of another version, is not read in another way.
 #[tokio::test]
 async fn nobody_chooses_how_an_entry_is_read() {
-    let (server, directory, alice) = house();
-    let process = Process::of(&server, &directory, &[]).await;
-    let name = process.fills(&server, &alice).await;
-    let mut writer = Writer::of(&server);
-    let sealed = writer.get(&name);
+    let Scene { server: _server, directory, alice, process, name, mut writer, sealed } = Scene::new().await;
     directory.mode(Mode::Fails);
     for (at, value, reason) in [
         (VERSION, 0, RejectReason::Schema),

@@ -255,7 +255,7 @@ impl Engine {
     }
 
     /// Whether everybody who changes anything is heard.
-    fn is_heard(&self) -> bool {
+    pub(super) fn is_heard(&self) -> bool {
         self.tiers.is_shared() || self.single_process
     }
 

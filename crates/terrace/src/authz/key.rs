@@ -2,7 +2,7 @@
 
 use super::principal::{Principal, Tenant, Who};
 use super::source::Query;
-use crate::store::KeyBuf;
+use crate::store::{KeyBuf, hex};
 use sha2::{Digest, Sha256};
 
 /// What distinguishes the encodings of different versions.
@@ -124,11 +124,7 @@ pub(crate) fn partition(principal: &Principal) -> String {
     for scope in scopes {
         field(&mut fields, SCOPE, scope);
     }
-    let digest = Sha256::digest(&*fields);
-    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-        text.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
-        text
-    })
+    hex(&Sha256::digest(&*fields))
 }
 
 fn field(key: &mut KeyBuf, tag: u8, text: &str) {

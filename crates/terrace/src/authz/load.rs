@@ -145,7 +145,8 @@ impl Engine {
         let now = self.tiers.clock().now();
         let longest = want.stale.min(self.tiers.settings().authz_stale_if_error());
         // Where not all revocations are heard, nothing outlives its deadline.
-        if longest.is_zero() || self.unfenced.is_some() || self.bypass(want, now).is_some() {
+        let all_heard = self.is_heard() && self.unfenced.is_none();
+        if longest.is_zero() || !all_heard || self.bypass(want, now).is_some() {
             return None;
         }
         let Glance::Found(found) = self.tiers.glance(key.hash(), key.bytes(), now) else {

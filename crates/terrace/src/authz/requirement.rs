@@ -133,7 +133,8 @@ impl Requirement {
     }
 
     /// Accepts facts that ended up to this long ago if the source fails, at most `AUTHZ_CACHE_STALE_IF_ERROR`. Only those
-    /// that are proven not to be revoked, and never past their own end.
+    /// that are proven not to be revoked, and never past their own end: so it has no effect where not all revocations are
+    /// heard.
     #[must_use]
     pub fn stale_if_source_fails(mut self, longest: Duration) -> Self {
         self.stale = longest;

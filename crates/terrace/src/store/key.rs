@@ -29,6 +29,14 @@ impl Key {
     }
 }
 
+/// As text, two digits for each byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
+        text
+    })
+}
+
 /// An encoded key on the stack, unless it is uncommonly long.
 pub(crate) struct KeyBuf {
     short: [u8; SHORT],

@@ -42,7 +42,7 @@ pub(crate) use coherence::canonical;
 pub(crate) use coherence::{Standing, Tag, Tags, Ticket, lower_case};
 pub(crate) use entry::Entry;
 pub(crate) use flight::{Flights, Join, Landing, Lead, Stream, Wait, Waiters};
-pub(crate) use key::{Key, KeyBuf};
+pub(crate) use key::{Key, KeyBuf, hex};
 pub(crate) use lease::{Lease, Turn};
 pub use purge::Purge;
 pub(crate) use tiers::{Before, Beyond, Fill, Found, Glance, Memory, Tiers};

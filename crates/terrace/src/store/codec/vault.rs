@@ -4,12 +4,13 @@ use super::seal::{KeyRing, Secret};
 use super::{Codec, Reject};
 use crate::Error;
 use crate::observe::stats::RejectReason;
+use crate::store::key::hex;
 use crate::store::remote::{Envelope, Family, Format, TagName, Vault};
 use bytes::Bytes;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -69,13 +70,6 @@ fn derived(secret: &Secret, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
 
 fn keyed(key: &Zeroizing<[u8; 32]>) -> Hmac<Sha256> {
     Hmac::new_from_slice(&**key).expect("it takes keys of any length")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 impl Format for SealedVault {
