@@ -1,9 +1,10 @@
 //! `terrace inspect` against a fleet that runs.
 
-use crate::fleet::{Ended, Fleet, run};
+use crate::fleet::{Ended, Fleet, PATIENT, run};
 use crate::harness::{Origin, Proxy, full, terrace, within};
 use http::Response;
 use serde_json::{Value, json};
+use terrace::Store;
 use terrace_redis_server::Server;
 
 const A: &str = "a.example";
@@ -106,9 +107,22 @@ async fn what_is_no_longer_remembered_is_told_apart() {
     fleet.warm(A, PATH).await;
     fleet.has_stored(1).await;
     let verdict = || one(&fleet, &["--max-keys", "0", URL])["validity"].clone();
-    fleet.redis.command(&["ZADD", "{default}:ctl", "+inf", "h:*"]);
-    assert_eq!((&verdict()["verdict"], &verdict()["tag"]["meaning"]), (&json!("held"), &json!("everything")));
-    fleet.redis.command(&["ZREM", "{default}:ctl", "h:*"]);
+    let url = fleet.redis.url();
+    let store = Store::from_vars([("REDIS_URL", url.as_str())].into_iter().chain(PATIENT)).unwrap();
+    let announced = async {
+        loop {
+            if let Ok(change) = store.begin_change(["category-3"]).await {
+                return change;
+            }
+        }
+    };
+    let change = within("the change to be announced", announced).await;
+    assert_eq!(
+        (&verdict()["verdict"], &verdict()["tag"]["meaning"]),
+        (&json!("held"), &Value::Null),
+        "a tag given by name is a digest"
+    );
+    drop(change);
     fleet.redis.command(&["ZADD", "{default}:ctl", "7", "\0f", "9", "\0s"]);
     assert_eq!((&verdict()["verdict"], &verdict()["floor"]), (&json!("forgotten"), &json!(7)));
     fleet.redis.command(&["DEL", "{default}:ctl"]);
