@@ -90,7 +90,7 @@ impl Servers {
         let port = named(&sentinels[0]);
         let dead = nodes.iter_mut().find(|node| node.port() == port).expect("one of the nodes");
         dead.kill();
-        let patience = Instant::now() + Duration::from_secs(30);
+        let patience = Instant::now() + Duration::from_secs(120);
         for sentinel in sentinels {
             while named(sentinel) == port {
                 assert!(Instant::now() < patience, "the Sentinels never agreed on another primary");
