@@ -122,12 +122,13 @@ impl Remote for Redis {
     }
 
     fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled> {
-        let sent = self.clock.now();
+        let (sent, sweeps) = (self.clock.now(), self.is_time_to_sweep());
         self.left.follows(epoch);
         Box::pin(async move {
             let request = |link: Link| {
                 let mut call = scripts::POLL.call(link.facts.has_script_flags());
                 call.key(&self.names.control).key(&self.names.latest).arg(since).arg(MAX_POLLED).arg(epoch.as_bytes());
+                call.arg(u8::from(sweeps));
                 run(link, call)
             };
             let read = |reply| reply::seen(reply, epoch, since, MAX_POLLED);
@@ -137,7 +138,7 @@ impl Remote for Redis {
             self.times.told(time, sent, self.clock.now());
             match seen {
                 Seen::Found { polled, has_changes } => {
-                    if has_changes && self.is_time_to_sweep() {
+                    if has_changes && sweeps {
                         // The next poll sees what came of it, and whoever polls next tries again.
                         let _ = self.change(Step::Sweep, None, &[]).await;
                     }
