@@ -10,9 +10,11 @@ use axum::{Extension, Router};
 use rusqlite::{Connection, OptionalExtension};
 use std::error::Error;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use terrace::admin::Admin;
 use terrace::prometheus::MetricsHandle;
 use terrace::{CacheLayer, CacheTags, Rules, Store};
 use tokio::net::TcpListener;
@@ -33,17 +35,21 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let store = Store::memory();
     let shop = Shop { database: Arc::new(Mutex::new(open_catalogue()?)), store: store.clone() };
 
-    let cache = CacheLayer::new(store).rules(Rules::new().default_ttl(Duration::from_secs(60)));
+    let rules = Rules::new().default_ttl(Duration::from_secs(60));
+    let cache = CacheLayer::new(store.clone()).rules(rules.clone());
     let app = Router::new()
         .route("/products/{id}", get(product).put(set_price))
         .route("/search/{word}", get(search))
         .layer(cache)
         .with_state(shop)
         // Added after the cache, so not in it.
-        .route("/metrics", get(move || render(metrics.clone())));
+        .route("/metrics", get(move || render(metrics.clone())))
+        // For whoever is on this machine; elsewhere `token` is the way.
+        .nest_service("/terrace", Admin::new(store).rules(rules).loopback_only());
 
     greet(&format!("http://{}", listener.local_addr()?));
-    axum::serve(listener, app).await?;
+    // With the address of each connection, by which the admin routes know this machine.
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
     Ok(())
 }
 
@@ -166,6 +172,9 @@ A new price purges every answer that shows the product, so that the next one is 
   curl -i -X PUT -d 1999 {url}/products/7
 
 What the cache does, for Prometheus:
-  curl {url}/metrics"
+  curl {url}/metrics
+
+And for you: {url}/terrace/ in a browser, or
+  curl {url}/terrace/stats"
     );
 }

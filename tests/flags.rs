@@ -265,8 +265,9 @@ async fn every_setting_that_may_be_changed_has_an_effect_while_running() {
 
 #[test]
 fn every_setting_of_the_table_has_a_test_of_its_effect() {
-    // These two are tested below: their effect is not on requests.
-    let mut tested = vec!["CACHE_METRICS_ENABLED", "CACHE_LOG_HITS"];
+    // The first two are tested below, the others in `scrape.rs` and `consistency.rs`: their effect is not on requests.
+    let mut tested =
+        vec!["CACHE_METRICS_ENABLED", "CACHE_LOG_HITS", "CACHE_COMPAT_METRICS", "CACHE_CONSISTENCY_SAMPLE"];
     // These in `shared.rs`: they need a tier that processes share.
     tested.extend(["CACHE_L2_ENABLED", "CACHE_L1_MAX_LAG", "CACHE_POLL_INTERVAL", "CACHE_L1_DEGRADED_MAX"]);
     tested.extend([
@@ -275,6 +276,7 @@ fn every_setting_of_the_table_has_a_test_of_its_effect() {
         "CACHE_L2_WRITE_BYTES",
         "CACHE_L2_LEASE",
         "CACHE_L2_READ_BUDGET",
+        "CACHE_FLEET_SWITCHES",
     ]);
     // And these with a real Redis, in `redis.rs` and beside the code.
     tested.extend(["CACHE_L2_WRITE_BUDGET", "CACHE_L2_POOL_WAIT", "CACHE_L2_COMPRESS_ABOVE", "CACHE_KEYS"]);

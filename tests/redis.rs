@@ -1,9 +1,12 @@
 //! A whole store over a real Redis, as an application has it.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
-use terrace::stats::{CacheStatus, CoherenceState, Feature, PollResult, RejectReason, StoreResult, Tier};
-use terrace::{Cache, CacheLayer, Store};
+use std::time::{Duration, Instant, SystemTime};
+use terrace::stats::{
+    BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, Feature, PollResult, RejectReason,
+    SampleResult, StoreResult, Tier,
+};
+use terrace::{Cache, CacheLayer, Store, Switch};
 use terrace_redis_server::{Proxy, Server};
 use terrace_tests::{Answer, Origin, call, get, text, until};
 use tower::Layer;
@@ -72,7 +75,13 @@ async fn a_lookup_is_one_round_trip() {
     let proxy = Proxy::to(server.port());
     let url = format!("redis://127.0.0.1:{}", proxy.port());
     // Nothing is asked for but what is counted.
-    let quiet = [("CACHE_L1_ENABLED", "off"), ("CACHE_POLL_INTERVAL", "5m"), ("REDIS_MAX_CONNECTIONS", "1")];
+    let quiet = [
+        ("CACHE_L2_READ_BUDGET", "10s"),
+        ("CACHE_L1_ENABLED", "off"),
+        ("CACHE_POLL_INTERVAL", "5m"),
+        ("REDIS_MAX_CONNECTIONS", "1"),
+        ("CACHE_FLEET_SWITCHES", "off"),
+    ];
     let vars = [("REDIS_URL", url.as_str())].into_iter().chain(quiet);
     let store = Store::from_vars(vars).unwrap();
     let service = CacheLayer::new(store.clone()).layer(origin.clone());
@@ -148,6 +157,7 @@ async fn switched_off_it_has_no_connection_at_the_start_and_none_later() {
     let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
     let process = Process::new(&server, &origin, &[("CACHE_L2_ENABLED", "off")]);
     stays_alone(&server, &process).await;
+    assert_eq!(process.store.stats().coherence(), Some(CoherenceState::Alone));
     process.store.flags().set(Feature::L2, true);
     let process = process.joined().await;
     process.get_stored("/shared").await;
@@ -155,6 +165,30 @@ async fn switched_off_it_has_no_connection_at_the_start_and_none_later() {
     // Whoever asks has one.
     until("its connections are closed", || server.info("clients", "connected_clients") == "1").await;
     stays_alone(&server, &process).await;
+    let stats = process.store.stats();
+    assert_eq!((stats.coherence(), stats.proof_age()), (Some(CoherenceState::Alone), Some(Duration::ZERO)));
+}
+
+/// Else an alert about an outage went on until somebody asked for something.
+#[tokio::test]
+async fn when_a_server_that_hung_goes_on_both_breakers_close_without_a_request() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let url = server.url();
+    let vars = [("REDIS_URL", url.as_str()), ("CACHE_L2_READ_BUDGET", "200ms"), ("CACHE_L2_WRITE_BUDGET", "200ms")];
+    let store = Store::from_vars(vars).unwrap();
+    let service = CacheLayer::new(store.clone()).layer(origin);
+    let process = Process { store, service }.joined().await;
+    let are = |state: fn(Option<BreakerState>) -> bool| {
+        let stats = process.store.stats();
+        BreakerName::ALL.iter().all(|breaker| state(stats.breaker(*breaker)))
+    };
+    server.pause();
+    for number in 0..10 {
+        process.get(&format!("/{number}")).await;
+    }
+    until("nobody is asked", || are(|state| state != Some(BreakerState::Closed))).await;
+    server.resume();
+    until("both are closed", || are(|state| state == Some(BreakerState::Closed))).await;
 }
 
 #[tokio::test]
@@ -174,7 +208,7 @@ async fn what_is_sealed_is_read_with_the_key_and_with_no_other() {
         let process = Process::new(&server, &origin, &[("CACHE_KEYS", keys)]).joined().await;
         process.get("/jane").await;
         assert_eq!(process.store.stats().requests(CacheStatus::L2CacheHit), u64::from(reads), "{keys}");
-        assert_eq!(process.store.stats().rejected(Tier::L2, RejectReason::Seal) == 0, reads, "{keys}");
+        assert_eq!(process.store.stats().rejected(Tier::L2, RejectReason::Key) == 0, reads, "{keys}");
         if !reads {
             // It has overwritten what it could not read.
             until("it is stored", || process.store.stats().stores(Tier::L2, StoreResult::Ok) > 0).await;
@@ -213,20 +247,50 @@ async fn namespaces_of_one_redis_do_not_meet() {
 }
 
 #[tokio::test]
-async fn every_key_expires_but_the_control_record() {
+async fn every_key_expires_but_the_control_record_and_what_is_switched() {
     let (server, origin) = (Server::start(), Origin::counting(&[FRESH, ("vary", "accept-language")]));
     let process = Process::new(&server, &origin, &[]).joined().await;
     process.get_stored("/").await;
     let _receipt = process.store.purge_tag("a").await.unwrap();
     let change = process.store.begin_change(["b"]).await.unwrap();
+    process.store.switch(Feature::Swr, Switch::Off, "alice", "").await.unwrap();
     let keys = format!("{:?}", server.command(&["KEYS", "*"]));
     let keys: BTreeSet<&str> = keys.split('\'').filter(|key| key.contains(':')).collect();
     assert!(keys.len() >= 2, "{keys:?}");
     for key in keys {
         let expires = format!("{:?}", server.command(&["PTTL", key])) != "int(-1)";
-        assert_eq!(expires, !key.ends_with(":ctl") && !key.ends_with(":latest"), "{key}");
+        let stays = [":ctl", ":latest", ":switches"].iter().any(|end| key.ends_with(end));
+        assert_eq!(expires, !stays, "{key}");
     }
     let _receipt = change.commit().await.unwrap();
+}
+
+/// Sixty-four changes, and the last of each feature.
+#[tokio::test]
+async fn what_is_switched_is_dated_by_the_server_and_stays_small() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let one = Process::new(&server, &origin, &[]).joined().await;
+    // Put there by somebody else.
+    for forged in ["7 telepathy on mallory x\n".repeat(10_000), "x".repeat(100), String::new()] {
+        server.command(&["SET", "{default}:switches", &forged]);
+        one.store.switch(Feature::L2, Switch::Off, "bob", "first").await.unwrap();
+        assert_eq!(one.store.switches().await.unwrap().len(), 1);
+    }
+    server.command(&["DEL", "{default}:switches"]);
+    server.command(&["LPUSH", "{default}:switches", "x"]);
+    one.store.switch(Feature::L2, Switch::Off, "bob", "first").await.unwrap();
+    for number in 0..100 {
+        let to = if number % 2 == 0 { Switch::On } else { Switch::Off };
+        one.store.switch(Feature::Cache, to, "alice", &number.to_string()).await.unwrap();
+    }
+    let told = one.store.switches().await.unwrap();
+    assert_eq!(told.len(), 65);
+    assert_eq!((told[0].feature, &*told[0].by, &*told[64].why), (Feature::L2, "bob", "99"));
+    let age = SystemTime::now().duration_since(told[64].at).unwrap_or_default();
+    assert!(age < Duration::from_secs(60), "{age:?}");
+    let other = Process::new(&server, &origin, &[]).joined().await;
+    until("it is switched", || !other.store.flags().is_on(Feature::Cache)).await;
+    until("and the other", || !other.store.flags().is_on(Feature::L2)).await;
 }
 
 #[tokio::test]
@@ -242,4 +306,67 @@ async fn a_store_says_what_is_wrong_with_its_variables_and_never_shows_a_passwor
         assert!(text.contains(expected) && !text.contains("hunter2"), "{text}");
         assert!(error.is_config());
     }
+}
+
+fn epoch_changes(store: &Store) -> [u64; 3] {
+    [EpochChange::Restart, EpochChange::Failover, EpochChange::Lost].map(|reason| store.stats().epoch_changes(reason))
+}
+
+#[tokio::test]
+async fn a_server_that_was_there_and_took_the_place_of_another_is_a_failover() {
+    let mut primary = Server::start();
+    let replica = Server::replica_of(&primary);
+    let mut sentinel = Server::sentinel_of(&primary, 1, "");
+    sentinel.wait_for("+slave slave");
+    let sentinels = format!("127.0.0.1:{}", sentinel.port());
+    let vars =
+        [("REDIS_SENTINELS", sentinels.as_str()), ("REDIS_MASTER_NAME", "main"), ("CACHE_L2_READ_BUDGET", "10s")];
+    let store = Store::from_vars(vars).unwrap();
+    let coherent = || store.stats().coherence() == Some(CoherenceState::Coherent);
+    until("it follows", coherent).await;
+    // Longer than the last proof is old when the other is gone, by more than what is rounded.
+    until("the replica has been there for a while", || {
+        replica.info("server", "uptime_in_seconds").parse::<u64>().unwrap() >= 4 && coherent()
+    })
+    .await;
+    assert_eq!(epoch_changes(&store), [0; 3]);
+    primary.kill();
+    until("it follows the other", || epoch_changes(&store) != [0; 3]).await;
+    assert_eq!(replica.info("replication", "role"), "master");
+    assert_eq!(epoch_changes(&store), [0, 1, 0]);
+}
+
+/// Also of one that saves what it has, and therefore knows what it was called before.
+#[tokio::test]
+async fn a_server_that_is_started_anew_is_a_restart() {
+    for saves in [false, true] {
+        let mut server = Server::start();
+        let replica = saves.then(|| Server::replica_of(&server));
+        let process = Process::new(&server, &Origin::counting(&[FRESH]), &[]).joined().await;
+        let uptime = || server.info("server", "uptime_in_seconds").parse::<u64>().unwrap();
+        until("it has been there for a while", || uptime() >= 3).await;
+        if saves {
+            server.command(&["SAVE"]);
+        }
+        server.kill();
+        server.restart();
+        until("it follows again", || epoch_changes(&process.store) != [0; 3]).await;
+        assert_eq!(epoch_changes(&process.store), [1, 0, 0], "saves: {saves}");
+        drop(replica);
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_stored_is_compared_too() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let one = Process::new(&server, &origin, &[]).joined().await;
+    let sampling = [("CACHE_CONSISTENCY_SAMPLE", "1"), ("CACHE_L1_MAX_LAG", "10s")];
+    let other = Process::new(&server, &origin, &sampling).joined().await;
+    assert_eq!(one.get_stored("/").await.text(), "1");
+    // Within this time a difference is nobody's fault.
+    other.store.settings().set("CACHE_L1_MAX_LAG", "50ms").unwrap();
+    assert_eq!(other.get("/").await.text(), "1");
+    assert_eq!(other.store.stats().requests(CacheStatus::L2CacheHit), 1);
+    let mismatches = || other.store.stats().consistency_samples(SampleResult::Mismatch);
+    until("it is compared", || mismatches() == 1).await;
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use terrace::authz::{Grant, Grants, LoadHint, PermissionSource, Subject, Tenant, Who};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 #[derive(Clone)]
@@ -13,9 +14,14 @@ pub(crate) struct Database(Arc<Inner>);
 
 struct Inner {
     file: PathBuf,
-    /// Connections that nobody uses. There are never more than calls at once, which `AUTHZ_CACHE_SOURCE_CONCURRENCY` limits.
+    /// Connections that nobody uses.
     idle: Mutex<Vec<Connection>>,
+    /// One for each query that may run, whatever asks.
+    places: Arc<Semaphore>,
 }
+
+/// The most queries at once, and connections. One file gains nothing from more.
+const PLACES: usize = 16;
 
 #[derive(Debug)]
 pub(crate) enum DatabaseError {
@@ -40,22 +46,34 @@ impl Database {
     pub(crate) fn open(file: &Path) -> Result<Self, DatabaseError> {
         let mut first = connect(file).map_err(DatabaseError::Sqlite)?;
         fill(&mut first).map_err(DatabaseError::Sqlite)?;
-        Ok(Self(Arc::new(Inner { file: file.to_owned(), idle: Mutex::new(vec![first]) })))
+        Ok(Self(Arc::new(Inner {
+            file: file.to_owned(),
+            idle: Mutex::new(vec![first]),
+            places: Arc::new(Semaphore::new(PLACES)),
+        })))
     }
 
-    /// The database works on a thread that may block.
+    /// The database works on a thread that may block. A query goes on when nobody waits for it any more, and so long keeps
+    /// its place.
     async fn ask<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, DatabaseError> {
         let inner = Arc::clone(&self.0);
+        let place = Arc::clone(&inner.places).acquire_owned().await.expect("nobody closes it");
         let answer = spawn_blocking(move || {
+            let _place = place;
             let mut connection = inner.take()?;
             let answer = query(&mut connection)?;
             inner.idle().push(connection);
             Ok(answer)
         });
         answer.await.map_err(DatabaseError::Thread)?.map_err(DatabaseError::Sqlite)
+    }
+
+    /// Whether it can be asked what roles may do.
+    pub(crate) async fn answers(&self) -> Result<(), DatabaseError> {
+        self.ask(|db| db.prepare_cached("SELECT count(*) FROM role_permission")?.query_row([], |_| Ok(()))).await
     }
 
     /// What an organisation is owed, and by whom; `None` if there is no such organisation.
@@ -163,4 +181,58 @@ fn fill(db: &mut Connection) -> rusqlite::Result<()> {
         change.pragma_update(None, "user_version", true)?;
     }
     change.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    /// Whoever asks may stop waiting: what they have asked runs on, and nothing takes its place before its end.
+    #[tokio::test]
+    async fn no_more_queries_run_than_there_are_places_whoever_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("permissions.db")).unwrap();
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (begins, mut begun) = unbounded_channel();
+        let (release, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        let ask = || {
+            let (database, begins) = (database.clone(), begins.clone());
+            let (running, most, gate) = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&gate));
+            tokio::spawn(async move {
+                let query = move |_: &mut Connection| {
+                    most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                    begins.send(()).unwrap();
+                    gate.lock().unwrap().recv().unwrap();
+                    running.fetch_sub(1, SeqCst);
+                    Ok(())
+                };
+                database.ask(query).await.unwrap();
+            })
+        };
+        let first: Vec<_> = (0..PLACES).map(|_| ask()).collect();
+        for _ in 0..PLACES {
+            begun.recv().await.unwrap();
+        }
+        for asked in first {
+            asked.abort();
+            assert!(asked.await.unwrap_err().is_cancelled());
+        }
+        let then: Vec<_> = (0..PLACES).map(|_| ask()).collect();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(begun.try_recv().is_err(), "those whom nobody waits for keep their places");
+        for _ in 0..2 * PLACES {
+            release.send(()).unwrap();
+        }
+        for asked in then {
+            asked.await.unwrap();
+        }
+        let _all = database.0.places.acquire_many(u32::try_from(PLACES).unwrap()).await.unwrap();
+        assert_eq!((most.load(SeqCst), running.load(SeqCst)), (PLACES, 0));
+        assert!(database.0.idle().len() <= PLACES);
+    }
 }

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use tempfile::TempDir;
 use terrace::{Authz, Store};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -37,6 +38,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
+    // Before it says that it listens.
+    let terminated = signal(SignalKind::terminate())?;
     let listener = listen(port()?).await?;
     let metrics = terrace::prometheus::install()?;
     let directory = Directory::find()?;
@@ -52,14 +55,17 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
 
     let app = routes::all(App { authz, database }, store, metrics);
-    axum::serve(listener, app).with_graceful_shutdown(interrupted()).await?;
+    axum::serve(listener, app).with_graceful_shutdown(ended(terminated)).await?;
     Ok(())
 }
 
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
+/// By who started it at a terminal, or by who runs it as a service.
+async fn ended(mut terminated: Signal) {
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        Some(()) = terminated.recv() => {}
         // Nobody will tell.
-        std::future::pending::<()>().await;
+        else => std::future::pending().await,
     }
 }
 
@@ -157,7 +163,8 @@ Bob leaves acme, and none of this is true any more:
 After a change that somebody else has made in the database:
   curl -i -H "authorization: Bearer $ALICE" -X POST {url}/orgs/acme/members/bob/revoke
 
-What the cache does, for Prometheus:
+Whether the database answers, and what the cache does, for Prometheus:
+  curl -i {url}/health
   curl {url}/metrics"#
     );
     Ok(())

@@ -9,6 +9,7 @@ use http::{StatusCode, header};
 use std::time::Duration;
 use terrace::authz::{Scope, Subject, Tenant, Who, perm};
 use terrace::prometheus::MetricsHandle;
+use terrace::stats::CoherenceState;
 use terrace::{Authorized, Authz, CacheLayer, Rules, Store};
 use tokio::task::spawn_blocking;
 
@@ -19,7 +20,23 @@ pub(crate) struct App {
 }
 
 pub(crate) fn all(app: App, store: Store, metrics: MetricsHandle) -> Router {
-    guarded(app, store).route("/metrics", get(move || render(metrics.clone())))
+    let database = app.database.clone();
+    let health = store.clone();
+    guarded(app, store)
+        .route("/health", get(move || healthy(database, health)))
+        .route("/metrics", get(move || render(metrics.clone())))
+}
+
+/// Healthy as long as the database answers. What the cache has to say is a field: without it the answers are the same.
+async fn healthy(database: Database, store: Store) -> impl IntoResponse {
+    let asked = database.answers().await.inspect_err(|error| eprintln!("authorization: {error}"));
+    let (code, status, answers) = match asked {
+        Ok(()) => (StatusCode::OK, "healthy", "answers"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", "fails"),
+    };
+    let cache = store.stats().coherence().map_or("alone", CoherenceState::as_str);
+    let text = format!(r#"{{"status":"{status}","database":"{answers}","cache":"{cache}"}}"#);
+    (code, [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/json")], text)
 }
 
 /// What needs a right. The organisation of each path has to be the caller's own.
@@ -43,16 +60,21 @@ async fn invoices(State(app): State<App>, Path(org): Path<Tenant>) -> Result<imp
     Ok(([(header::CONTENT_TYPE, "application/json")], report))
 }
 
-/// Takes all roles from a member: announced before the transaction, so that no process answers from what was before it,
-/// even if this one dies in between.
+/// Takes all roles from a member. In a task of its own: a client that leaves takes its request with it, and the change must
+/// not end before its transaction.
 async fn remove(
     State(app): State<App>,
     Path((tenant, subject)): Path<(Tenant, Subject)>,
     by: Authorized,
 ) -> Result<StatusCode, Failure> {
-    let who = Who { tenant, subject };
+    let by = by.principal().who.subject.clone();
+    tokio::spawn(removal(app, Who { tenant, subject }, by)).await.map_err(DatabaseError::Thread)?
+}
+
+/// Announced before the transaction, so that no process answers from what was before it, even if this one dies in between.
+async fn removal(app: App, who: Who, by: Subject) -> Result<StatusCode, Failure> {
     let change = app.authz.begin_change(Scope::Subject(who.clone())).await.map_err(Failure::Unannounced)?;
-    let removed = app.database.remove_member(who, by.principal().who.subject.clone()).await?;
+    let removed = app.database.remove_member(who, by).await?;
     let ended = change.commit().await;
     if !removed {
         return Err(Failure::Unknown);

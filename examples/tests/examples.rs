@@ -133,6 +133,22 @@ async fn the_quick_start_misses_then_hits_until_a_new_price_purges() {
 }
 
 #[tokio::test]
+async fn the_quick_start_shows_this_machine_what_the_cache_does() {
+    let mut server = Server::start(QUICK_START);
+    let [product, .., stats] = &server.commands(5)[..] else { panic!("there are five commands") };
+    Answer::of_twice(product).await;
+    let told = stats.run().await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.body);
+    assert!(
+        told.body.contains(r#""name":"GET 127.0.0.1:"#) && told.body.contains(r#""l1_cache_hit":1"#),
+        "{}",
+        told.body
+    );
+    let page = Curl { url: stats.url.replace("/stats", "/"), ..stats.clone() }.run().await;
+    assert_eq!((page.status, page.field("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+}
+
+#[tokio::test]
 async fn a_new_price_purges_searches_that_show_the_product_and_no_other() {
     let mut server = Server::start(QUICK_START);
     let [product, search, price, _] = server.commands(4).try_into().unwrap();

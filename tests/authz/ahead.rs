@@ -4,7 +4,7 @@
 use super::fleet::Fleet;
 use super::*;
 use terrace::authz::{Consistency, Scope, perm};
-use terrace::stats::{LookupResult, Tier};
+use terrace::stats::{LookupResult, RejectReason, Tier};
 
 /// Lets what was begun in the background go on until it waits for something.
 async fn go_on() {
@@ -49,7 +49,12 @@ async fn while_somebody_asks_nobody_waits_for_what_ends() {
         // Each is used for at least four fifths of its life, and for no longer than that life.
         let loads = house.directory.loads();
         assert!((500 / 100..=500 / 72 + 1).contains(&loads), "{loads} loads");
-        assert_eq!(house.stats().lookups(Tier::L1, LookupResult::Stale), loads as u64 - 1, "none but those that load");
+        let (stats, again) = (house.stats(), loads as u64 - 1);
+        assert_eq!(stats.lookups(Tier::L1, LookupResult::Rejected), again, "none but those that load");
+        assert_eq!(
+            (stats.rejected(Tier::L1, RejectReason::Expired), stats.lookups(Tier::L1, LookupResult::Stale)),
+            (again, 0)
+        );
     }
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use terrace::authz::{Explanation, Grant, Requirement, SourceVersion, all_of, any_of, perm};
+use terrace::stats::BypassReason;
 use tokio::runtime::Builder;
 
 /// Few of them, so that they meet.
@@ -116,6 +117,34 @@ async fn is_alike(grants: &Grants, requirement: &Requirement, scopes: &str) {
     assert_eq!(all[0], all[2], "from the shared tier");
     let allowed = all[0].1.as_ref().is_some_and(|why| why.starts_with("Allow"));
     assert_eq!(all[0].0.0 == 200, allowed, "{:?}", all[0]);
+}
+
+/// Who asks for what is another tenant's is refused without a look at facts, and that is a check like any other.
+#[tokio::test]
+async fn a_request_about_another_tenant_is_counted_and_audited() {
+    listen();
+    let house = House::new();
+    house.directory.set(&house.alice, Grants::complete(["invoice:read", "authorization:check"]));
+    let invoices = app(&house.authz, perm("invoice:read").tenant_param("org"));
+    let check = house.authz.check_endpoint("authorization:check");
+    let endpoint = Router::new().route("/api/v1/authorization/check", check);
+    assert_eq!(send(&invoices, "/orgs/other/invoices/1", &[ALICE]).await.status(), 403);
+    let denials = || {
+        let said = audited();
+        said.into_iter().filter(|line| line.contains("tenant_mismatch")).collect::<Vec<_>>()
+    };
+    let counted = || house.stats().checks(CheckStatus::Bypass, CheckDecision::Deny);
+    let said = denials();
+    assert_eq!((said.len(), counted()), (1, 1), "{said:?}");
+    assert!(said[0].contains("deny") && said[0].contains("invoice:read"), "{said:?}");
+
+    let body = r#"{"user_id":"bob","org_id":"other","permission":"salary:read"}"#;
+    let request = Request::post("/api/v1/authorization/check").header(ALICE.0, ALICE.1).body(Body::from(body)).unwrap();
+    assert_eq!(endpoint.oneshot(request).await.unwrap().status(), 403);
+    let said = denials();
+    assert_eq!((said.len(), counted()), (1, 2), "{said:?}");
+    assert!(said[0].contains("deny") && said[0].contains("salary:read"), "{said:?}");
+    assert_eq!(house.stats().bypasses(BypassReason::Request), 2);
 }
 
 proptest! {

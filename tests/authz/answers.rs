@@ -3,7 +3,7 @@
 use super::*;
 use terrace::Authorized;
 use terrace::authz::{Unavailable, UnavailableReason, all_of, any_of, perm};
-use terrace::stats::Feature;
+use terrace::stats::{Feature, LookupResult, Tier};
 
 fn field<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
     let fields: Vec<_> = response.headers().get_all(name).iter().collect();
@@ -189,9 +189,12 @@ async fn past_the_deadline_only_who_asked_for_it_is_served_and_not_for_ever() {
     assert_eq!(send(&plain, "/invoices", &[ALICE]).await.status(), 200);
     house.directory.mode(Mode::Fails);
     house.advance(301);
+    let looked = |result| house.stats().lookups(Tier::L1, result);
+    let found = || [LookupResult::Hit, LookupResult::Stale, LookupResult::Rejected].map(looked);
     assert_refused(&send(&plain, "/invoices", &[ALICE]).await, 503, None);
+    assert_eq!(found(), [0, 0, 1], "what is found and not used is no hit");
     assert_eq!(send(&stale, "/invoices", &[ALICE]).await.status(), 200);
-    assert_eq!(house.stats().stale_checks(), 1);
+    assert_eq!((house.stats().stale_checks(), found()), (1, [0, 1, 2]));
     let revoked = house.authz.revoke(terrace::authz::Scope::Subject(house.alice.clone())).await.unwrap();
     assert_refused(&send(&stale, "/invoices", &[ALICE]).await, 503, None);
     let _ = revoked;

@@ -162,6 +162,36 @@ async fn a_version_that_is_demanded_is_loaded_and_an_older_answer_is_not_kept() 
     assert_eq!(house.directory.loads(), 3);
 }
 
+/// Whatever else is demanded beside it: an answer that is older is none.
+#[tokio::test]
+async fn a_version_that_is_demanded_is_demanded_of_whatever_answers() {
+    let house = House::with(&[("AUTHZ_CACHE_DENY_TTL", "0")]);
+    let version = |grants: [&'static str; 1], at| Grants::complete(grants).version(SourceVersion(at));
+    let demanded = Consistency::AtLeastVersion(SourceVersion(5));
+    house.directory.set(&house.alice, version(["x"], 5));
+    let reads =
+        async || house.authz.check(&house.principal(), perm("invoice:read").consistency(demanded.clone())).await;
+    assert!(!reads().await.unwrap().is_allow());
+    // What a replica says that lags.
+    house.directory.set(&house.alice, version(["invoice:read"], 4));
+    house.advance(1);
+    assert!(!reads().await.unwrap().is_allow(), "a deny that is asked for again is not for an older version");
+    assert_eq!(house.directory.loads(), 2);
+
+    let receipt = house.authz.revoke(Scope::Subject(house.alice.clone())).await.unwrap();
+    let fresh = app(&house.authz, perm("invoice:read").fresh()).layer(axum::Extension(demanded.clone()));
+    let after = perm("invoice:read").consistency(Consistency::AtLeast(receipt.clone()));
+    let after = app(&house.authz, after).layer(axum::Extension(demanded.clone()));
+    let known = app(&house.authz, perm("invoice:read").consistency(demanded)).layer(axum::Extension(receipt));
+    for app in [&fresh, &after, &known] {
+        assert_eq!(send(app, "/invoices", &[ALICE]).await.status(), 503);
+    }
+    house.directory.set(&house.alice, version(["invoice:read"], 5));
+    for app in [&fresh, &after, &known] {
+        assert_eq!(send(app, "/invoices", &[ALICE]).await.status(), 200);
+    }
+}
+
 #[tokio::test]
 async fn sets_over_the_limits_are_used_once_and_not_kept() {
     let house = House::new();

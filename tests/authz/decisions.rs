@@ -8,7 +8,7 @@ use terrace::authz::{
     AuthzBuilder, Consistency, Context, Decision, DenyReason, Requirement, Scope, SourceVersion, UnavailableReason,
     all_of, any_of, perm,
 };
-use terrace::stats::{Feature, FlightJoin};
+use terrace::stats::{BypassReason, Feature, FlightJoin};
 use tokio::task::JoinSet;
 
 const DENIED: Decision = Decision::Deny(DenyReason::Denied);
@@ -523,4 +523,20 @@ async fn what_a_tenant_was_allowed_once_does_not_keep_it_out_of_memory() {
         kept += usize::from(court.directory.loads() == loads);
     }
     assert!(kept > 100, "{kept}");
+}
+
+/// Decisions have no version: while the facts are as they are demanded, the decision alone is asked for anew, and says so.
+#[tokio::test]
+async fn a_decision_that_is_asked_for_anew_is_a_bypass_that_says_why() {
+    let court = Court::new();
+    court.directory.set(&court.alice.who, Grants::partial(Vec::<String>::new()).version(SourceVersion(3)));
+    assert_eq!(court.reads().await, Some(true));
+    let demanded = perm("read").consistency(Consistency::AtLeastVersion(SourceVersion(3)));
+    for again in 1..=2 {
+        court.advance(10);
+        assert_eq!(court.check(demanded.clone()).await, Some(Decision::Allow));
+        assert_eq!((court.directory.loads(), court.judge.calls()), (1, 1 + again));
+        assert_eq!(court.authz.stats().bypasses(BypassReason::Fresh), again as u64);
+    }
+    assert_eq!(court.statuses(), [("cache_miss", 1), ("cache_bypass", 2)].into());
 }

@@ -1,8 +1,9 @@
 //! Slow sources, many callers, and those who leave: one load for all, never more than may run, nothing half done.
 
+use super::judge::Court;
 use super::*;
-use terrace::authz::{Decision, Scope, UnavailableReason, perm};
-use terrace::stats::FlightJoin;
+use terrace::authz::{Consistency, Decision, Scope, SourceVersion, UnavailableReason, all_of, perm};
+use terrace::stats::{FlightJoin, LockKind, LockResult};
 use tokio::task::JoinSet;
 
 /// Asks in so many tasks, and waits until they wait.
@@ -36,6 +37,8 @@ async fn a_thousand_cold_checks_are_one_load() {
     assert_eq!(all(tasks).await, vec![Some(true); 1000]);
     assert_eq!(house.directory.loads(), 1);
     assert_eq!(house.statuses(), [("cache_miss", 1), ("cache_coalesced", 999)].into());
+    let locks = |result| house.stats().locks(LockKind::Local, result);
+    assert_eq!([LockResult::Acquired, LockResult::Contended, LockResult::Timeout].map(locks), [1, 999, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,6 +50,9 @@ async fn a_failure_is_that_of_all_who_wait_and_not_one_load_each() {
         assert_eq!(all(tasks).await, vec![None; 100], "{mode:?}");
         assert!(house.directory.loads() <= 2, "{mode:?}: {}", house.directory.loads());
         assert_eq!(house.statuses(), [("cache_error", 100)].into());
+        let locks = |result| house.stats().locks(LockKind::Local, result);
+        assert!(locks(LockResult::Contended) >= 98, "{mode:?}");
+        assert_eq!(locks(LockResult::Timeout), if mode == Mode::Hangs { 99 } else { 0 }, "{mode:?}");
     }
 }
 
@@ -131,6 +137,33 @@ async fn who_demands_fresh_facts_does_not_take_those_of_an_older_load() {
     assert_eq!(all(cached).await, [Some(true)]);
     assert_eq!(all(fresh).await, vec![Some(false); 10]);
     assert_eq!(house.directory.loads(), 2, "one for all who demand it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_old_for_one_is_an_answer_for_the_others() {
+    let house = House::new();
+    house.directory.set(&house.alice, Grants::complete(["invoice:read"]).version(SourceVersion(4)));
+    house.directory.mode(Mode::Gated);
+    let check = |demanded: Option<u64>| {
+        let (authz, principal) = (house.authz.clone(), house.principal());
+        let consistency = demanded.map_or(Consistency::Cached, |at| Consistency::AtLeastVersion(SourceVersion(at)));
+        let requirement = perm("invoice:read").consistency(consistency);
+        let checked = async move { authz.check(&principal, requirement).await };
+        tokio::spawn(async move { checked.await.map_err(|unavailable| unavailable.reason()) })
+    };
+    let first = check(Some(5));
+    house.directory.begun(1).await;
+    let waiting = [check(None), check(Some(4)), check(Some(5)), check(Some(6))];
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    house.directory.release(2);
+    let behind = Err(UnavailableReason::Behind);
+    assert_eq!(first.await.unwrap(), behind);
+    for (asking, expected) in waiting.into_iter().zip([Ok(Decision::Allow), Ok(Decision::Allow), behind, behind]) {
+        assert_eq!(asking.await.unwrap(), expected);
+    }
+    assert_eq!(house.directory.loads(), 2, "one more for all of them");
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,4 +252,72 @@ async fn every_check_is_counted_once_whatever_becomes_of_it() {
     let stats = house.stats();
     let denied: u64 = CheckStatus::ALL.iter().map(|status| stats.checks(*status, CheckDecision::Deny)).sum();
     assert_eq!(denied, 5);
+}
+
+/// Also those that ask for what no handler outside of a route can know.
+#[tokio::test]
+async fn a_check_that_asks_for_a_parameter_of_no_path_is_counted() {
+    let house = House::new();
+    let of_a_path = || perm("invoice:read").tenant_param("org");
+    let reason = |unavailable: terrace::authz::Unavailable| unavailable.reason();
+    let checked = house.authz.check(&house.principal(), of_a_path()).await.map_err(reason);
+    assert_eq!(checked, Err(UnavailableReason::Parameter));
+    assert!(house.authz.explain(&house.principal(), of_a_path()).await.is_err());
+    assert!(house.authz.check_many(&house.principal(), [perm("a"), of_a_path(), perm("b")]).await.is_err());
+    assert_eq!(house.statuses(), [("cache_error", 5)].into());
+    assert_eq!(house.directory.loads(), 0);
+}
+
+/// The authorizer has what the source of permissions has left of it.
+#[tokio::test(start_paused = true)]
+async fn a_check_has_one_budget_whoever_is_asked() {
+    let court = Court::built(&[], |builder| builder);
+    court.directory.mode(Mode::Gated);
+    court.judge.mode(Mode::Hangs);
+    let (authz, alice) = (court.authz.clone(), court.alice.clone());
+    let asking = tokio::spawn(async move { authz.check(&alice, "read").await.unwrap_err().reason() });
+    let mut milliseconds = 0;
+    while !asking.is_finished() {
+        court.advance(5);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        milliseconds += 5;
+        if milliseconds == 600 {
+            court.directory.release(1);
+        }
+        assert!(milliseconds < 3000, "it is still waiting");
+    }
+    assert_eq!((asking.await.unwrap(), court.judge.calls()), (UnavailableReason::Timeout, 1));
+    assert!((795..850).contains(&milliseconds), "{milliseconds} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_revoked_while_the_authorizer_is_asked_is_decided_again() {
+    for is_cached in [false, true] {
+        let court = Court::built(&[], |builder| if is_cached { builder.cache_decisions("judge") } else { builder });
+        court.directory.set(&court.alice.who, Grants::partial(["member"]));
+        assert_eq!(court.check("member").await, Some(Decision::Allow));
+        court.advance(10);
+        court.judge.mode(Mode::Gated);
+        let (authz, alice) = (court.authz.clone(), court.alice.clone());
+        let rule = all_of(["member", "read"]);
+        let asking = tokio::spawn(async move { authz.check(&alice, rule).await.unwrap() });
+        court.judge.called(1).await;
+        court.directory.set(&court.alice.who, Grants::complete(["x"]));
+        drop(court.authz.revoke(Scope::Subject(court.alice.who.clone())).await.unwrap());
+        court.judge.release(2);
+        assert_eq!(asking.await.unwrap(), Decision::Deny(terrace::authz::DenyReason::NotGranted), "{is_cached}");
+        assert_eq!((court.directory.loads(), court.judge.calls()), (2, 1));
+    }
+}
+
+/// While a right is being changed, what was read for the check itself is as good as it gets.
+#[tokio::test(start_paused = true)]
+async fn while_a_change_is_announced_the_authorizer_is_asked_once_for_each_check() {
+    let court = Court::built(&[], |builder| builder);
+    let change = court.authz.begin_change(Scope::Subject(court.alice.who.clone())).await.unwrap();
+    for calls in 1..=3 {
+        court.advance(10);
+        assert_eq!((court.reads().await, court.judge.calls()), (Some(true), calls));
+    }
+    drop(change.commit().await.unwrap());
 }

@@ -147,6 +147,44 @@ async fn a_process_that_is_cut_off_asks_the_source_from_the_bound_on() {
     }
 }
 
+/// While polls are answered and look-ups are not, what failed is said, and that it is no ordinary miss.
+#[tokio::test(start_paused = true)]
+async fn a_check_whose_look_up_fails_says_so() {
+    let fleet = Fleet::of(2).await;
+    let stats = || fleet.authz[1].stats();
+    let counted = || [BypassReason::L2Error, BypassReason::Breaker].map(|reason| stats().bypasses(reason));
+    fleet.chaos.fails(Failure::Refuses);
+    for checks in 1..=20 {
+        let stranger = Principal::new(who("acme", &format!("s{checks}")));
+        assert!(!fleet.authz[1].check(&stranger, "invoice:read").await.unwrap().is_allow());
+        assert_eq!(counted().iter().sum::<u64>(), checks);
+    }
+    assert_eq!(statuses(&stats()), [("cache_bypass", 20)].into());
+    assert!(counted().iter().all(|count| *count > 0), "first one fails, then none is asked: {:?}", counted());
+    // What is switched off on purpose fails nobody.
+    fleet.stores[1].flags().set(Feature::AuthzL2, false);
+    let alice = fleet.reads(1).await;
+    assert_eq!((alice, statuses(&stats()).get("cache_miss")), (Some(true), Some(&1)));
+}
+
+/// An outage that lasts longer than a process counts as one of the others is an outage all the same: nobody has other keys.
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_counted_as_one_however_long_it_lasts() {
+    let fleet = Fleet::of(2).await;
+    assert_eq!((fleet.reads(1).await, fleet.reads(1).await), (Some(true), Some(true)));
+    fleet.chaos.fails(Failure::Refuses);
+    let bypasses = || {
+        let stats = fleet.authz[1].stats();
+        BypassReason::ALL.iter().map(move |reason| (reason.as_str(), stats.bypasses(*reason)))
+    };
+    for checks in 1..=3 {
+        fleet.later(40).await;
+        assert_eq!(fleet.reads(1).await, Some(true));
+        let counted: Vec<_> = bypasses().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [("unproven", checks)], "after {} seconds", 40 * checks);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_revocation_that_nobody_confirms_is_an_error_in_effect_here_and_made_good_later() {
     let fleet = Fleet::of(2).await;

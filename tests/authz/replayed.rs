@@ -125,3 +125,48 @@ async fn what_is_put_back_with_its_record_ends_when_it_was_to_end() {
     assert!(believed || !in_time, "else nothing is tried here");
     never_allowed(&[&cold], &alice, &kept, &mut writer, Duration::from_secs(1)).await;
 }
+
+/// Whoever looks before the next poll counts it, and the poll begins another epoch.
+#[tokio::test]
+async fn a_record_that_went_back_is_counted_and_ends() {
+    let (server, directory, alice) = house();
+    let mut writer = Writer::of(&server);
+    let begun = Instant::now();
+    loop {
+        directory.mode(Mode::Answers);
+        let process = Process::of(&server, &directory, &[("CACHE_POLL_INTERVAL", "900ms")]).await;
+        let kept = Kept::of(&process, &server, &alice, &mut writer).await;
+        directory.mode(Mode::Fails);
+        let revoked = process.authz.revoke(Scope::Subject(alice.clone())).await.unwrap();
+        until("it has seen it", || process.store.stats().position() >= revoked.position()).await;
+        writer.restore(CONTROL, &kept.control);
+        writer.restore(LATEST, &kept.latest);
+        writer.put(&kept.name, &kept.entry);
+        assert_ne!(process.asked(&alice).await, Some(true));
+        until("another epoch begins", || process.store.stats().epoch_changes(EpochChange::Lost) > 0).await;
+        if process.rejected(RejectReason::Regress) == 1 {
+            return;
+        }
+        server.command(&["DEL", &kept.name]);
+        assert!(begun.elapsed() < Duration::from_secs(60), "the poll is always first");
+    }
+}
+
+/// It would survive every revocation up to its stamp.
+#[tokio::test]
+async fn an_entry_from_after_the_record_is_not_believed() {
+    let (server, directory, alice) = house();
+    let mut writer = Writer::of(&server);
+    let process = Process::of(&server, &directory, &[]).await;
+    let (control, latest) = (writer.dump(CONTROL), writer.dump(LATEST));
+    drop(process.authz.revoke(Scope::Subject(who("acme-corp", "bob"))).await.unwrap());
+    let kept = Kept::of(&process, &server, &alice, &mut writer).await;
+    directory.mode(Mode::Fails);
+    drop(process);
+    writer.restore(CONTROL, &control);
+    writer.restore(LATEST, &latest);
+    let cold = Process::of(&server, &directory, &[]).await;
+    writer.put(&kept.name, &kept.entry);
+    cold.disbelieves(&directory, &alice, "an entry that was stored later").await;
+    assert_eq!(cold.rejected(RejectReason::Regress), 1);
+}

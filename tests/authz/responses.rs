@@ -107,6 +107,119 @@ async fn a_response_lives_no_longer_than_the_facts_and_the_credential_and_is_nev
     assert_eq!(again.1, (house_calls + 2).to_string());
 }
 
+/// Nobody behind the layer is answered with what was marked as stale, nor when the origin fails.
+#[tokio::test]
+async fn a_soft_purge_is_as_hard_as_any_behind_the_layer() {
+    let (house, calls) = (House::new(), Calls::default());
+    let app = layers(&house, &calls, FRESH);
+    assert_eq!((ask(&app, &[ALICE]).await.1, ask(&app, &[ALICE]).await.1), ("1".into(), "1".into()));
+    drop(house.store.purge_url("/a").soft().await.unwrap());
+    assert_eq!((ask(&app, &[ALICE]).await.1, ask(&app, &[ALICE]).await.1), ("2".into(), "2".into()));
+
+    let fails = Calls::default();
+    let route = get(move || {
+        let fails = fails.fetch_add(1, SeqCst) > 0;
+        async move {
+            let stored = ([("cache-control", "max-age=600, stale-if-error=600")], "an invoice");
+            if fails { http::StatusCode::INTERNAL_SERVER_ERROR.into_response() } else { stored.into_response() }
+        }
+    });
+    let app = Router::new().route("/a", route.route_layer((house.authz.require("invoice:read"), cache(&house))));
+    drop(house.store.purge_all().await.unwrap());
+    assert_eq!((ask(&app, &[ALICE]).await.0, ask(&app, &[ALICE]).await.0), (200, 200));
+    drop(house.store.purge_url("/a").soft().await.unwrap());
+    assert_eq!(ask(&app, &[ALICE]).await.0, 500);
+}
+
+/// Nor with what another request of theirs was fetching meanwhile.
+#[tokio::test]
+async fn who_waits_for_another_fetch_is_not_answered_with_what_was_purged_meanwhile() {
+    let (house, calls, gate) = (House::new(), Calls::default(), Arc::new(Semaphore::new(0)));
+    let route = get({
+        let (calls, gate) = (Arc::clone(&calls), Arc::clone(&gate));
+        move || {
+            let call = calls.fetch_add(1, SeqCst) + 1;
+            async move {
+                gate.acquire().await.unwrap().forget();
+                ([("cache-control", "max-age=600, stale-while-revalidate=600")], call.to_string())
+            }
+        }
+    });
+    let app = Router::new().route("/a", route.route_layer((house.authz.require("invoice:read"), cache(&house))));
+    let asks = || {
+        let app = app.clone();
+        tokio::spawn(async move { ask(&app, &[ALICE]).await.1 })
+    };
+    let first = asks();
+    while calls.load(SeqCst) < 1 {
+        tokio::task::yield_now().await;
+    }
+    drop(house.store.purge_url("/a").soft().await.unwrap());
+    let second = asks();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(calls.load(SeqCst), 1, "it waits");
+    gate.add_permits(2);
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), ("1".into(), "2".into()));
+}
+
+fn cache(house: &House) -> CacheLayer {
+    CacheLayer::new(house.store.clone())
+}
+
+async fn stores_nothing_and_says_so(house: &House, app: &Router, calls: &Calls) {
+    for call in 1..4 {
+        let response = send(app, "/a", &[ALICE]).await;
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.status().as_u16(), if cfg!(debug_assertions) { 500 } else { 200 });
+        assert_eq!(calls.load(SeqCst), call);
+    }
+    assert_eq!(house.store.stats().entries(), 0);
+}
+
+/// A hit would ask the first layer alone.
+#[tokio::test]
+async fn a_cache_between_two_layers_stores_nothing_and_says_so() {
+    let (house, calls) = (House::new(), Calls::default());
+    house.directory.set(&house.alice, Grants::complete(["app:use", "invoice:read"]));
+    let inner = terrace::authz::perm("invoice:read").fresh();
+    let layers = (house.authz.require("app:use"), cache(&house), house.authz.require(inner));
+    let app = Router::new().route("/a", counting(&calls, FRESH).route_layer(layers));
+    stores_nothing_and_says_so(&house, &app, &calls).await;
+    house.directory.set(&house.alice, Grants::complete(["app:use"]));
+    assert_eq!(ask(&app, &[ALICE]).await.0, 403);
+
+    let function = house.authz.authorize_request("invoice:read");
+    let function = tower_http::auth::AsyncRequireAuthorizationLayer::new(function);
+    let layers = (house.authz.require("app:use"), cache(&house), function);
+    house.directory.set(&house.alice, Grants::complete(["app:use", "invoice:read"]));
+    drop(house.authz.revoke(Scope::All).await.unwrap());
+    let app = Router::new().route("/a", counting(&calls, FRESH).route_layer(layers));
+    assert_eq!(ask(&app, &[ALICE]).await.0, 503);
+}
+
+/// All of them are asked for a hit.
+#[tokio::test]
+async fn a_cache_within_all_layers_stores_and_so_does_one_within_the_same_or_one_that_learns_nothing_new() {
+    let house = House::new();
+    house.directory.set(&house.alice, Grants::complete(["app:use", "invoice:read"]));
+    let reads = house.authz.require("invoice:read");
+    let route = || counting(&Calls::default(), FRESH);
+    let apps = [
+        route().route_layer((house.authz.require("app:use"), reads.clone(), cache(&house))),
+        route().route_layer((reads.clone(), cache(&house), reads.clone())),
+        route().route_layer((reads, cache(&house), house.authz.identify())),
+    ];
+    for route in apps {
+        drop(house.store.purge_all().await.unwrap());
+        let app = Router::new().route("/a", route);
+        for _ in 0..2 {
+            assert_eq!(ask(&app, &[ALICE]).await, (200, "1".into()));
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_must_not_be_stored_is_not() {
     for fields in [&[("cache-control", "private, max-age=60")][..], &[("cache-control", "no-store")]] {
@@ -124,13 +237,7 @@ async fn a_cache_around_the_layer_stores_nothing_and_says_so() {
         .layer(house.authz.require("invoice:read"));
     let public = &[("cache-control", "public, max-age=600")];
     let app = Router::new().route("/a", counting(&calls, public).route_layer(layers));
-    for call in 1..4 {
-        let response = send(&app, "/a", &[ALICE]).await;
-        assert_eq!(response.headers()["cache-control"], "no-store");
-        assert_eq!(response.status().as_u16(), if cfg!(debug_assertions) { 500 } else { 200 });
-        assert_eq!(calls.load(SeqCst), call);
-    }
-    assert_eq!(house.store.stats().entries(), 0);
+    stores_nothing_and_says_so(&house, &app, &calls).await;
     assert_eq!(ask(&app, &[]).await.0, 401);
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use terrace::prometheus::MetricsHandle;
+use terrace::stats::SampleResult;
 use terrace::{Config, Query, Rules};
 use tower::ServiceExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -278,6 +279,18 @@ async fn effect(name: &str) {
                 assert_eq!(metrics().contains(&format!("cache_namespace=\"{namespace}\"")), value == "true");
             }
         }
+        "CACHE_COMPAT_METRICS" => {
+            metrics();
+            let site = with("true");
+            site.get("/").await;
+            assert!(metrics().contains("tool_cache_misses_total{namespace="));
+        }
+        "CACHE_CONSISTENCY_SAMPLE" => {
+            let config = Config::from_vars([(name, "1")]).unwrap();
+            let site = Site::configured(config, eager(), async |_, _| reply(&[], ""));
+            assert!(hits_second(&site, "/").await);
+            until(|| site.store.stats().consistency_samples(SampleResult::Match) == 1).await;
+        }
         "CACHE_LOG_HITS" => log_hits(),
         "CACHE_FILL_WAIT" | "CACHE_HIT_FOR_MISS" => waits(name).await,
         // What only a tier that processes share has is tested with one, in `shared.rs`, or with a real Redis, in `redis.rs`.
@@ -293,6 +306,7 @@ async fn effect(name: &str) {
         | "CACHE_L2_WRITE_BUDGET"
         | "CACHE_L2_POOL_WAIT"
         | "CACHE_L2_COMPRESS_ABOVE"
+        | "CACHE_FLEET_SWITCHES"
         | "CACHE_KEYS" => {}
         _ => panic!("{name} has no test here that it does what the manual says"),
     }

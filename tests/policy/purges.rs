@@ -1,6 +1,7 @@
 //! Tags, and purges by them and by everything else.
 
 use super::*;
+use terrace::stats::{InvalidationResult, Kind, Scope};
 
 async fn tagged(origin: Origin, rules: Rules, tag: &str) {
     let world = World::new(rules, origin);
@@ -181,6 +182,9 @@ async fn malformed_purges_name_what_they_got() {
             assert!(error.contains(&format!("`{url}`")) && error.contains("begins with a slash"), "{error}");
         }
     }
+    let failed = [Scope::Key, Scope::Prefix]
+        .map(|scope| store.stats().invalidations(scope, Kind::Hard, InvalidationResult::Failed));
+    assert_eq!(failed, [3, 3]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Processes that share a tier: each store here is one of them. The tier is one that a test breaks and mends.
 
+mod fleet_wide;
 mod switched;
 
 use http::{Method, Request};
@@ -15,7 +16,7 @@ use terrace::stats::{
     InvalidationResult, Kind, L2Op, LockKind, LockResult, LookupResult, PollResult, RejectReason, Scope, Stats,
     StoreResult, Tier,
 };
-use terrace::{Cache, CacheLayer, Config, Rules, SessionLayer, Store};
+use terrace::{Cache, CacheLayer, Config, Rules, SessionLayer, Store, Switch};
 use terrace_tests::{Answer, Body, Gate, Origin, Outcome, ask, call, get, get_with, respond, spawn, text, until};
 use tower::Layer;
 
@@ -57,6 +58,11 @@ impl Fleet {
             self.clock.advance(STEP);
             tokio::time::sleep(STEP).await;
         }
+    }
+
+    /// What is heard then is not one of many, which are polled for together.
+    async fn rests(&self) {
+        self.pass(Duration::from_millis(50)).await;
     }
 
     async fn get(&self, process: usize, uri: &str) -> Answer {
@@ -102,12 +108,28 @@ async fn a_purge_reaches_every_process_at_once_with_messages_and_within_the_lag_
             assert_eq!(fleet.get(process, "/").await.text(), "1");
         }
         fleet.chaos.is_silent(silent);
+        fleet.rests().await;
         version.store(2, SeqCst);
         let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
         assert_eq!(fleet.get(0, "/").await.text(), "2", "here at once");
         fleet.pass(wait).await;
         assert_eq!(fleet.get(1, "/").await.text(), "2", "silent: {silent}");
     }
+}
+
+/// Each costs the server as much as a request, in every process.
+#[tokio::test(start_paused = true)]
+async fn under_a_storm_of_messages_polls_keep_apart() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.rests().await;
+    let polls = || fleet.stores[1].stats().polls(PollResult::Ok);
+    let before = polls();
+    for number in 0..100 {
+        let _receipt = fleet.stores[0].purge_url(&format!("/{number}")).await.unwrap();
+        fleet.pass(Duration::from_millis(10)).await;
+    }
+    let polls = polls() - before;
+    assert!((20..=27).contains(&polls), "{polls} in a second");
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,6 +311,7 @@ async fn an_unsafe_request_invalidates_in_all_processes() {
     for process in 0..2 {
         assert_eq!(fleet.get(process, "/").await.text(), "1");
     }
+    fleet.rests().await;
     call(&fleet.services[0], ask(Method::POST, "/", &[])).await;
     assert_eq!(call(&fleet.services[0], get("/")).await.text(), "2", "here at once");
     fleet.pass(Duration::from_millis(20)).await;
@@ -646,7 +669,7 @@ async fn sends_nothing(fleet: &Fleet) -> bool {
     fleet.chaos.entries() == before
 }
 
-const SETTINGS: [(&str, &str, Effect); 9] = [
+const SETTINGS: [(&str, &str, Effect); 10] = [
     ("CACHE_L2_READ_BUDGET", "200ms", |it| {
         Box::pin(async {
             it.chaos.fails(Failure::Hangs);
@@ -698,6 +721,13 @@ const SETTINGS: [(&str, &str, Effect); 9] = [
             let first = it.get(0, "/new").await;
             it.pass(Duration::from_secs(2)).await;
             it.get(1, "/new").await.text() != first.text()
+        })
+    }),
+    ("CACHE_FLEET_SWITCHES", "off", |it| {
+        Box::pin(async {
+            it.stores[1].switch(Feature::Cache, Switch::Off, "a test", "").await.unwrap();
+            it.pass(Duration::from_secs(6)).await;
+            it.stores[0].flags().is_on(Feature::Cache)
         })
     }),
     ("CACHE_L2_WRITES", "0", |it| Box::pin(sends_nothing(it))),
@@ -766,10 +796,17 @@ async fn what_was_fetched_during_a_change_is_never_served_after_it() {
             let _receipt = change.commit().await.unwrap();
         } else {
             drop(change);
+            // Its transaction may take effect still.
+            fleet.pass(Duration::from_secs(5)).await;
+            for process in [0, 1, 0, 1] {
+                assert!(!fleet.get(process, "/").await.is_hit(), "process {process}");
+            }
+            fleet.pass(Duration::from_secs(5)).await;
         }
         fleet.pass(Duration::from_millis(50)).await;
         for process in 0..2 {
             assert_eq!(fleet.get(process, "/").await.text(), "2", "commits: {commits}");
+            assert!(fleet.get(process, "/").await.is_hit());
         }
     }
 }
@@ -876,7 +913,7 @@ async fn a_hung_tier_shows_timeouts_and_open_breakers_until_it_answers_again() {
 
     fleet.chaos.fails(Failure::None);
     fleet.pass(Duration::from_secs(3)).await;
-    fleet.get(0, "/new").await;
+    // Without a request.
     let mended = fleet.stats(0);
     for breaker in BreakerName::ALL {
         assert_eq!(mended.breaker(*breaker), Some(BreakerState::Closed), "{breaker:?}");
@@ -1242,6 +1279,23 @@ async fn turns_among_processes_are_counted_as_they_end() {
     });
     assert_eq!(counts, [[1, 0, 1], [0, 1, 0]]);
     assert!(count(1, LockResult::Contended) > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_ended_before_the_work_was_done_is_lost() {
+    let gate = Gate::default();
+    let config = Config::from_vars([("CACHE_L2_LEASE", "1s")]).unwrap();
+    let fleet = Fleet::with(1, config, gate.before(|_| text(&[FRESH], "x"))).await;
+    for (uri, wait, lost) in [("/soon", 500, 0), ("/late", 1500, 1)] {
+        let arrived = gate.arrived();
+        let asked = spawn(&fleet.services[0], get(uri));
+        until("it is in the origin", || gate.arrived() > arrived).await;
+        fleet.pass(Duration::from_millis(wait)).await;
+        gate.admit(1);
+        asked.await.unwrap();
+        fleet.pass(Duration::from_millis(50)).await;
+        assert_eq!(fleet.stats(0).locks(LockKind::Distributed, LockResult::Lost), lost, "{uri}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

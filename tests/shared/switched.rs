@@ -71,6 +71,32 @@ async fn what_was_invalidated_alone_is_not_served_from_the_tier_before_the_other
     assert_eq!(fleet.get(1, "/").await.text(), "2");
 }
 
+/// Nothing that an alert looks at may go on as it was, or grow: this is what is done when Redis is in trouble.
+#[tokio::test(start_paused = true)]
+async fn switched_off_a_process_says_that_it_is_alone_and_switched_on_that_nothing_is_proven_yet() {
+    let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
+    fleet.chaos.fails(Failure::Refuses);
+    for number in 0..20 {
+        fleet.get(0, &format!("/{number}")).await;
+    }
+    fleet.pass(Duration::from_secs(5)).await;
+    let breakers = || BreakerName::ALL.iter().map(|it| fleet.stats(0).breaker(*it)).collect::<Vec<_>>();
+    assert_eq!(fleet.stats(0).coherence(), Some(CoherenceState::Degraded));
+    assert!(!breakers().contains(&Some(BreakerState::Closed)), "{:?}", breakers());
+    switch(&fleet, false).await;
+    fleet.pass(Duration::from_secs(60)).await;
+    let stats = fleet.stats(0);
+    assert_eq!((stats.coherence(), stats.proof_age()), (Some(CoherenceState::Alone), Some(Duration::ZERO)));
+    assert_eq!(breakers(), [Some(BreakerState::Closed); 2]);
+    switch(&fleet, true).await;
+    assert_eq!(fleet.stats(0).coherence(), Some(CoherenceState::Starting));
+    fleet.pass(Duration::from_secs(2)).await;
+    assert!(fleet.stats(0).proof_age() > Some(Duration::from_secs(2)), "it is waited for");
+    fleet.chaos.fails(Failure::None);
+    fleet.pass(Duration::from_secs(3)).await;
+    assert_eq!(fleet.stats(0).coherence(), Some(CoherenceState::Coherent));
+}
+
 #[tokio::test(start_paused = true)]
 async fn holds_are_balanced_however_the_tier_is_switched() {
     let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
@@ -171,6 +197,25 @@ async fn a_change_stays_open_when_the_tier_is_switched_off_and_on() {
     for process in 0..2 {
         fleet.get(process, "/").await;
         assert!(fleet.get(process, "/").await.is_hit(), "{process}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_not_held_for_a_while_is_not_confirmed() {
+    for renewed in [false, true] {
+        let fleet = Fleet::of(2, Origin::counting(&[FRESH, ("cache-tag", "a")])).await;
+        let change = fleet.stores[0].begin_change(["a"]).await.unwrap();
+        change.confirm().await.unwrap();
+        fleet.pass(Duration::from_secs(30)).await;
+        change.confirm().await.expect("it is renewed as long as that works");
+        fleet.chaos.fails(Failure::Refuses);
+        fleet.pass(Duration::from_secs(15)).await;
+        fleet.chaos.fails(Failure::None);
+        // Somebody may have stored what was there before, and the transaction would make that wrong.
+        fleet.pass(Duration::from_secs(if renewed { 10 } else { 2 })).await;
+        assert!(change.confirm().await.is_err(), "{renewed}");
+        assert!(change.confirm().await.is_err(), "{renewed}: once is enough");
+        let _receipt = change.commit().await.unwrap();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why a command ended without doing its work.
 
 use std::fmt::{self, Display};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// A message for the person at the terminal, and the exit status that goes with it.
@@ -21,9 +22,20 @@ impl Failure {
         Self { message: message.to_string(), status: 1 }
     }
 
+    /// It could not be judged, or what judges it could not run: status 3.
+    pub(crate) fn inconclusive(message: impl Display) -> Self {
+        Self { message: message.to_string(), status: 3 }
+    }
+
+    /// There are warnings, and they were to count: status 4.
+    pub(crate) fn warned(message: impl Display) -> Self {
+        Self { message: message.to_string(), status: 4 }
+    }
+
     /// Prints the message to standard error and gives the exit status.
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("error: {}", self.message);
+        // Where nobody can be told, the status has to do.
+        let _ = writeln!(io::stderr(), "error: {}", self.message);
         ExitCode::from(self.status)
     }
 }

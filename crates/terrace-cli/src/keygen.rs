@@ -1,7 +1,9 @@
 //! `terrace keygen`: a key for `AUTHZ_CACHE_KEYS` or `CACHE_KEYS`.
 
 use crate::failure::Failure;
+use crate::text::{Format, print_json};
 use base64ct::{Base64, Encoding};
+use serde_json::json;
 use std::io::Write;
 
 /// Make a key for `AUTHZ_CACHE_KEYS` or `CACHE_KEYS`, as `id:key`.
@@ -13,6 +15,10 @@ pub(crate) struct Options {
     /// What tells the key from others, 1 to 16 of `A-Z a-z 0-9 _ . -`; made up if it is not given.
     #[arg(long, value_parser = parse_id)]
     id: Option<String>,
+
+    /// What to print on standard output: the line for the variable, or an object with `id` and that as `key`.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    output: Format,
 }
 
 fn parse_id(id: &str) -> Result<String, &'static str> {
@@ -28,5 +34,10 @@ pub(crate) fn main(options: &Options) -> Result<(), Failure> {
     let (key, id) = bytes.split_at(32);
     let made_up = || id.iter().fold("k".to_owned(), |id, byte| id + &format!("{byte:02x}"));
     let id = options.id.clone().unwrap_or_else(made_up);
-    writeln!(std::io::stdout(), "{id}:{}", Base64::encode_string(key)).map_err(|error| unable(&error))
+    let line = format!("{id}:{}", Base64::encode_string(key));
+    match options.output {
+        // Nobody knows a key that could not be printed.
+        Format::Table => writeln!(std::io::stdout(), "{line}").map_err(|error| unable(&error)),
+        Format::Json => print_json(&json!({ "id": id, "key": line })),
+    }
 }

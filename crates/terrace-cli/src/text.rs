@@ -1,8 +1,9 @@
 //! What commands print.
 
+use crate::failure::Failure;
 use clap::ValueEnum;
 use serde_json::Value;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 /// For whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,14 +29,28 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// To standard output. Nobody reading is no failure of the command.
-pub(crate) fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+/// To standard output.
+///
+/// # Errors
+///
+/// When it cannot be written. Nobody reading is no failure of the command.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::runtime(format_args!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// To standard output, as one object.
-pub(crate) fn print_json(value: &Value) {
-    print(&format!("{value:#}\n"));
+///
+/// # Errors
+///
+/// As [`print()`].
+pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
+    print(&format!("{value:#}\n"))
 }
 
 /// What could do something to a terminal is shown as an escape.

@@ -17,17 +17,58 @@ pub(crate) struct Pace {
     pub(crate) max_keys: Option<u64>,
 }
 
+/// Keeps a pace, and shows how far it is.
+pub(crate) struct Stride {
+    pace: Pace,
+    started: Instant,
+    progress: Progress,
+    /// About how many keys of the database were seen, those of others included.
+    pub(crate) examined: u64,
+    /// What else counts for the pace.
+    charged: u64,
+}
+
+impl Stride {
+    /// `total` is how many keys there are, if that is known.
+    pub(crate) fn new(pace: Pace, total: Option<u64>) -> Self {
+        let progress = Progress { total, shown: io::stderr().is_terminal() };
+        Self { pace, started: Instant::now(), progress, examined: 0, charged: 0 }
+    }
+
+    /// Waits until it may go on. `false` if it has gone far enough.
+    pub(crate) async fn goes_on(&mut self) -> bool {
+        if self.pace.max_keys.is_some_and(|max| self.examined >= max) {
+            self.progress.end();
+            return false;
+        }
+        let spent = as_f64(self.examined + self.charged) / f64::from(self.pace.rate);
+        sleep_until(self.started + Duration::from_secs_f64(spent)).await;
+        true
+    }
+
+    /// So many more keys were seen.
+    pub(crate) fn saw(&mut self, examined: u64) {
+        self.examined += examined;
+        self.progress.at(self.examined);
+    }
+
+    /// Slows it down as so many more keys would.
+    pub(crate) fn charge(&mut self, keys: u64) {
+        self.charged += keys;
+    }
+
+    /// It has seen everything.
+    pub(crate) fn end(&mut self) {
+        self.examined = self.progress.total.map_or(self.examined, |total| self.examined.min(total));
+        self.progress.end();
+    }
+}
+
 /// A walk through the entries.
 pub(crate) struct Walk {
     scan: Scan,
-    pace: Pace,
-    started: Instant,
+    pub(crate) stride: Stride,
     seen: HashSet<EntryKey>,
-    progress: Progress,
-    /// About how many keys of the database it has seen, those of others included.
-    pub(crate) examined: u64,
-    /// What else counts for its pace.
-    charged: u64,
     /// Entries of which nothing is known.
     pub(crate) unreadable: u64,
     /// Whether it has seen everything.
@@ -37,17 +78,7 @@ pub(crate) struct Walk {
 impl Walk {
     /// `total` is how many keys there are, if that is known.
     pub(crate) fn new(scan: Scan, pace: Pace, total: Option<u64>) -> Self {
-        Self {
-            scan,
-            pace,
-            started: Instant::now(),
-            seen: HashSet::new(),
-            progress: Progress { total, shown: io::stderr().is_terminal() },
-            examined: 0,
-            charged: 0,
-            unreadable: 0,
-            complete: false,
-        }
+        Self { scan, stride: Stride::new(pace, total), seen: HashSet::new(), unreadable: 0, complete: false }
     }
 
     /// The next entries, none of them twice. `None` at the end, or when it has gone far enough.
@@ -56,27 +87,17 @@ impl Walk {
     ///
     /// When Redis cannot be read.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<EntryKey>>, Failure> {
-        if self.pace.max_keys.is_some_and(|max| self.examined >= max) {
-            self.progress.end();
+        if !self.stride.goes_on().await {
             return Ok(None);
         }
-        let spent = as_f64(self.examined + self.charged) / f64::from(self.pace.rate);
-        sleep_until(self.started + Duration::from_secs_f64(spent)).await;
         let Some(page) = self.scan.next().await.map_err(Failure::runtime)? else {
             self.complete = true;
-            self.examined = self.progress.total.map_or(self.examined, |total| self.examined.min(total));
-            self.progress.end();
+            self.stride.end();
             return Ok(None);
         };
-        self.examined += page.examined;
+        self.stride.saw(page.examined);
         self.unreadable += page.unreadable;
-        self.progress.at(self.examined);
         Ok(Some(page.keys.into_iter().filter(|key| self.seen.insert(key.clone())).collect()))
-    }
-
-    /// Slows it down as so many more keys would.
-    pub(crate) fn charge(&mut self, keys: u64) {
-        self.charged += keys;
     }
 
     /// How many entries it has met.

@@ -75,7 +75,8 @@ impl Authorized {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Credentialed;
 
-/// A request extension: a cache is around whoever sees it, and knows of no authorization.
+/// A request extension: a cache is around whoever sees it, and knows of no authorization but that of the request's
+/// [`Authorized`] when it came there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outside;
 
@@ -96,7 +97,8 @@ impl Outside {
     }
 }
 
-/// A response extension: a layer that authorizes has let its request pass, and was told that a cache is around it.
+/// A response extension: a layer that authorizes has let its request pass, was told that a cache is around it, and is not
+/// around that cache as well.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Guarded;
 

@@ -67,6 +67,8 @@ struct Record {
     /// By how much its clock was set back.
     behind: Duration,
     lookups: u64,
+    /// What is switched for the fleet.
+    switches: String,
 }
 
 impl Chaos {
@@ -86,6 +88,7 @@ impl Chaos {
             silent: false,
             behind: Duration::ZERO,
             lookups: 0,
+            switches: String::new(),
         };
         Self { record: Arc::new(Mutex::new(record)), bell: Arc::default(), clock: clock.clock() }
     }
@@ -246,6 +249,10 @@ impl Remote for Chaos {
         self.answer(false, |record| record.receipt())
     }
 
+    fn uptime(&self) -> Reply<'_, Option<Duration>> {
+        self.answer(false, |_| Some(Duration::ZERO))
+    }
+
     fn store(&self, name: Vec<u8>, value: Bytes, life: Duration) -> Reply<'_, ()> {
         let until = self.now() + life;
         let (failure, [_, budget]) = {
@@ -280,12 +287,12 @@ impl Remote for Chaos {
         Box::pin(async { invalidated.await.map(|receipt| (receipt, 0)) })
     }
 
-    fn hold<'a>(&'a self, change: &'a Token, tags: &'a [TagName], hold: Duration) -> Reply<'a, Receipt> {
+    fn hold<'a>(&'a self, change: &'a Token, tags: &'a [TagName], hold: Duration) -> Reply<'a, (Receipt, bool)> {
         let until = self.clock.now() + hold;
         let reply = self.answer(true, |record| {
-            record.changes.insert(change.as_str().to_owned(), (tags.to_vec(), until));
+            let renewed = record.changes.insert(change.as_str().to_owned(), (tags.to_vec(), until));
             record.marks.extend(tags.iter().map(|tag| (Marker { tag: *tag, soft: false }, Mark::Held)));
-            record.receipt()
+            (record.receipt(), renewed.is_none())
         });
         self.rings();
         reply
@@ -312,9 +319,13 @@ impl Remote for Chaos {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, ()> {
+    fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, bool> {
+        let now = self.clock.now();
         let reply = self.answer(true, |record| {
+            record.leases.retain(|_, (_, until)| *until > now);
+            let before = record.leases.len();
             record.leases.retain(|leased, (owner, _)| leased != key || owner != token.as_str());
+            record.leases.len() < before
         });
         self.rings();
         reply
@@ -345,6 +356,16 @@ impl Remote for Chaos {
 
     fn join_ring<'a>(&'a self, _: &'a [String]) -> Reply<'a, RingState> {
         self.answer(true, |_| RingState::Joined)
+    }
+
+    fn switches(&self) -> Reply<'_, Bytes> {
+        self.answer(false, |record| Bytes::copy_from_slice(record.switches.as_bytes()))
+    }
+
+    fn switch<'a>(&'a self, line: &'a str) -> Reply<'a, ()> {
+        let now = self.now().as_nanos() / 1_000_000;
+        let line = format!("{now} {line}\n");
+        self.answer(true, |record| record.switches += &line)
     }
 
     fn open_format(&self) -> Arc<dyn Format> {

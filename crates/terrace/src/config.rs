@@ -5,12 +5,14 @@
 
 mod accepts;
 mod errors;
+mod explain;
 mod live;
 mod table;
 
 pub(crate) use accepts::parse_name;
 #[cfg(feature = "redis")]
 pub(crate) use accepts::{parse_bool, parse_digits, parse_time};
+pub use explain::{Environment, Source, Variable};
 pub use live::{Flags, Settings};
 
 use crate::clock::nanoseconds;
@@ -229,6 +231,11 @@ impl Config {
 
     pub(crate) fn metrics_enabled(&self) -> bool {
         self.values[Key::MetricsEnabled as usize] != 0
+    }
+
+    /// Whether the statistics have other names too.
+    pub(crate) fn compat_metrics(&self) -> bool {
+        self.values[Key::CompatMetrics as usize] != 0
     }
 
     /// Log one hit in so many; 0 = none, 1 = all.

@@ -17,7 +17,7 @@ pub enum Protection {
     CheckedAtRead,
     /// Memory is believed no longer than its proof allows.
     ProofLimitsL1,
-    /// An entry of another epoch is dead.
+    /// An entry of another past than the record's, by its epoch or its position, is dead.
     EpochCompared,
     /// A connection is used after the fence only.
     FenceOnConnect,

@@ -15,8 +15,8 @@ enum Kind {
     Config(String),
     Target(String),
     Unannounced,
-    #[cfg(feature = "redis")]
     Unseen(Why),
+    Untaken(Why),
     Unconfirmed(Option<Why>),
     #[cfg(feature = "metrics")]
     Metrics {
@@ -55,10 +55,14 @@ impl Error {
         Self(Box::new(Kind::Target(format!("a scope of subjects names {count}, but accepts 1 to {most}; {advice}"))))
     }
 
-    #[cfg(feature = "redis")]
     #[cold]
     pub(crate) fn unseen(why: String) -> Self {
         Self(Box::new(Kind::Unseen(Why(why))))
+    }
+
+    #[cold]
+    pub(crate) fn untaken(why: String) -> Self {
+        Self(Box::new(Kind::Untaken(Why(why))))
     }
 
     #[cold]
@@ -95,8 +99,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Config(text) | Kind::Target(text) => f.write_str(text),
-            #[cfg(feature = "redis")]
             Kind::Unseen(why) => write!(f, "cannot look into Redis: {why}"),
+            Kind::Untaken(why) => write!(f, "Redis did not do it: {why}"),
             Kind::Unannounced => {
                 f.write_str("Redis did not take the announcement of a change; change nothing, and try again")
             }
@@ -110,9 +114,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Kind::Config(_) | Kind::Target(_) | Kind::Unannounced => None,
-            #[cfg(feature = "redis")]
-            Kind::Unseen(_) => None,
+            Kind::Config(_) | Kind::Target(_) | Kind::Unannounced | Kind::Unseen(_) | Kind::Untaken(_) => None,
             Kind::Unconfirmed(why) => why.as_ref().map(|why| why as _),
             #[cfg(feature = "metrics")]
             Kind::Metrics { source, .. } => Some(&**source),

@@ -36,15 +36,18 @@
 //! | `tracing` | yes | log events |
 //! | `redis` | no | entries and invalidations that processes share through Redis, and that other programs can ask for |
 //! | `redis-tls` | no | the same over TLS |
+//! | `admin` | no | routes and a page for operators: statistics, flags, purges, and why a request is a miss |
 //! | `test-util` | no | a clock that tests move by hand, and with `axum` a test that finds routes without a guard |
 //!
 //! # Where to read on
 //!
-//! The [`manual`] tells what happens to a request, what happens when something fails, and why every default is what it is. The rules
-//! themselves are a crate of their own, `terrace-policy`.
+//! The [`manual`] begins with a quick start, and tells how to choose rules, what happens to a request and when something fails, and why
+//! every default is what it is. The rules themselves are a crate of their own, `terrace-policy`.
 
 #![cfg_attr(not(feature = "redis"), allow(dead_code, reason = "what follows other processes has nobody to follow"))]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod authorized;
 pub mod authz;
 #[cfg(feature = "test-util")]
@@ -81,9 +84,9 @@ pub use response::{
 };
 #[cfg(feature = "redis")]
 pub use response::{SessionFuture, SessionLayer, SessionService};
-pub use store::{Change, Purge, Receipt, Store};
+pub use store::{Change, Purge, Receipt, Store, Switch, Switched};
 #[cfg(feature = "redis")]
-pub use store::{Listener, Prewarms};
+pub use store::{Listener, Prewarms, RawConnection, Reclaim, Reclaimed};
 #[cfg(all(fuzzing, feature = "redis"))]
 pub use store::{fuzzing, messages};
 

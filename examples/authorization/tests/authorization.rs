@@ -87,9 +87,20 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
+        // One that has ended already cannot be killed.
+        let _ = self.child.kill();
         self.child.wait().unwrap();
     }
+}
+
+/// By whoever runs it as a service.
+#[test]
+fn told_to_end_it_ends_by_itself() {
+    let directory = TempDir::new().unwrap();
+    let mut server = Server::alone(&directory);
+    let process = rustix::process::Pid::from_child(&server.child);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    assert!(server.child.wait().unwrap().success());
 }
 
 fn path(path: &Path) -> &str {
@@ -199,7 +210,7 @@ fn by_hand(directory: &TempDir) -> Connection {
 #[tokio::test]
 async fn it_does_what_it_says() {
     let server = Server::start(&[]);
-    let [nobody, elsewhere, limited, bob, check, leaves, revoke, metrics] = server.commands();
+    let [nobody, elsewhere, limited, bob, check, leaves, revoke, health, metrics] = server.commands();
 
     let answer = nobody.run().await;
     assert_eq!((answer.status, answer.field("www-authenticate")), (401, "Bearer"));
@@ -224,6 +235,9 @@ async fn it_does_what_it_says() {
     assert_eq!((answer.status, &*answer.body), (200, r#"{"allowed":false,"reason":"not_granted"}"#));
     assert_eq!(leaves.status().await, 404, "he has left already");
 
+    let answer = health.run().await;
+    assert_eq!((answer.status, answer.field("cache-control")), (200, "no-store"));
+    assert_eq!(answer.body, r#"{"status":"healthy","database":"answers","cache":"alone"}"#);
     let text = metrics.run().await.body;
     assert!(text.contains(r#"authz_check_total{cache_status="l1_cache_hit",decision="allow"} "#), "{text}");
 }
@@ -285,6 +299,34 @@ async fn a_change_by_hand_counts_once_it_is_told() {
     assert_eq!(invoices.status().await, 403);
 }
 
+/// What a client has asked for is done, and told, when it does not wait for it.
+#[tokio::test]
+async fn a_client_that_leaves_takes_no_revocation_with_it() {
+    let directory = TempDir::new().unwrap();
+    let server = Server::alone(&directory);
+    let bob = server.request("BOB", Method::GET, "/orgs/acme/invoices");
+    assert_eq!(bob.status().await, 200);
+    let mut database = by_hand(&directory);
+    let writes = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let leaves = server.request("ALICE", Method::DELETE, "/orgs/acme/members/bob");
+    let asked = tokio::spawn(async move { leaves.run().await.status });
+    while server.metric("authz_open_changes").await < 1.0 {}
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    // It is noticed meanwhile, and the database does not wait for ever.
+    let left = Instant::now();
+    while left.elapsed() < Duration::from_millis(500) {
+        assert_eq!(bob.status().await, 200, "not yet");
+    }
+    drop(writes);
+    let started = Instant::now();
+    while server.metric("authz_open_changes").await > 0.0 {
+        assert!(started.elapsed() < PATIENCE, "it never ends");
+    }
+    let told = r#"cache_invalidations_total{scope="subject",kind="hard",result="acked"}"#;
+    assert_eq!((server.metric(told).await, bob.status().await), (1.0, 403), "it was committed and told");
+}
+
 #[tokio::test]
 async fn a_database_that_fails_allows_and_denies_nobody() {
     let directory = TempDir::new().unwrap();
@@ -297,8 +339,28 @@ async fn a_database_that_fails_allows_and_denies_nobody() {
         assert_eq!((answer.status, answer.field("cache-control")), (503, "no-store"));
         assert!((1..=5).contains(&answer.field("retry-after").parse::<u8>().unwrap()));
     }
+    let health = Curl { url: format!("{}/health", server.url()), fields: Vec::new(), ..invoices.clone() };
+    let answer = health.run().await;
+    assert_eq!((answer.status, answer.field("cache-control")), (503, "no-store"));
+    assert_eq!(answer.body, r#"{"status":"unhealthy","database":"fails","cache":"alone"}"#);
     by_hand(&directory).execute_batch("ALTER TABLE gone RENAME TO role_permission").unwrap();
-    assert_eq!(invoices.status().await, 200);
+    assert_eq!((invoices.status().await, health.status().await), (200, 200));
+}
+
+/// A cache that lost its Redis is no reason to take the service out.
+#[tokio::test]
+async fn without_redis_it_is_healthy_and_says_so() {
+    let (directory, redis) = (TempDir::new().unwrap(), terrace_redis_server::Server::start());
+    let url = redis.url();
+    let keys = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let vars = [("DATA_DIR", path(directory.path())), ("REDIS_URL", &*url), ("CACHE_NAMESPACE", "invoices")];
+    let server = Server::start(&[&vars[..], &[("AUTHZ_CACHE_KEYS", keys)]].concat());
+    let health = Curl { fields: Vec::new(), ..server.request("BOB", Method::GET, "/health") };
+    let coherent = r#"{"status":"healthy","database":"answers","cache":"coherent"}"#;
+    health.until("it is coherent", |answer| answer.body == coherent).await;
+    drop(redis);
+    let degraded = health.until("it is degraded", |answer| answer.body != coherent).await;
+    assert_eq!((degraded.status, &*degraded.body), (200, &*coherent.replace("coherent", "degraded")));
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ impl Found {
             namespace: fleet.namespace.clone(),
             place: fleet.place.clone(),
             sights,
-            examined: walk.examined,
+            examined: walk.stride.examined,
             unreadable: walk.unreadable,
             complete: walk.complete,
         }

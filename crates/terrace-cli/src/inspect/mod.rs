@@ -34,7 +34,6 @@ pub(crate) fn main(options: &Options) -> Result<(), Failure> {
         Format::Json => print_json(&json),
         Format::Table => print(&text),
     }
-    Ok(())
 }
 
 fn pace(options: &Options) -> Pace {

@@ -32,7 +32,7 @@ pub(crate) async fn look(fleet: &Fleet, pace: Pace) -> Result<State, Failure> {
         facts,
         entries: walk.entries(),
         unreadable: walk.unreadable,
-        examined: walk.examined,
+        examined: walk.stride.examined,
         complete: walk.complete,
     })
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use terrace::admin::AdminBody;
 use tokio::time::Instant;
 
 /// A client's body on its way to the origin.
@@ -213,6 +214,8 @@ pin_project! {
         Direct { body: OriginBody },
         /// Made here.
         Whole { body: Bytes },
+        /// Made by the library's admin routes.
+        Admin { body: AdminBody },
     }
 }
 
@@ -224,6 +227,9 @@ impl http_body::Body for Body {
         match self.project() {
             BodyProj::Cached { body } => body.poll_frame(cx),
             BodyProj::Direct { body } => Pin::new(body).poll_frame(cx),
+            BodyProj::Admin { body } => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
+            }
             BodyProj::Whole { body } if body.is_empty() => Poll::Ready(None),
             BodyProj::Whole { body } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
         }
@@ -233,6 +239,7 @@ impl http_body::Body for Body {
         match self {
             Self::Cached { body } => body.is_end_stream(),
             Self::Direct { body } => body.is_end_stream(),
+            Self::Admin { body } => body.is_end_stream(),
             Self::Whole { body } => body.is_empty(),
         }
     }
@@ -241,6 +248,7 @@ impl http_body::Body for Body {
         match self {
             Self::Cached { body } => body.size_hint(),
             Self::Direct { body } => body.size_hint(),
+            Self::Admin { body } => body.size_hint(),
             Self::Whole { body } => SizeHint::with_exact(body.len() as u64),
         }
     }

@@ -17,11 +17,15 @@ pub(crate) type CachedBody = ResponseBody<OriginBody>;
 
 /// Puts the cache around the origin and nothing else.
 pub(crate) fn wrap(origin: Origin, store: &Store, rules: RuleSet) -> CachedOrigin {
-    let rules = match rules {
+    CacheLayer::new(store.clone()).rules(self::rules(rules)).layer(origin)
+}
+
+/// What a set of rules is called in the library.
+pub(crate) fn rules(set: RuleSet) -> Rules {
+    match set {
         RuleSet::Safe => Rules::new(),
         RuleSet::Rfc9111 => Rules::rfc9111(),
-    };
-    CacheLayer::new(store.clone()).rules(rules).layer(origin)
+    }
 }
 
 /// Opens the store as the environment says.

@@ -5,7 +5,7 @@
 //!            │        ├─ target, headers: what the request is about, what must not pass
 //!            │        ├─ upgrade: WebSocket, around the cache
 //!            │        └─ access: the log
-//!          admin: /healthz, /metrics on a port of their own
+//!          admin: /healthz, /metrics, /terrace/ on a port of their own
 //! ```
 //!
 //! `headers`, `target`, `networks` and `options` decide without I/O. `cache` is the only room that knows the library,
@@ -71,13 +71,16 @@ async fn run(options: Options) -> Result<(), Failure> {
     let (listener, address) = bind("--listen", &options.listen).await?;
     let limits = limits(&options);
     let admin = match &options.admin {
-        options::Admin::At(address) => Some(bind("--admin", address).await?),
+        options::Admin::At(address) => {
+            let routes = admin::routes(&front.store, cache::rules(options.rules))?;
+            Some((bind("--admin", address).await?, routes))
+        }
         options::Admin::Off => None,
     };
     say(format_args!("listening on http://{address}"));
-    if let Some((listener, address)) = admin {
+    if let Some(((listener, address), routes)) = admin {
         say(format_args!("admin on http://{address}"));
-        let admin = Admin { metrics, shutdown: shutdown.clone() };
+        let admin = Admin { metrics, shutdown: shutdown.clone(), routes: Some(routes) };
         tokio::spawn(serve_admin(listener, limits.clone(), admin));
     }
     let drain = options.drain_timeout;
@@ -131,11 +134,11 @@ fn limits(options: &Options) -> Limits {
 /// Serves for as long as the process lives, so that draining can be watched.
 pub(crate) async fn serve_admin(listener: TcpListener, limits: Limits, admin: Admin) {
     let (_never, forever) = watch::channel(false);
-    server::run(listener, limits, Duration::ZERO, forever, |_| {
-        let admin = admin.clone();
+    server::run(listener, limits, Duration::ZERO, forever, |peer| {
+        let (admin, address) = (admin.clone(), peer.address);
         hyper::service::service_fn(move |request| {
             let admin = admin.clone();
-            async move { Ok::<_, Infallible>(admin.answer(request).await) }
+            async move { Ok::<_, Infallible>(admin.answer(request, address).await) }
         })
     })
     .await;

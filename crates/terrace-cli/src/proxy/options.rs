@@ -6,7 +6,7 @@ use super::origin::OriginUrl;
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 
-/// A caching reverse proxy: clients in over HTTP/1.1 and h2c, one origin out over HTTP/1.1.
+/// Run a caching reverse proxy: clients in over HTTP/1.1 and h2c, one origin out over HTTP/1.1.
 ///
 /// The cache is configured by CACHE_* variables, everything else here.
 #[derive(Debug, Args)]
@@ -24,7 +24,10 @@ pub(crate) struct Options {
     #[arg(long, env = "TERRACE_RULES", value_enum, default_value_t = RuleSet::Safe)]
     pub(crate) rules: RuleSet,
 
-    /// The address of /healthz and /metrics, or `off`. Never the main port, so that no path of the origin is hidden.
+    /// The address of /healthz, /metrics and /terrace/, or `off`. Never the main port, so that no path of the origin is hidden.
+    ///
+    /// What is below /terrace/ (a page, statistics, flags, purges, explanations) is for connections from this machine alone,
+    /// or, if the environment has `TERRACE_ADMIN_TOKEN`, for whoever sends that as `Authorization: Bearer ...`.
     #[arg(long, env = "TERRACE_ADMIN", value_name = "HOST:PORT|off", default_value = "127.0.0.1:9180", value_parser = admin_address)]
     pub(crate) admin: Admin,
 

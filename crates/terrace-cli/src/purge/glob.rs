@@ -1,6 +1,6 @@
 //! Purging by pattern: Redis knows digests only, so the entries are gone through and each URL that matches is purged.
 
-use super::{How, Options, Report, Target};
+use super::{Options, Report, Target};
 use crate::failure::Failure;
 use crate::fleet::Fleet;
 use crate::walk::{Pace, Walk, total};
@@ -47,15 +47,18 @@ impl Glob {
 }
 
 /// Goes through all entries, and purges those that match; or lists them, if that is all.
-pub(super) async fn run(fleet: &Fleet, options: &Options, how: &How) -> Report {
-    let mut report = Report::new(fleet, how);
-    if let Err(failure) = walk(fleet, options, how, &mut report).await {
+pub(super) async fn run(fleet: &Fleet, options: &Options) -> Report {
+    let mut report = Report::new(fleet, &options.how);
+    if options.dry_run {
+        report.only_finds();
+    }
+    if let Err(failure) = walk(fleet, options, &mut report).await {
         report.broke_off(&failure);
     }
     report
 }
 
-async fn walk(fleet: &Fleet, options: &Options, how: &How, report: &mut Report) -> Result<(), Failure> {
+async fn walk(fleet: &Fleet, options: &Options, report: &mut Report) -> Result<(), Failure> {
     let pace = Pace { rate: options.rate, max_keys: None };
     let mut walk = Walk::new(fleet.store.scan(), pace, total(fleet).await?);
     let mut urls = HashSet::new();
@@ -68,9 +71,9 @@ async fn walk(fleet: &Fleet, options: &Options, how: &How, report: &mut Report) 
                 report.found(key.url());
                 continue;
             }
-            walk.charge(PURGE);
+            walk.stride.charge(PURGE);
             let target = Target::Url(key.url());
-            match how.acknowledged(&fleet.store, &target).await {
+            match options.how.acknowledged(&fleet.store, &target).await {
                 Ok(receipt) => report.add(target, receipt),
                 Err(why) => {
                     report.failed(&target, &why, 0);

@@ -3,16 +3,15 @@
 //! What it reports was acknowledged. What was not it does not owe: it tries again until its time is over, and then says
 //! that it failed.
 
-mod confirm;
 mod glob;
 mod options;
 mod report;
 
-pub(crate) use options::{Options, duration, url};
+pub(crate) use options::{How, Options, duration, url};
+pub(crate) use report::Report;
 
 use crate::failure::Failure;
 use crate::fleet::Fleet;
-use report::Report;
 use std::error::Error as _;
 use std::time::Duration;
 use terrace::{Purge, Receipt, Store};
@@ -60,19 +59,15 @@ impl Target {
 ///
 /// When not all of it was acknowledged, after what was is printed.
 pub(crate) fn main(options: &Options) -> Result<(), Failure> {
-    let fleet = Fleet::open(options.timeout)?;
-    if options.everything && !options.yes {
-        confirm::everything(&fleet)?;
-    }
+    let fleet = Fleet::open(options.how.timeout)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
-    let how = How::of(options);
     let report = if options.glob.is_empty() {
-        runtime.block_on(run(&fleet, options, &how))
+        runtime.block_on(run(&fleet, targets(options), &options.how))
     } else {
-        runtime.block_on(glob::run(&fleet, options, &how))
+        runtime.block_on(glob::run(&fleet, options))
     };
-    report.print(options.output);
-    report.outcome()
+    let printed = report.print(options.output);
+    report.outcome().and(printed)
 }
 
 fn targets(options: &Options) -> Vec<Target> {
@@ -81,18 +76,18 @@ fn targets(options: &Options) -> Vec<Target> {
     }
     let urls = all(&options.urls, Target::Url).chain(all(&options.tag, Target::Tag));
     let others = all(&options.prefix, Target::Prefix).chain(all(&options.partition, Target::Partition));
-    urls.chain(others).chain(options.everything.then_some(Target::Everything)).collect()
+    urls.chain(others).collect()
 }
 
 /// One after the other; the first that fails ends it, for the others would fail as well.
-async fn run(fleet: &Fleet, options: &Options, how: &How) -> Report {
-    let targets = targets(options);
+pub(crate) async fn run(fleet: &Fleet, targets: Vec<Target>, how: &How) -> Report {
     let mut report = Report::new(fleet, how);
-    for (done, target) in targets.iter().enumerate() {
-        match how.acknowledged(&fleet.store, target).await {
-            Ok(receipt) => report.add(target.clone(), receipt),
+    let count = targets.len();
+    for (done, target) in targets.into_iter().enumerate() {
+        match how.acknowledged(&fleet.store, &target).await {
+            Ok(receipt) => report.add(target, receipt),
             Err(why) => {
-                report.failed(target, &why, targets.len() - done - 1);
+                report.failed(&target, &why, count - done - 1);
                 break;
             }
         }
@@ -100,22 +95,7 @@ async fn run(fleet: &Fleet, options: &Options, how: &How) -> Report {
     report
 }
 
-/// How to purge.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct How {
-    pub(crate) soft: bool,
-    pub(crate) replicas: Option<u32>,
-    pub(crate) dry_run: bool,
-    wait: Duration,
-    timeout: Duration,
-}
-
 impl How {
-    fn of(options: &Options) -> Self {
-        let Options { soft, replicas, dry_run, wait, timeout, .. } = *options;
-        Self { soft, replicas, dry_run, wait, timeout }
-    }
-
     /// Purges until that is acknowledged.
     ///
     /// # Errors

@@ -5,12 +5,11 @@ use crate::text::Format;
 use clap::{ArgGroup, Args};
 use std::time::Duration;
 
-/// What is purged by its name, and all that is not a pattern. An argument that goes with another one does not require it
+/// What is purged by its name, which is all that is not a pattern. An argument that goes with another one does not require it
 /// from somebody who has given what that conflicts with; so it conflicts with that, too.
 const NAMED: [&str; 4] = ["urls", "tag", "prefix", "partition"];
-const OTHERS: [&str; 5] = ["urls", "tag", "prefix", "partition", "everything"];
 
-/// Purge in every process of a fleet: what was fetched before is not served again.
+/// Purge in every process of a fleet: what was fetched before is not served again. `terrace flush` purges everything.
 ///
 /// The environment is that of the fleet: `REDIS_*` say where its Redis is, `CACHE_NAMESPACE` which of its caches is
 /// meant. One round trip for each thing that is purged, however many entries that is about.
@@ -19,7 +18,6 @@ const OTHERS: [&str; 5] = ["urls", "tag", "prefix", "partition", "everything"];
 /// memory once `CACHE_L1_MAX_LAG` has passed. 1 it has not, or fewer replicas than asked for have it; what was not
 /// acknowledged may or may not have taken effect. 2 a mistake in the arguments or the environment.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[command(verbatim_doc_comment, group(ArgGroup::new("what").required(true).multiple(true)))]
 pub(crate) struct Options {
     /// All that is stored for a URL: every variant, partition and body, over http and https. As clients ask for it:
@@ -40,10 +38,6 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", group = "what")]
     pub(crate) partition: Vec<String>,
 
-    /// All that is stored in the namespace. Asks first; without a terminal it needs --yes.
-    #[arg(long, group = "what", conflicts_with_all = NAMED)]
-    pub(crate) everything: bool,
-
     /// Each URL that matches, of those that Redis has entries of: `/img/*.jpg`, or `https://HOST/*` on one host. `*` is any
     /// text, slashes included; everything else is itself, and the scheme does not matter.
     ///
@@ -51,22 +45,29 @@ pub(crate) struct Options {
     /// --tag, which take one round trip. It is not done at once: what is stored meanwhile may stay, and so may what only
     /// the memory of a process has. Beyond 100,000 matches everything is purged.
     #[arg(long, value_name = "PATTERN", group = "what",
-          conflicts_with_all = OTHERS)]
+          conflicts_with_all = NAMED)]
     pub(crate) glob: Vec<Glob>,
 
     /// List what matches, and purge nothing.
-    #[arg(long, requires = "glob", conflicts_with_all = OTHERS)]
+    #[arg(long, requires = "glob", conflicts_with_all = NAMED)]
     pub(crate) dry_run: bool,
 
     /// Look at so many keys a second; a purge counts as ten.
-    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "glob", conflicts_with_all = OTHERS,
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "glob", conflicts_with_all = NAMED,
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) rate: u32,
 
-    /// Do not ask before everything is purged.
-    #[arg(long, requires = "everything", conflicts_with_all = NAMED)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) how: How,
 
+    /// What to print on standard output.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+/// How to purge.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct How {
     /// Mark it as stale instead: it is still served where stale responses are, while it is revalidated or when the
     /// origin fails.
     #[arg(long)]
@@ -83,10 +84,6 @@ pub(crate) struct Options {
     /// How long to go on trying, for each thing that is purged.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub(crate) timeout: Duration,
-
-    /// What to print on standard output.
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
-    pub(crate) output: Format,
 }
 
 /// A URL as the library takes it, if it can be one.

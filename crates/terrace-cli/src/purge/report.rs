@@ -18,6 +18,8 @@ pub(crate) struct Report {
     /// What a walk that purges nothing has found.
     found: Option<Vec<String>>,
     walked: Option<Walked>,
+    /// How many keys were removed as well.
+    freed: Option<u64>,
     failure: Option<String>,
 }
 
@@ -36,10 +38,16 @@ impl Report {
             soft: how.soft,
             replicas: how.replicas,
             done: Vec::new(),
-            found: how.dry_run.then(Vec::new),
+            found: None,
             walked: None,
+            freed: None,
             failure: None,
         }
+    }
+
+    /// Nothing is purged.
+    pub(crate) fn only_finds(&mut self) {
+        self.found = Some(Vec::new());
     }
 
     /// One more that was acknowledged, by as many replicas as the receipt says.
@@ -70,8 +78,8 @@ impl Report {
 
     /// The walk through the entries went to its end.
     pub(crate) fn walked(&mut self, walk: &Walk) {
-        let Walk { examined, unreadable, .. } = *walk;
-        self.walked = Some(Walked { keys: examined, entries: walk.entries(), unreadable });
+        let unreadable = walk.unreadable;
+        self.walked = Some(Walked { keys: walk.stride.examined, entries: walk.entries(), unreadable });
         if unreadable > 0 {
             self.failure.get_or_insert_with(|| {
                 format!(
@@ -88,6 +96,19 @@ impl Report {
         self.failure = Some(format!("{failure}; {done} URLs were purged before, and others may match"));
     }
 
+    /// Whether all of it was acknowledged by all who were asked.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    /// So many keys were removed as well; if not all of them, why.
+    pub(crate) fn freed(&mut self, keys: u64, failure: Option<&Failure>) {
+        self.freed = Some(keys);
+        self.failure = failure.map(|why| {
+            format!("nothing that was stored is served any more, but after {keys} keys no more memory was freed: {why}")
+        });
+    }
+
     /// # Errors
     ///
     /// When not all of it was acknowledged by all who were asked.
@@ -95,7 +116,10 @@ impl Report {
         self.failure.map_or(Ok(()), |why| Err(Failure::runtime(why)))
     }
 
-    pub(crate) fn print(&self, format: Format) {
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(crate) fn print(&self, format: Format) -> Result<(), Failure> {
         match format {
             Format::Json => print_json(&self.json()),
             Format::Table => print(&self.text()),
@@ -116,7 +140,7 @@ impl Report {
         json!({
             "namespace": self.namespace,
             "redis": self.place,
-            "acknowledged": self.failure.is_none(),
+            "acknowledged": self.failure.is_none() || self.freed.is_some(),
             "soft": self.soft,
             "replicas_wanted": self.replicas,
             "purges": purges.collect::<Vec<_>>(),
@@ -125,6 +149,7 @@ impl Report {
             "scan": self.walked.as_ref().map(|Walked { keys, entries, unreadable }| {
                 json!({ "keys": keys, "entries": entries, "unreadable": unreadable })
             }),
+            "unlinked": self.freed,
             "error": self.failure,
         })
     }
@@ -159,7 +184,8 @@ impl Report {
             vec![scope.to_owned(), plain(name), receipt.position().to_string(), replicas]
         };
         let rows: Vec<_> = self.done.iter().map(row).collect();
-        table(&["SCOPE", "TARGET", "POSITION", "REPLICAS"], &rows) + &self.acknowledged()
+        let freed = self.freed.map_or_else(String::new, |keys| format!("{keys} keys removed from Redis\n"));
+        table(&["SCOPE", "TARGET", "POSITION", "REPLICAS"], &rows) + &self.acknowledged() + &freed
     }
 }
 

@@ -17,15 +17,21 @@ pub(crate) use options::Options;
 
 use crate::ask::{Answer, Client, Resource, ask_all};
 use crate::failure::Failure;
-use crate::proxy;
-use crate::text::Format;
+use crate::fleet::Fleet;
+use crate::proxy::{self, log, server::Shutdown};
+use crate::text::{Format, print, print_json};
 use indicatif::{ProgressBar, ProgressStyle};
 use report::Report;
 use source::Lines;
 use state::State;
 use std::collections::HashSet;
-use std::io::{self, IsTerminal, Write};
-use std::time::Instant;
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+use terrace::stats::Task;
+use tokio::sync::watch;
+
+/// How long noting that all is done may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Warms, and reports.
 ///
@@ -33,6 +39,8 @@ use std::time::Instant;
 ///
 /// When not everything was answered.
 pub(crate) fn main(options: &Options) -> Result<(), Failure> {
+    let _guards = log::start(log::AccessLog::Off, log::AccessLog::Json).map_err(Failure::usage)?;
+    let fleet = options.mode.map(|mode| Ok((mode.task(), Fleet::open(PATIENCE)?))).transpose()?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::runtime)?;
     let mut report = Report::default();
     let state = options.state.as_deref().map(|file| State::open(file, &options.base.to_string()));
@@ -40,22 +48,51 @@ pub(crate) fn main(options: &Options) -> Result<(), Failure> {
     // What reads standard input blocks, and can be interrupted at any time.
     let listed = listed(options, &mut report)?;
     let finished = runtime.block_on(run(options, listed, state, &mut report));
-    runtime.shutdown_background();
-    finished?;
-    let text = match options.output {
-        Format::Table => report.table(),
-        Format::Json => format!("{:#}\n", report.json()),
+    let ended = finished.map(|()| verdict(&report));
+    let noted = match &fleet {
+        Some((task, fleet)) if matches!(ended, Ok(Ok(()))) => runtime.block_on(note(fleet, *task, report.seconds)),
+        _ => Ok(()),
     };
-    // Nobody reading is no failure.
-    let _ = io::stdout().write_all(text.as_bytes());
-    verdict(&report)
+    runtime.shutdown_background();
+    let ended = ended?;
+    if ended.is_ok() && noted.is_ok() {
+        report.log(options.mode.map(options::Mode::task));
+    }
+    let printed = match options.output {
+        Format::Table => print(&report.table()),
+        Format::Json => print_json(&report.json()),
+    };
+    ended.and(noted).and(printed)
+}
+
+/// Turns true at the deadline as well.
+fn until(mut shutdown: Shutdown, deadline: Option<Duration>) -> Shutdown {
+    let Some(deadline) = deadline else { return shutdown };
+    let (told, either) = watch::channel(false);
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(deadline, shutdown.wait_for(|ended| *ended)).await;
+        told.send_replace(true);
+        // The receivers wait for a value; the channel must outlive them.
+        told.closed().await;
+    });
+    either
+}
+
+async fn note(fleet: &Fleet, task: Task, seconds: f64) -> Result<(), Failure> {
+    let noted = fleet.store.task_succeeded(task, Duration::from_secs_f64(seconds)).await;
+    noted.map_err(|error| {
+        Failure::runtime(format_args!("all were asked for, but the watcher will not hear of it: {error}"))
+    })
 }
 
 fn verdict(report: &Report) -> Result<(), Failure> {
     match (report.left, report.failures()) {
         (0, 0) => Ok(()),
         (0, failed) => Err(Failure::runtime(format_args!("{failed} failed"))),
-        (left, _) => Err(Failure::runtime(format_args!("interrupted: {left} were not asked for"))),
+        (left, _) => {
+            let why = if report.is_late { "the deadline has come" } else { "interrupted" };
+            Err(Failure::runtime(format_args!("{why}: {left} were not asked for")))
+        }
     }
 }
 
@@ -79,7 +116,8 @@ async fn run(
     mut state: Option<State>,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let shutdown = proxy::shutdown().map_err(Failure::runtime)?;
+    let (began, deadline) = (Instant::now(), options.deadline());
+    let shutdown = until(proxy::shutdown().map_err(Failure::runtime)?, deadline);
     let client = Client::new(options.base.clone(), "terrace-warm", options.pace.timeout).map_err(Failure::runtime)?;
     let urls = match (listed, &options.sitemap) {
         (Some(urls), _) => urls,
@@ -98,6 +136,7 @@ async fn run(
     .await;
     bar.finish_and_clear();
     (report.left, report.seconds) = (left as u64, started.elapsed().as_secs_f64());
+    report.is_late = deadline.is_some_and(|deadline| began.elapsed() >= deadline);
     let kept = match state {
         Some(mut state) if left > 0 => state.save(),
         Some(state) => state.forget(),

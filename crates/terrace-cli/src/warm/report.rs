@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
+use terrace::stats::Task;
 
 /// Reasons that are counted apart; the others are counted together.
 const REASONS: usize = 32;
@@ -25,6 +26,8 @@ pub(crate) struct Report {
     /// Lines that are no URL, or no request that could be asked again.
     pub(crate) ignored: u64,
     pub(crate) seconds: f64,
+    /// The deadline has come.
+    pub(crate) is_late: bool,
 }
 
 impl Report {
@@ -67,6 +70,22 @@ impl Report {
             "bytes": self.bytes, "seconds": (self.seconds * 1e3).round() / 1e3,
             "latency_ms": { "p50": p50, "p90": p90, "p99": p99, "max": max },
         })
+    }
+
+    /// That all is done.
+    pub(crate) fn log(&self, task: Option<Task>) {
+        let (task, seconds) = (task.map_or("none", Task::as_str), (self.seconds * 1e3).round() / 1e3);
+        let not_stored: u64 = self.not_stored.values().sum();
+        let Self { hit, stored, .. } = self;
+        tracing::info!(
+            event = "cache_warm_done",
+            task,
+            seconds,
+            hit,
+            stored,
+            not_stored,
+            "cache_warm_done: all that is to be warmed was requested"
+        );
     }
 
     pub(crate) fn table(&mut self) -> String {

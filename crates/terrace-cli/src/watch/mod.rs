@@ -4,6 +4,8 @@
 //! warms, and what an operator sees of it.
 
 mod options;
+mod probe;
+mod tasks;
 
 pub(crate) use options::Options;
 
@@ -48,12 +50,18 @@ async fn run(options: Options) -> Result<(), Failure> {
     let metrics = terrace::prometheus::install().map_err(Failure::runtime)?;
     describe();
     let store = cache::open().await?;
+    tokio::spawn(tasks::report(store.clone()));
+    if let Some(every) = options.probe {
+        tokio::spawn(probe::run(store.clone(), probe::second()?, every));
+    }
     let warmer =
         options.origin.map(|origin| Warmer::new(origin, options.pace)).transpose().map_err(Failure::runtime)?;
     if let AdminAddress::At(address) = &options.admin {
         let (listener, address) = proxy::bind("--admin", address).await?;
         proxy::say(format_args!("admin on http://{address}"));
-        tokio::spawn(proxy::serve_admin(listener, LIMITS, Admin { metrics, shutdown: shutdown.clone() }));
+        // Nothing is cached here that could be shown.
+        let admin = Admin { metrics, shutdown: shutdown.clone(), routes: None };
+        tokio::spawn(proxy::serve_admin(listener, LIMITS, admin));
     }
     let listener = if let Some(warmer) = warmer {
         let (listener, prewarms) = store.listen_and_prewarm().map_err(Failure::usage)?;

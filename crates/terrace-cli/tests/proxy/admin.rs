@@ -1,6 +1,6 @@
 //! The admin port, PURGE, and the access log.
 
-use crate::harness::{Answer, Origin, PATIENCE, Proxy, Raw, full, no_store, raw_origin, within};
+use crate::harness::{Answer, Origin, PATIENCE, Proxy, Raw, full, no_store, raw_origin, run_to_end, terrace, within};
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -137,4 +137,82 @@ async fn access_lines_can_be_left_out() {
     proxy.get("/").await;
     proxy.signal(rustix::process::Signal::TERM);
     assert_eq!(proxy.output().await, Vec::<String>::new());
+}
+
+async fn below_terrace(proxy: &Proxy, method: &str, path: &str, fields: &str, body: &str) -> Answer {
+    let mut client = Raw::connect(proxy.admin).await;
+    let head = format!("{method} /terrace{path} HTTP/1.1\r\nHost: {}\r\n{fields}", proxy.admin);
+    client.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    client.answer(method).await
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[tokio::test]
+async fn operators_are_served_on_the_admin_port_alone() {
+    let origin = Origin::start(|request| async move {
+        let body = full(format!("the origin's {}", request.uri()));
+        http::Response::builder().header("cache-control", "max-age=60").body(body).unwrap()
+    })
+    .await;
+    let proxy = Proxy::start(origin.address, &[]);
+    for path in ["", "/", "/?x"] {
+        let page = below_terrace(&proxy, "GET", path, "", "").await;
+        assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{path}");
+    }
+    assert_eq!(admin(&proxy, "GET", "/terraces").await.status, 404);
+    for path in ["/terrace/", "/terrace/stats"] {
+        assert_eq!(proxy.get(path).await.text(), format!("the origin's {path}"), "the origin has that path itself");
+    }
+
+    assert_eq!(proxy.get("/p/7").await.header("age"), None);
+    assert!(proxy.get("/p/7").await.header("age").is_some());
+    let asked = r#"{"url":"http://test.example/p/7"}"#;
+    let explained = below_terrace(&proxy, "POST", "/explain", JSON, asked).await.text();
+    assert!(explained.contains(r#""verdict":"l1_hit""#), "{explained}");
+    let purged = below_terrace(&proxy, "POST", "/purge", JSON, r#"{"prefix":"http://test.example/p"}"#).await;
+    assert_eq!(purged.status, 200, "{}", purged.text());
+    assert_eq!(proxy.get("/p/7").await.header("age"), None);
+    let stats: serde_json::Value =
+        serde_json::from_slice(&below_terrace(&proxy, "GET", "/stats", "", "").await.body).unwrap();
+    assert_eq!(stats["requests"]["l1_cache_hit"], 1, "{stats}");
+    assert_eq!(stats["top"]["miss"][0]["name"], "GET test.example/p/7");
+
+    let off = r#"{"on":false,"reason":"test"}"#;
+    assert_eq!(below_terrace(&proxy, "PUT", "/flags/cache", JSON, off).await.status, 200);
+    let metrics = admin(&proxy, "GET", "/metrics").await.text();
+    assert!(metrics.contains("\ncache_feature_enabled{feature=\"cache\"} 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn without_a_token_only_this_machine_is_admitted() {
+    let proxy = Proxy::start(Origin::mirror().await.address, &[]);
+    assert_eq!(below_terrace(&proxy, "GET", "/stats", "", "").await.status, 200);
+    for relayed in ["Via: 1.1 front\r\n", "X-Forwarded-For: 127.0.0.1\r\n", "Forwarded: for=127.0.0.1\r\n"] {
+        assert_eq!(below_terrace(&proxy, "GET", "/stats", relayed, "").await.status, 403, "{relayed}");
+    }
+    assert_eq!(admin(&proxy, "GET", "/terrace/stats").await.status, 403, "called by a name that is not this machine's");
+    assert_eq!(admin(&proxy, "GET", "/metrics").await.status, 200);
+}
+
+#[tokio::test]
+async fn with_a_token_only_who_has_it_is_admitted() {
+    let origin = format!("http://{}", Origin::mirror().await.address);
+    let token = "correct-horse-battery-staple";
+    let proxy = Proxy::start_with(&origin, &[], &[("TERRACE_ADMIN_TOKEN", token)]);
+    assert_eq!(below_terrace(&proxy, "GET", "/stats", "", "").await.status, 401);
+    assert_eq!(below_terrace(&proxy, "POST", "/purge", JSON, r#"{"all":true}"#).await.status, 401);
+    let right = format!("Authorization: Bearer {token}\r\nX-Forwarded-For: 10.0.0.1\r\n");
+    assert_eq!(below_terrace(&proxy, "GET", "/stats", &right, "").await.status, 200);
+    for path in ["/metrics", "/healthz"] {
+        assert_eq!(admin(&proxy, "GET", path).await.status, 200, "{path} needs none");
+    }
+
+    for bad in ["short-secret", "", "with a space in it"] {
+        let mut command = terrace();
+        command.args(["proxy", "--origin", &origin, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let (code, text) = run_to_end(command.env("TERRACE_ADMIN_TOKEN", bad));
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("TERRACE_ADMIN_TOKEN") && (bad.is_empty() || !text.contains(bad)), "{text}");
+    }
 }

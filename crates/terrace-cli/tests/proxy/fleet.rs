@@ -148,6 +148,15 @@ impl Ended {
         self
     }
 
+    /// The only line of its log with this event.
+    #[track_caller]
+    pub(crate) fn event(&self, event: &str) -> Value {
+        let lines = self.err.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut all: Vec<Value> = lines.filter(|line| line["event"] == event).collect();
+        assert_eq!(all.len(), 1, "{event}: {self:?}");
+        all.remove(0)
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))

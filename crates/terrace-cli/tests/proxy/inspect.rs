@@ -80,14 +80,14 @@ async fn what_was_purged_says_by_what() {
     fleet.has_stored(1).await;
     // Nobody asks any more, so nobody stores it again.
     let purged = |arguments: &[&str]| {
-        let said = fleet.run(&[&["purge", "-o", "json"], arguments].concat()).ok().json();
+        let said = fleet.run(&[arguments, &["-o", "json"]].concat()).ok().json();
         said["purges"][0]["position"].clone()
     };
     for (arguments, state, verdict, tag) in [
-        (&["--soft", "--prefix", "/shop"][..], "stale", "expired", "prefix /shop/"),
-        (&["--prefix", "http://a.example/shop"], "invalid", "invalidated", "prefix a.example/shop/"),
-        (&["http://a.example/shop/1?a=1"], "invalid", "invalidated", "url a.example/shop/1?a=1"),
-        (&["--everything", "--yes"], "invalid", "invalidated", "everything"),
+        (&["purge", "--soft", "--prefix", "/shop"][..], "stale", "expired", "prefix /shop/"),
+        (&["purge", "--prefix", "http://a.example/shop"], "invalid", "invalidated", "prefix a.example/shop/"),
+        (&["purge", "http://a.example/shop/1?a=1"], "invalid", "invalidated", "url a.example/shop/1?a=1"),
+        (&["flush", "--namespace", "default", "--yes"], "invalid", "invalidated", "everything"),
     ] {
         let position = purged(arguments);
         let entry = one(&fleet, &[URL]);
@@ -122,7 +122,7 @@ async fn what_is_no_longer_remembered_is_told_apart() {
         (&json!("held"), &Value::Null),
         "a tag given by name is a digest"
     );
-    drop(change);
+    drop(within("the change to end", change.commit()).await.unwrap());
     fleet.redis.command(&["ZADD", "{default}:ctl", "7", "\0f", "9", "\0s"]);
     assert_eq!((&verdict()["verdict"], &verdict()["floor"]), (&json!("forgotten"), &json!(7)));
     fleet.redis.command(&["DEL", "{default}:ctl"]);

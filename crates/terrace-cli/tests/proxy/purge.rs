@@ -6,9 +6,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::fs::{File, OpenOptions};
 use std::future::{Ready, poll_fn, ready};
-use std::io::{Read, Write};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,7 +33,6 @@ async fn each_scope_takes_effect_in_all_processes_and_nowhere_else() {
         (&["--prefix", "http://a.example/shop"], &[(A, "/shopping"), (B, "/shop/1?a=1&b=2")]),
         (&["--prefix", "/shop/"], &[(A, "/shopping"), (A, "/news")]),
         (&["--tag", "none", "--tag", "shop"], &[]),
-        (&["--everything", "--yes"], &[]),
     ] {
         let before = fleet.warm(A, "/shop/1?a=1&b=2").await;
         let mut others = Vec::new();
@@ -295,46 +292,14 @@ fn mistakes_are_told_from_failures() {
     with(&redis, &[]).failed(2, &["--tag <TAG>"]);
     with(&redis, &["shop/1"]).failed(2, &["shop/1", "a path that begins with a slash"]);
     with(&redis, &["--prefix", "ftp://h/"]).failed(2, &["https://HOST/PATH"]);
-    with(&redis, &["--everything", "--tag", "a"]).failed(2, &["--everything"]);
     with(&redis, &["--glob", "/*", "--tag", "a"]).failed(2, &["--glob"]);
     with(&redis, &["--glob", "a.example/*"]).failed(2, &["a.example/*", "a pattern that begins with"]);
-    for arguments in [&["/x", "--dry-run"][..], &["--everything", "--yes", "--dry-run"], &["/x", "--rate", "1"]] {
+    for arguments in [&["/x", "--dry-run"][..], &["/x", "--rate", "1"]] {
         with(&redis, arguments).failed(2, &["cannot be used with"]);
     }
-    with(&redis, &["/x", "--yes"]).failed(2, &["--yes"]);
     with(&redis, &["/x", "--wait", "1s"]).failed(2, &["--replicas"]);
-    with(&redis, &["--everything"]).failed(2, &["namespace `default`", "--yes"]);
     with(&[], &["/x"]).failed(2, &["REDIS_URL", "REDIS_HOST"]);
     with(&[("REDIS_HOST", "a b")], &["/x"]).failed(2, &["REDIS_HOST", "a b"]);
     with(&[redis[0], ("CACHE_L2_ENABLED", "false")], &["/x"]).failed(2, &["CACHE_L2_ENABLED"]);
     with(&[redis[0], ("CACHE_LEVELS", "3")], &["/x"]).failed(2, &["CACHE_LEVELS"]);
-}
-
-/// The two ends of a terminal: the person's, and the program's.
-fn terminal() -> (File, File) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&person).unwrap();
-    unlockpt(&person).unwrap();
-    let name = ptsname(&person, Vec::new()).unwrap();
-    let program = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    (person.into(), program)
-}
-
-#[test]
-fn before_everything_is_purged_somebody_at_a_terminal_is_asked() {
-    let server = Server::start();
-    for (answer, code) in [("n\n", 2), ("\n", 2), ("yes\n", 0)] {
-        let (mut person, program) = terminal();
-        let mut command = terrace();
-        command.env("REDIS_URL", server.url()).env("CACHE_NAMESPACE", "shop").args(["purge", "--everything"]);
-        let mut child = command.stdin(program).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut asked = [0; 53];
-        let stderr = child.stderr.as_mut().unwrap();
-        stderr.read_exact(&mut asked).unwrap();
-        let asked = String::from_utf8_lossy(&asked).into_owned();
-        assert!(asked.starts_with("Purge everything in namespace `shop` (Redis at"), "{asked}");
-        person.write_all(answer.as_bytes()).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(code), "{answer:?}");
-    }
 }

@@ -14,14 +14,14 @@ use terrace_redis_server::Server;
 use tokio::sync::Notify;
 
 /// A running `terrace watch`.
-struct Watch {
+pub(crate) struct Watch {
     child: Child,
     admin: SocketAddr,
 }
 
 impl Watch {
     /// Starts one, and waits until it listens.
-    async fn start(server: &Server, flags: &[&str]) -> Self {
+    pub(crate) async fn start(server: &Server, flags: &[&str]) -> Self {
         let mut child = terrace()
             .args(["watch", "--admin", "127.0.0.1:0"])
             .args(flags)
@@ -49,9 +49,18 @@ impl Watch {
 
     /// The value of a series.
     async fn metric(&self, series: &str) -> u64 {
+        self.text_of(series).await.parse().expect("a whole number")
+    }
+
+    /// The same, of a gauge that may be between two whole numbers.
+    pub(crate) async fn gauge(&self, series: &str) -> f64 {
+        self.text_of(series).await.parse().expect("a number")
+    }
+
+    async fn text_of(&self, series: &str) -> String {
         let (_, text) = self.ask("/metrics").await;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().expect("a whole number")
+        line.unwrap_or_else(|| panic!("no {series} in {text}")).to_owned()
     }
 
     async fn eventually(&self, series: &str, value: u64) {
@@ -78,7 +87,7 @@ impl Drop for Watch {
 }
 
 /// Waits for what other processes do, of which nobody here is told.
-async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     let waiting = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -254,6 +263,31 @@ async fn it_ends_at_once_also_while_it_warms() {
     watch.signal(Signal::TERM);
     assert_eq!(watch.ended().0, Some(0));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_measures_until_a_second_store_has_heard() {
+    let mut server = Server::start();
+    let watch = Watch::start(&server, &["--probe", "50ms"]).await;
+    let probed = |result| format!("watch_probes_total{{result=\"{result}\"}}");
+    eventually("it has probed", async || watch.metric(&probed("ok")).await >= 5).await;
+    let (_, text) = watch.ask("/metrics").await;
+    let number = |name: &str| -> f64 {
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"))
+    };
+    let (count, sum) = (number("watch_probe_duration_seconds_count"), number("watch_probe_duration_seconds_sum"));
+    assert!(count >= 5.0 && sum > 0.0 && sum / count < 30.0, "{count} {sum}");
+    assert!(text.contains("watch_probe_duration_seconds_bucket{le="), "{text}");
+    // One marker, however often: what is probed leaves nothing else behind.
+    let redis::Value::Int(members) = server.command(&["ZCARD", "{default}:ctl"]) else {
+        panic!("ZCARD answers a number")
+    };
+    assert_eq!(members, 4, "the epoch, the floor, the position, and the tag of the probe");
+    server.kill();
+    eventually("it fails", async || watch.metric(&probed("failed")).await >= 1).await;
+    server.restart();
+    let before = watch.metric(&probed("ok")).await;
+    eventually("it measures again", async || watch.metric(&probed("ok")).await > before).await;
 }
 
 #[test]

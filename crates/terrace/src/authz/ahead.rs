@@ -5,16 +5,18 @@ use super::facts::Facts;
 use super::load::{Look, Want};
 use super::principal::Who;
 use crate::clock::Instant;
-use crate::store::Key;
+use crate::store::{Entry, Key};
 use std::sync::Arc;
 
 impl Engine {
-    /// For facts that have just answered: sets out to load them again if they end soon. Nobody waits for that, and what
-    /// fails changes nothing.
+    /// For facts that have just answered: sets out to load them again if they end soon, or to compare them if that is
+    /// asked for. Nobody waits for that, and what fails changes nothing.
     #[inline]
-    pub(super) fn look_ahead(self: &Arc<Self>, who: &Who, facts: &Facts, asked: Instant) {
-        if facts.is_due(asked, fastrand::f64) {
-            self.set_out(who, facts);
+    pub(super) fn look_ahead(self: &Arc<Self>, who: &Who, entry: &Arc<Entry<Facts>>, asked: Instant) {
+        if entry.value().is_due(asked, fastrand::f64) {
+            self.set_out(who, entry.value());
+        } else if self.tiers.settings().samples_consistency() {
+            self.compare(who, entry);
         }
     }
 
@@ -25,7 +27,9 @@ impl Engine {
         // Another process may have loaded them meanwhile; what has as little left as these is not worth a place.
         let want = Want { below: Some(facts.life() / 2), ..Want::default() };
         let (engine, who) = (Arc::clone(self), who.clone());
-        place.run(self.tiers.observe().within_span(async move { engine.renew(&who, &want).await }));
+        let observe = self.tiers.observe();
+        let work = observe.refreshing().within(async move { engine.renew(&who, &want).await });
+        place.run(observe.within_span(work));
     }
 
     async fn renew(self: &Arc<Self>, who: &Who, want: &Want) {

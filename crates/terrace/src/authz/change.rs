@@ -3,9 +3,8 @@
 use super::engine::Authz;
 use super::facts::Tagger;
 use super::principal::{Subject, Tenant, Who};
-use crate::observe::OpenChange;
 use crate::observe::stats::{InvalidationResult, Kind, Scope as Scale};
-use crate::store::{self, Tag};
+use crate::store::{self, Store, Tag};
 use crate::{Error, Receipt};
 use std::time::Duration;
 
@@ -65,16 +64,18 @@ impl Scope {
 /// # let _ = receipt; Ok(()) }
 /// ```
 ///
-/// Dropped, it ends as if it had been committed: what has not changed is loaded once more. If the process dies, whoever
-/// is concerned stays uncached for `AUTHZ_CACHE_HOLD_S` and a second, and is never stale.
+/// Dropped without [`commit`](Change::commit), whoever is concerned stays uncached for `AUTHZ_CACHE_HOLD_S`, and then it
+/// ends as if it had been committed: a request whose client has left is dropped with its change while its transaction may
+/// still take effect. So the transaction has to have ended by then: bound it in the database. Better, run all three in a
+/// task of its own, which nobody drops, as the example `authorization` does. If the process dies, whoever is concerned
+/// stays uncached for as long and a second, and is never stale. Outside of a runtime it ends at once.
 #[derive(Debug)]
-#[must_use = "dropped, it ends at once"]
+#[must_use = "dropped, whoever is concerned stays uncached until it lapses"]
 pub struct Change {
     inner: store::Change,
     authz: Authz,
     tags: Vec<Tag>,
     scale: Scale,
-    open: OpenChange,
 }
 
 impl Authz {
@@ -87,7 +88,7 @@ impl Authz {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its end, it ends as if the change had been dropped.
+    /// Dropped before its end, it has announced nothing that lasts.
     pub async fn begin_change(&self, scope: Scope) -> Result<Change, Error> {
         let tiers = &self.engine.tiers;
         let tags = scope.tags(&self.engine.tagger)?;
@@ -95,9 +96,10 @@ impl Authz {
             // The others would not be told.
             return Err(Error::unannounced());
         }
-        let inner = self.engine.store.begin_change_of(tags.clone(), tiers.settings().authz_hold()).await?;
-        let open = tiers.observe().open_change();
-        Ok(Change { inner, authz: self.clone(), tags, scale: scope.scale(), open })
+        // A process that dies after its transaction leaves the source behind for as long as it may lag.
+        let hold = tiers.settings().authz_hold().max(tiers.settings().source_lag());
+        let inner = self.engine.store.begin_change_of(tags.clone(), hold).await?.counted(tiers.observe().open_change());
+        Ok(Change { inner, authz: self.clone(), tags, scale: scope.scale() })
     }
 
     /// Makes nothing of what was known of somebody's rights be used again: after a change of them that was not announced,
@@ -108,34 +110,41 @@ impl Authz {
     /// # Errors
     ///
     /// If Redis did not confirm it ([`Error::is_unconfirmed`]): other processes may use what they have until it does. It is
-    /// repeated until then, as long as this process lives. As [`begin_change`](Self::begin_change), for the scope.
+    /// repeated until then, as long as this process lives, and once more after `AUTHZ_CACHE_SOURCE_LAG_MS`. As
+    /// [`begin_change`](Self::begin_change), for the scope.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it is polled, it goes on even if nobody waits for it.
     pub async fn revoke(&self, scope: Scope) -> Result<Receipt, Error> {
         let (tiers, store) = (&self.engine.tiers, &self.engine.store);
         let tags = scope.tags(&self.engine.tagger)?;
         let lag = tiers.settings().source_lag();
-        let lingering = if lag.is_zero() { Ok(()) } else { self.linger(tags.clone(), lag).await };
+        // In a task of its own, so that it lasts even if nobody waits for it.
+        let lingering = (!lag.is_zero()).then(|| tokio::spawn(linger(store.clone(), tags.clone(), lag)));
         let issued = store.purge_tags(scope.scale(), tags).await;
+        let lingers = match lingering {
+            Some(task) => task.await.unwrap_or(false),
+            None => true,
+        };
         // While the tier is switched off the others are told later.
-        let told = issued.and_then(|receipt| {
+        let result = issued.and_then(|receipt| {
             let told =
                 !tiers.is_shared() || (receipt.epoch().is_some() && self.engine.ring.is_joined(tiers.clock().now()));
-            if told { Ok(receipt) } else { Err(Error::unconfirmed(None)) }
+            if told && lingers { Ok(receipt) } else { Err(Error::unconfirmed(None)) }
         });
-        let result = lingering.and(told);
         tiers.observe().revoked(scope.scale(), result.is_ok());
         result
     }
+}
 
-    /// Keeps what carries `tags` uncached until the source has caught up.
-    async fn linger(&self, tags: Vec<Tag>, lag: Duration) -> Result<(), Error> {
-        let change = self.engine.store.begin_change_of(tags, lag).await.map_err(|_| Error::unconfirmed(None))?;
-        tokio::spawn(async move {
-            tokio::time::sleep(lag).await;
-            // What fails is repeated.
-            drop(change.commit().await);
-        });
-        Ok(())
-    }
+/// Keeps what carries `tags` uncached until the source has caught up. Whether everybody does: if not, it is invalidated
+/// then all the same, whatever the others have stored meanwhile.
+async fn linger(store: Store, tags: Vec<Tag>, lag: Duration) -> bool {
+    let announced = store.begin_change_of(tags.clone(), lag).await.ok();
+    let is_announced = announced.is_some();
+    announced.unwrap_or_else(|| store.begin_change_here(tags, lag)).commit_after(lag);
+    is_announced
 }
 
 impl Change {
@@ -165,17 +174,20 @@ impl Change {
     ///
     /// Once it is polled, the change ends even if nobody waits for it.
     pub async fn commit(self) -> Result<Receipt, Error> {
-        let Self { inner, authz, tags, scale, open } = self;
-        let lag = authz.engine.tiers.settings().source_lag();
+        let Self { inner, authz, tags, scale } = self;
+        let tiers = &authz.engine.tiers;
+        let (lag, observe) = (tiers.settings().source_lag(), tiers.observe());
         if !lag.is_zero() {
-            authz.linger(tags, lag).await?;
+            // It is held until the source has caught up, and what was known before is invalid now.
+            inner.commit_after(lag);
+            let committed = authz.engine.store.purge_tags(scale, tags).await;
+            observe.revoked(scale, committed.is_ok());
+            return committed;
         }
         let committed = inner.commit().await;
-        let observe = authz.engine.tiers.observe();
         let result = if committed.is_ok() { InvalidationResult::Acked } else { InvalidationResult::Pending };
         observe.invalidation(scale, Kind::Hard, result);
         observe.revoked(scale, committed.is_ok());
-        drop(open);
         committed
     }
 }

@@ -1,5 +1,6 @@
 //! What comes of a check.
 
+use super::grants::SourceVersion;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ impl DenyReason {
 pub struct Unavailable {
     reason: UnavailableReason,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// What the source has, where that is not what was asked for.
+    version: Option<SourceVersion>,
 }
 
 /// Why there is no decision.
@@ -100,7 +103,17 @@ impl UnavailableReason {
 
 impl Unavailable {
     pub(super) fn source(error: impl StdError + Send + Sync + 'static) -> Self {
-        Self { reason: UnavailableReason::Source, source: Some(Arc::new(error)) }
+        Self { source: Some(Arc::new(error)), ..UnavailableReason::Source.into() }
+    }
+
+    /// The source answers with this version.
+    pub(super) fn behind(version: Option<SourceVersion>) -> Self {
+        Self { version, ..UnavailableReason::Behind.into() }
+    }
+
+    /// Whether it tells who demands this version something: not if what the source has is enough for them.
+    pub(super) fn is_for(&self, demanded: Option<SourceVersion>) -> bool {
+        self.reason != UnavailableReason::Behind || demanded > self.version
     }
 
     /// Why.
@@ -111,7 +124,7 @@ impl Unavailable {
 
 impl From<UnavailableReason> for Unavailable {
     fn from(reason: UnavailableReason) -> Self {
-        Self { reason, source: None }
+        Self { reason, source: None, version: None }
     }
 }
 

@@ -8,10 +8,10 @@ use super::facts::Facts;
 use super::grants::Grants;
 use super::load::{Known, Loaded, Look, Want};
 use super::principal::Who;
-use super::requirement::Consistency;
+use super::requirement::Demand;
 use super::source::Query;
 use crate::clock::Instant;
-use crate::observe::stats::{BypassReason, CheckStatus, LookupResult, Tier};
+use crate::observe::stats::{BypassReason, CheckStatus, LockKind, LockResult, LookupResult, Tier};
 use crate::store::{Entry, Join, Key, Landing, Lead, Ticket, Wait};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -28,16 +28,15 @@ pub(super) struct Answer {
     pub(super) status: CheckStatus,
     /// What is cached of it; `None` if decisions are not.
     pub(super) entry: Option<Arc<Entry<Facts>>>,
+    /// Why what is cached was no help, if it was not to be used or failed.
+    pub(super) bypass: Option<BypassReason>,
 }
 
 impl Want {
     /// What a decision has to be like. It has no version of the source: it is asked for anew where one is demanded.
-    pub(super) fn of_decision(consistency: Consistency) -> Self {
-        let consistency = match consistency {
-            Consistency::AtLeastVersion(_) => Consistency::Fresh,
-            other => other,
-        };
-        Self { consistency, ..Self::default() }
+    pub(super) fn of_decision(Demand { fresh, receipt, version }: Demand) -> Self {
+        let demand = Demand { fresh: fresh || version.is_some(), receipt, version: None };
+        Self { demand, ..Self::default() }
     }
 }
 
@@ -65,9 +64,9 @@ impl Asked {
 #[derive(Default)]
 struct Missing {
     /// For somebody else to answer.
-    others: Vec<(usize, bool, Key, Wait<Loaded>)>,
-    /// For this check to find out, and whether only what the authorizer says from now on is of use.
-    own: Vec<(usize, bool, Lead<Loaded>)>,
+    others: Vec<(usize, Option<BypassReason>, Key, Wait<Loaded>)>,
+    /// For this check to find out, and why only what the authorizer says from now on is of use, if that is so.
+    own: Vec<(usize, Option<BypassReason>, Lead<Loaded>)>,
     /// Of those, in their order.
     tickets: Vec<Ticket>,
 }
@@ -83,8 +82,8 @@ impl Engine {
         let keys = queries.iter().map(|query| self.keys.decision(query));
         let keys: Option<Vec<Key>> = keys.map(|key| key.map(|key| Key::new(self.tiers.hash(&key), &key))).collect();
         let Some(keys) = keys else {
-            let answer = |decision| Answer { decision, status: CheckStatus::Miss, entry: None };
-            return Ok(self.ask(queries).await?.into_iter().map(answer).collect());
+            let answer = |decision| Answer { decision, status: CheckStatus::Miss, entry: None, bypass: None };
+            return Ok(self.ask(queries, self.left(asked)).await?.into_iter().map(answer).collect());
         };
         let mut known: Vec<Option<Known>> = vec![None; queries.len()];
         while known.iter().any(Option::is_none) {
@@ -94,10 +93,10 @@ impl Engine {
         known.into_iter().flatten().map(Answer::of).collect()
     }
 
-    /// Asks the authorizer.
-    async fn ask(&self, queries: &[Query<'_>]) -> Result<Vec<Decision>, Unavailable> {
+    /// Asks the authorizer, which has this time.
+    async fn ask(&self, queries: &[Query<'_>], budget: Duration) -> Result<Vec<Decision>, Unavailable> {
         let authorizer = self.authorizer.as_ref().ok_or(UnavailableReason::Undecided)?;
-        let decisions = self.bounded(authorizer.check_many(queries)).await?;
+        let decisions = self.bounded(authorizer.check_many(queries), budget).await?;
         // Who answers less or more than was asked has answered nothing.
         if decisions.len() == queries.len() { Ok(decisions) } else { Err(UnavailableReason::Source.into()) }
     }
@@ -106,17 +105,20 @@ impl Engine {
     fn look_for(&self, keys: &[Key], want: &Want, asked: Instant, known: &mut [Option<Known>]) -> Missing {
         let mut missing = Missing::default();
         for (at, key) in keys.iter().enumerate().filter(|(at, _)| known[*at].is_none()).collect::<Vec<_>>() {
-            let (ticket, later) = match self.look_for_one(key, want, asked) {
+            let (ticket, bypass) = match self.look_for_one(key, want, asked) {
                 Look::Known(found) => {
                     known[at] = Some(found);
                     continue;
                 }
-                Look::Load(ticket) => (ticket, false),
-                Look::Bypass(ticket, _) => (ticket, true),
+                Look::Load(ticket) => (ticket, None),
+                Look::Bypass(ticket, bypass) => (ticket, Some(bypass)),
             };
             match self.flights.join(key.hash(), self.tiers.clock().now()) {
-                Join::Wait(flight) => missing.others.push((at, later, key.clone(), flight)),
-                Join::Lead(lead) => known[at] = self.lands(lead, ticket, (at, later, want), &mut missing),
+                Join::Wait(flight) => missing.others.push((at, bypass, key.clone(), flight)),
+                Join::Lead(lead) => {
+                    self.tiers.observe().lock(LockKind::Local, LockResult::Acquired);
+                    known[at] = self.lands(lead, ticket, (at, bypass, want), &mut missing);
+                }
             }
         }
         missing
@@ -137,18 +139,18 @@ impl Engine {
         &self,
         lead: Lead<Loaded>,
         ticket: Ticket,
-        (at, later, want): (usize, bool, &Want),
+        (at, bypass, want): (usize, Option<BypassReason>, &Want),
         missing: &mut Missing,
     ) -> Option<Known> {
-        let found = self.glance(ticket.key().bytes(), want, self.tiers.clock().now()).filter(|_| !later);
+        let found = self.glance(ticket.key().bytes(), want, self.tiers.clock().now()).filter(|_| bypass.is_none());
         let Some(entry) = found else {
-            missing.own.push((at, later, lead));
+            missing.own.push((at, bypass, lead));
             missing.tickets.push(ticket);
             return None;
         };
         self.tiers.observe().lookup(Tier::L1, LookupResult::Hit);
         lead.land(Landing::Entry(Ok(Arc::clone(&entry))));
-        Some(Known { entry, status: CheckStatus::L1CacheHit, is_stale: false })
+        Some(Known::found(entry, CheckStatus::L1CacheHit, None))
     }
 
     /// Finds out what is missing: in the tier that is shared, from the authorizer, from those who ask already.
@@ -161,32 +163,29 @@ impl Engine {
     ) -> Result<(), Unavailable> {
         let Missing { others, own, tickets } = missing;
         let looks = own.iter().zip(tickets);
-        let looks = looks.map(|((at, later, _), ticket)| self.look_beyond(queries[*at].who, ticket, (want, *later)));
+        let looks =
+            looks.map(|((at, bypass, _), ticket)| self.look_beyond(queries[*at].who, ticket, (want, bypass.is_some())));
         let looked = together(looks.collect()).await;
         let (mut departing, mut waiting) = (Vec::new(), Vec::new());
-        for ((at, later, lead), looked) in own.into_iter().zip(looked) {
+        for ((at, bypass, lead), looked) in own.into_iter().zip(looked) {
             match looked {
                 Ok(entry) => {
                     lead.land(Landing::Entry(Ok(Arc::clone(&entry))));
-                    known[at] = Some(Known { entry, status: CheckStatus::L2CacheHit, is_stale: false });
+                    known[at] = Some(Known::found(entry, CheckStatus::L2CacheHit, None));
                 }
-                Err(ticket) => {
-                    waiting.push((at, later, self.own_flight(&ticket)));
+                Err((ticket, silence)) => {
+                    waiting.push((at, bypass.or(silence), self.own_flight(&ticket)));
                     departing.push((lead, ticket, Asked::of(&queries[at])));
                 }
             }
         }
         self.depart_together(departing)?;
-        let found = |later, entry, status| {
-            let status = if later { CheckStatus::Bypass } else { status };
-            Known { entry, status, is_stale: false }
-        };
-        for (at, later, flight) in waiting {
-            known[at] = Some(found(later, self.landed(flight, asked).await?, CheckStatus::Miss));
+        for (at, bypass, flight) in waiting {
+            known[at] = Some(Known::found(self.landed(flight, asked).await?, CheckStatus::Miss, bypass));
         }
-        for (at, later, key, flight) in others {
-            let taken = self.follow(flight, &key, (want, later), asked).await?;
-            known[at] = taken.map(|(entry, status)| found(later, entry, status));
+        for (at, bypass, key, flight) in others {
+            let taken = self.follow(flight, &key, (want, bypass.is_some()), asked).await?;
+            known[at] = taken.map(|(entry, status)| Known::found(entry, status, bypass));
         }
         Ok(())
     }
@@ -206,8 +205,9 @@ impl Engine {
         let runtime = Handle::try_current().map_err(|_| UnavailableReason::Runtime)?;
         let engine = Arc::clone(self);
         // Detached on purpose: it has a time limit.
-        let asking = async move { engine.land_together(departing).await };
-        drop(runtime.spawn(self.tiers.observe().within_span(asking)));
+        let observe = self.tiers.observe();
+        let asking = observe.filling().within(async move { engine.land_together(departing).await });
+        drop(runtime.spawn(observe.within_span(asking)));
         Ok(())
     }
 
@@ -217,7 +217,7 @@ impl Engine {
         // Settings may have changed.
         self.tiers.observe().revocation_bound(self.bound());
         let queries: Vec<Query<'_>> = departing.iter().map(|(_, _, asked)| asked.query()).collect();
-        let decisions = self.ask(&queries).await;
+        let decisions = self.ask(&queries, self.tiers.settings().source_timeout()).await;
         match decisions {
             Ok(decisions) => {
                 for ((lead, ticket, asked), decision) in departing.into_iter().zip(decisions) {
@@ -247,7 +247,7 @@ impl Answer {
     fn of(known: Known) -> Result<Self, Unavailable> {
         // What is not a decision decides nothing, wherever it was found.
         let decision = known.facts().decision.ok_or(UnavailableReason::Undecided)?;
-        Ok(Self { decision, status: known.status, entry: Some(known.entry) })
+        Ok(Self { decision, status: known.status, entry: Some(known.entry), bypass: known.bypass })
     }
 }
 

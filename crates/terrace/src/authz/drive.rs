@@ -2,14 +2,15 @@
 
 use super::answer::Refusal;
 use super::layer::Shared;
-use super::principal::Principal;
-use super::requirement::Consistency;
-use super::ruling::Question;
+use super::principal::{IdentityError, Principal};
+use super::requirement::Demand;
+use super::ruling::{Begun, Question};
 use super::service::Step;
 use super::source::{Boxed, Identified};
 use crate::clock::Instant;
 use http::request::Parts;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// A request that may pass.
 pub(super) struct Passed {
@@ -31,20 +32,26 @@ pub(super) struct Undecided {
     pub(super) parts: Parts,
     pub(super) principal: Principal,
     pub(super) resource: Option<String>,
-    pub(super) consistency: Consistency,
+    pub(super) demand: Demand,
 }
 
 /// Identifies and decides, with whatever has to be waited for.
 pub(super) fn drive(
     shared: Arc<Shared>,
     mut waiting: Waiting,
-    asked: Instant,
+    came: Instant,
 ) -> Boxed<'static, Result<Passed, Refusal>> {
     Box::pin(async move {
+        let mut begun = Begun::at(came);
         loop {
             let step = match waiting {
-                Waiting::Identifying(identifying) => shared.step(identifying.await, asked),
-                Waiting::Ruling(undecided) => rule(&shared, *undecided, asked).await,
+                Waiting::Identifying(identifying) => {
+                    let identified = in_time(&shared, identifying).await;
+                    // What was known when the request came may have ended since.
+                    begun.asked = shared.engine.tiers.clock().now();
+                    identified.map_or_else(Step::Refuse, |identified| shared.step(identified, begun))
+                }
+                Waiting::Ruling(undecided) => rule(&shared, *undecided, begun).await,
             };
             waiting = match step {
                 Step::Pass(passed) => return Ok(passed),
@@ -55,12 +62,21 @@ pub(super) fn drive(
     })
 }
 
-async fn rule(shared: &Arc<Shared>, undecided: Undecided, asked: Instant) -> Step {
-    let Undecided { parts, principal, resource, consistency } = undecided;
+/// Who it is, if that is known as soon as the source of permissions has to answer.
+async fn in_time(shared: &Shared, identifying: Boxed<'static, Identified>) -> Result<Identified, Refusal> {
+    const LATE: Refusal = Refusal::Unidentified(IdentityError::Unavailable);
+    // Where there is no runtime nothing tells how late it is.
+    Handle::try_current().map_err(|_| LATE)?;
+    let limit = shared.engine.tiers.settings().source_timeout();
+    tokio::time::timeout(limit, identifying).await.map_err(|_| LATE)
+}
+
+async fn rule(shared: &Arc<Shared>, undecided: Undecided, begun: Begun) -> Step {
+    let Undecided { parts, principal, resource, demand } = undecided;
     let requirement = shared.requirement.as_ref().expect("only what is required is decided");
     let context = shared.circumstances(&parts);
-    let question = Question { requirement, resource: resource.as_deref(), consistency, context: context.as_ref() };
-    match shared.engine.rule(&principal, &[question], asked).await {
+    let question = Question { requirement, resource: resource.as_deref(), demand, context: context.as_ref() };
+    match shared.engine.rule(&principal, &[question], begun).await {
         Ok(rulings) => shared.apply(parts, (principal, resource), &rulings[0]),
         Err(_) => Step::Refuse(Refusal::Unavailable),
     }

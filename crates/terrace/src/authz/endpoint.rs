@@ -6,6 +6,7 @@ use super::decision::{Decision, DenyReason, Unavailable};
 use super::engine::{Authz, Explanation};
 use super::principal::{Principal, Subject, Tenant, Who};
 use super::requirement::{Requirement, perm};
+use super::ruling::Begun;
 use crate::Authorized;
 use axum::body::{Body, Bytes};
 use axum::extract::DefaultBodyLimit;
@@ -71,11 +72,14 @@ impl Authz {
             Ok(Err(malformed)) => return failed(StatusCode::BAD_REQUEST, &malformed.to_string()),
             Ok(Ok(asked)) => asked,
         };
-        if within.is_some_and(|tenant| *tenant != asked.who.tenant) {
-            let refusal = Refusal::Denied(DenyReason::TenantMismatch, false);
+        let (principal, requirement) = (Principal::new(asked.who), asked.requirement);
+        if within.is_some_and(|tenant| *tenant != principal.who.tenant) {
+            let (reason, begun) = (DenyReason::TenantMismatch, Begun::at(self.engine.tiers.clock().now()));
+            self.engine.deny(&principal, &requirement, reason, begun);
+            let refusal = Refusal::Denied(reason, false);
             return said(refusal.with(json!({ "error": "org_id is not the tenant of who asks" })));
         }
-        let explained = self.explain(&Principal::new(asked.who), asked.requirement).await;
+        let explained = self.explain(&principal, requirement).await;
         said(explained.map_or_else(|unavailable| undecided(&unavailable), |explanation| decided(&explanation)))
     }
 }

@@ -9,11 +9,12 @@ use super::load::Loaded;
 use super::principal::{Principal, Who};
 use super::requirement::Requirement;
 use super::ring::{self, Ring};
-use super::ruling::{Question, Ruling};
+use super::ruling::{Begun, Question, Ruling};
 use super::source::{AnyAuthorizer, AnyIdentify, AnySource, Authorizer, Identify, Nothing, PermissionSource};
 use crate::config::Config;
 use crate::observe::Namespace;
 use crate::observe::stats::{CacheName, CheckStatus, Stats};
+use crate::store::refresh::Refreshes;
 use crate::store::{Flights, Tiers};
 use crate::{Error, Store};
 use std::fmt;
@@ -40,6 +41,8 @@ pub(super) struct Engine {
     pub(super) identifier: Option<Arc<dyn AnyIdentify>>,
     /// Calls of the source at once.
     pub(super) permits: Semaphore,
+    /// The turn to compare facts with what the source says now.
+    pub(super) samples: Refreshes,
     pub(super) shares: Shares,
     pub(super) config: Config,
     pub(super) namespace: Namespace,
@@ -227,6 +230,7 @@ impl AuthzBuilder {
             authorizer,
             identifier,
             permits: Semaphore::new(config.source_concurrency()),
+            samples: Refreshes::default(),
             shares: Shares::default(),
             namespace: store.observe().namespace(store.namespace()),
             config,
@@ -311,8 +315,10 @@ impl Authz {
         requirements: impl IntoIterator<Item = impl Into<Requirement>>,
     ) -> Result<Vec<Decision>, Unavailable> {
         let requirements: Vec<Requirement> = requirements.into_iter().map(Into::into).collect();
-        let questions = requirements.iter().map(Question::of).collect::<Result<Vec<_>, _>>()?;
-        let rulings = self.engine.rule(principal, &questions, self.engine.tiers.clock().now()).await?;
+        let begun = Begun::at(self.engine.tiers.clock().now());
+        let questions = requirements.iter().map(Question::of).collect::<Result<Vec<_>, _>>();
+        let questions = questions.inspect_err(|_| self.engine.fail(requirements.len(), begun))?;
+        let rulings = self.engine.rule(principal, &questions, begun).await?;
         Ok(rulings.iter().map(Ruling::decision).collect())
     }
 
@@ -342,8 +348,9 @@ impl Authz {
     }
 
     async fn rule(&self, principal: &Principal, requirement: &Requirement) -> Result<Ruling, Unavailable> {
-        let question = Question::of(requirement)?;
-        let rulings = self.engine.rule(principal, &[question], self.engine.tiers.clock().now()).await?;
+        let begun = Begun::at(self.engine.tiers.clock().now());
+        let question = Question::of(requirement).inspect_err(|_| self.engine.fail(1, begun))?;
+        let rulings = self.engine.rule(principal, &[question], begun).await?;
         Ok(rulings.into_iter().next().expect("there is a ruling on each question"))
     }
 

@@ -61,12 +61,12 @@ struct Filter {
 
 impl Filter {
     async fn authorize<B>(&self, request: Request<B>) -> Result<Request<B>, Refusal> {
-        let asked = self.shared.engine.tiers.clock().now();
+        let came = self.shared.engine.tiers.clock().now();
         let (parts, body) = request.into_parts();
-        let Passed { parts, marks, .. } = match self.shared.start(parts, asked) {
+        let Passed { parts, marks, .. } = match self.shared.start(parts, came) {
             Step::Pass(passed) => passed,
             Step::Refuse(refusal) => return Err(refusal),
-            Step::Wait(waiting) => drive(Arc::clone(&self.shared), waiting, asked).await?,
+            Step::Wait(waiting) => drive(Arc::clone(&self.shared), waiting, came).await?,
         };
         if marks {
             self.misplaced.call_once(|| self.shared.engine.tiers.observe().layer_order());

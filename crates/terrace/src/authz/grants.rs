@@ -1,6 +1,6 @@
 //! What a subject may do in a tenant.
 
-use super::pattern::{covers, is_pattern, order};
+use super::pattern::{covers, denies, is_pattern, order};
 use std::borrow::Cow;
 use std::time::SystemTime;
 
@@ -108,7 +108,9 @@ impl Grants {
         Self { is_complete, exact, patterns, denied: Vec::new(), version: None, not_after: None }
     }
 
-    /// Denies a permission, in which a segment `*` stands for any one segment too.
+    /// Denies a permission, in which a segment `*` stands for any one segment too. Of a resource that contains colons, such as
+    /// `urn:7`, `*` stands for the whole and also for a part: `invoice:read:urn:7`, `invoice:read:urn:*` and
+    /// `invoice:read:*` all deny it.
     #[must_use]
     pub fn deny(mut self, permission: impl Into<Cow<'static, str>>) -> Self {
         self.denied.push(permission.into());
@@ -151,7 +153,7 @@ impl Grants {
 
     /// What the set says about a permission, or about that permission for one resource.
     pub(super) fn standing(&self, asked: (&str, Option<&str>), now: &impl Fn() -> SystemTime) -> Standing<'_> {
-        if self.denied.iter().any(|denied| covers(denied, asked)) {
+        if self.denied.iter().any(|denied| denies(denied, asked)) {
             return Standing::Denied;
         }
         let first = self.exact.partition_point(|grant| order(&grant.permission, asked).is_lt());
@@ -159,6 +161,21 @@ impl Grants {
         let patterns = self.patterns.iter().filter(|grant| covers(&grant.permission, asked));
         let found = exact.chain(patterns).find(|grant| grant.is_live(now));
         found.map_or(Standing::Absent, Standing::Granted)
+    }
+
+    /// Whether another set grants and denies the same permissions, in whatever order and version, wherever they come from
+    /// and whenever they end.
+    pub(super) fn permits_as(&self, other: &Self) -> bool {
+        let names = |set: &Self| {
+            let mut granted: Vec<_> = set.granted().map(|grant| grant.permission.clone()).collect();
+            let mut denied = set.denied.clone();
+            granted.sort_unstable();
+            denied.sort_unstable();
+            granted.dedup();
+            denied.dedup();
+            (set.is_complete, granted, denied)
+        };
+        names(self) == names(other)
     }
 
     /// When the first of what is live now ends.

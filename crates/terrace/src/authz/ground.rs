@@ -5,7 +5,7 @@ use super::decision::{Decision, Unavailable};
 use super::facts::{Facts, Tagger};
 use super::layer::Shared;
 use super::requirement::Consistency;
-use super::ruling::Question;
+use super::ruling::{Begun, Question};
 use crate::Authorized;
 use crate::clock::Instant;
 use crate::store::{Entry, Standing};
@@ -43,6 +43,10 @@ impl fmt::Debug for Ground {
 }
 
 impl Ground {
+    pub(super) fn is_by(&self, layer: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, layer)
+    }
+
     pub(crate) fn engine(&self) -> u64 {
         self.shared.engine.id
     }
@@ -77,6 +81,11 @@ impl Ground {
 }
 
 impl Authorized {
+    /// Whether this layer has let the request pass.
+    pub(super) fn is_by(&self, layer: &Arc<Shared>) -> bool {
+        self.ground.is_by(layer)
+    }
+
     /// Waits until what was decided may not be true any more: it was revoked or is being changed, the credential or what is
     /// cached has ended, or nothing proves that it was not revoked. Within
     /// [`Authz::revocation_bound`](super::Authz::revocation_bound); after it, ask [`revalidate`](Self::revalidate). For
@@ -120,9 +129,10 @@ impl Authorized {
         let Ground { shared, resource, judged, .. } = &self.ground;
         let context = judged.as_ref().and_then(|judged| judged.context.clone());
         let Some(requirement) = &shared.requirement else { return Ok(None) };
-        let consistency = Consistency::Fresh;
-        let question = Question { requirement, resource: resource.as_deref(), consistency, context: context.as_ref() };
-        let rulings = shared.engine.rule(&self.principal, &[question], shared.engine.tiers.clock().now()).await?;
+        let demand = requirement.demand.clone().and(Consistency::Fresh.into());
+        let question = Question { requirement, resource: resource.as_deref(), demand, context: context.as_ref() };
+        let begun = Begun::at(shared.engine.tiers.clock().now());
+        let rulings = shared.engine.rule(&self.principal, &[question], begun).await?;
         let allowed = rulings.first().filter(|ruling| ruling.decision == Decision::Allow);
         let about = || (resource.clone(), context.clone());
         Ok(allowed.map(|ruling| ruling.authorized(shared, self.principal.clone(), about())))

@@ -2,7 +2,7 @@
 
 use super::principal::{Principal, Tenant, Who};
 use super::source::Query;
-use crate::store::{KeyBuf, hex};
+use crate::store::{KeyBuf, hex, remote};
 use sha2::{Digest, Sha256};
 
 /// What distinguishes the encodings of different versions.
@@ -87,7 +87,7 @@ impl Keys {
 /// What names begin with where processes share what is stored: each kind has names of its own.
 pub(super) fn family(key: &[u8]) -> &'static str {
     let decides = kind(key) == Some(Kind::Decision as u8);
-    if decides { "auth:check" } else { "auth:perms" }
+    if decides { remote::DECISIONS } else { remote::FACTS }
 }
 
 /// What of a key comes after its namespace and the schema.

@@ -5,11 +5,12 @@ use super::engine::Engine;
 use super::facts::{Facts, Share};
 use super::grants::{Grants, SourceVersion};
 use super::principal::{SINGLE_TENANT, Who};
-use super::requirement::Consistency;
+use super::requirement::Demand;
 use super::source::{Boxed, LoadHint, caught};
 use crate::clock::Instant;
 use crate::observe::stats::{
-    BypassReason, CheckStatus, Feature, FlightJoin, LookupResult, OriginOutcome, StoreResult, Tier,
+    BypassReason, CheckStatus, Feature, FlightJoin, LockKind, LockResult, LookupResult, OriginOutcome, RejectReason,
+    StoreResult, Tier,
 };
 use crate::store::{Beyond, Decoded, Entry, Fill, Glance, Join, Key, Landing, Lead, Memory, Ticket, Wait};
 use std::sync::Arc;
@@ -27,18 +28,32 @@ pub(super) struct Known {
     pub(super) status: CheckStatus,
     /// They are past their deadline: the source failed.
     pub(super) is_stale: bool,
+    /// Why what is cached was no help, if it was not to be used or failed.
+    pub(super) bypass: Option<BypassReason>,
 }
 
 impl Known {
+    /// As it was found, unless what is cached was no help.
+    pub(super) fn found(entry: Arc<Entry<Facts>>, status: CheckStatus, bypass: Option<BypassReason>) -> Self {
+        let status = if bypass.is_some() { CheckStatus::Bypass } else { status };
+        Self { entry, status, is_stale: false, bypass }
+    }
+
     pub(super) fn facts(&self) -> &Facts {
         self.entry.value()
     }
 }
 
+/// The ticket for what the source says, and why the tier that processes share was no help, if it failed.
+pub(super) type Unanswered = (Ticket, Option<BypassReason>);
+
+/// What answers, how it was found, and what failed before.
+type Brought = (Arc<Entry<Facts>>, CheckStatus, Option<BypassReason>);
+
 /// What facts have to be like.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Want {
-    pub(super) consistency: Consistency,
+    pub(super) demand: Demand,
     /// Younger than this.
     pub(super) below: Option<Duration>,
     /// How long past their deadline they are used if the source fails.
@@ -48,14 +63,7 @@ pub(super) struct Want {
 impl Want {
     fn is_met_by(&self, facts: &Facts, now: Instant) -> bool {
         let young = self.below.is_none_or(|below| facts.age(now) < below);
-        young && self.version().is_none_or(|version| facts.grants.version >= Some(version))
-    }
-
-    fn version(&self) -> Option<SourceVersion> {
-        match self.consistency {
-            Consistency::AtLeastVersion(version) => Some(version),
-            _ => None,
-        }
+        young && facts.grants.version >= self.demand.version
     }
 }
 
@@ -94,19 +102,26 @@ impl Engine {
             return Some(BypassReason::Disabled);
         }
         if !self.ring.is_joined(now) {
-            return Some(BypassReason::Ring);
+            // While nobody answers, nobody can say who has which keys either.
+            return Some(if self.is_told(now) { BypassReason::Ring } else { BypassReason::Unproven });
         }
-        match &want.consistency {
-            Consistency::Fresh => Some(BypassReason::Fresh),
-            Consistency::AtLeast(receipt) if !self.tiers.covers(receipt) => Some(BypassReason::Behind),
-            _ if !self.hears(now) => Some(BypassReason::Unproven),
-            _ => None,
+        if want.demand.fresh {
+            return Some(BypassReason::Fresh);
         }
+        if want.demand.receipt.as_ref().is_some_and(|receipt| !self.tiers.covers(receipt)) {
+            return Some(BypassReason::Behind);
+        }
+        (!self.is_told(now)).then_some(BypassReason::Unproven)
     }
 
     /// Whether revocations of others are heard in time.
     pub(super) fn hears(&self, now: Instant) -> bool {
-        self.ring.is_joined(now) && !self.tiers.is_cut_off() && self.tiers.is_proven(now)
+        self.ring.is_joined(now) && self.is_told(now)
+    }
+
+    /// Whether the tier that processes share is heard, if there is one.
+    fn is_told(&self, now: Instant) -> bool {
+        !self.tiers.is_cut_off() && self.tiers.is_proven(now)
     }
 
     pub(super) fn look(&self, key: &Key, want: &Want, asked: Instant) -> Look {
@@ -124,10 +139,16 @@ impl Engine {
         let usable = !found.expired && asked < found.entry.value().deadline;
         if usable && want.is_met_by(found.entry.value(), asked) {
             observe.lookup(Tier::L1, LookupResult::Hit);
-            return Look::Known(Known { entry: found.entry, status: CheckStatus::L1CacheHit, is_stale: false });
+            return Look::Known(Known::found(found.entry, CheckStatus::L1CacheHit, None));
         }
-        observe.lookup(Tier::L1, LookupResult::Stale);
+        self.reject(Tier::L1);
         Look::Load(ticket)
+    }
+
+    /// Counts facts that were found and are not used: their time is over, or they are older than is wanted.
+    fn reject(&self, tier: Tier) {
+        self.tiers.observe().lookup(tier, LookupResult::Rejected);
+        self.tiers.observe().rejected(tier, RejectReason::Expired);
     }
 
     /// Finds facts that are as they are wanted.
@@ -157,8 +178,9 @@ impl Engine {
         if found.expired || !recent || !want.is_met_by(facts, now) {
             return None;
         }
+        self.tiers.observe().lookup(Tier::L1, LookupResult::Stale);
         self.tiers.observe().stale_used();
-        Some(Known { entry: found.entry, status: CheckStatus::L1CacheHit, is_stale: true })
+        Some(Known { is_stale: true, ..Known::found(found.entry, CheckStatus::L1CacheHit, None) })
     }
 
     async fn find(self: &Arc<Self>, who: &Who, key: &Key, want: &Want, asked: Instant) -> Result<Known, Unavailable> {
@@ -166,20 +188,23 @@ impl Engine {
         loop {
             let (ticket, bypass) = match self.look(key, want, asked) {
                 Look::Known(known) => {
-                    self.look_ahead(who, known.facts(), asked);
+                    self.look_ahead(who, &known.entry, asked);
                     return Ok(known);
                 }
                 Look::Load(ticket) => (ticket, None),
                 Look::Bypass(ticket, bypass) => (ticket, Some(bypass)),
             };
-            if let Some(bypass) = bypass
-                && reason.replace(bypass).is_none()
-            {
-                self.tiers.observe().bypass(bypass);
-            }
-            if let Some((entry, status)) = self.join(who, ticket, (want, bypass.is_some()), asked).await? {
-                let status = if bypass.is_some() { CheckStatus::Bypass } else { status };
-                return Ok(Known { entry, status, is_stale: false });
+            let mut bypassed = |bypass: Option<BypassReason>| {
+                if let Some(bypass) = bypass
+                    && reason.replace(bypass).is_none()
+                {
+                    self.tiers.observe().bypass(bypass);
+                }
+            };
+            bypassed(bypass);
+            if let Some((entry, status, silence)) = self.join(who, ticket, (want, bypass.is_some()), asked).await? {
+                bypassed(silence);
+                return Ok(Known::found(entry, status, bypass.or(silence)));
             }
         }
     }
@@ -192,18 +217,37 @@ impl Engine {
         ticket: Ticket,
         (want, later): (&Want, bool),
         asked: Instant,
-    ) -> Result<Option<(Arc<Entry<Facts>>, CheckStatus)>, Unavailable> {
+    ) -> Result<Option<Brought>, Unavailable> {
         let key = ticket.key().clone();
         match self.flights.join(key.hash(), self.tiers.clock().now()) {
-            Join::Wait(flight) => self.follow(flight, &key, (want, later), asked).await,
-            Join::Lead(lead) => self.lead(lead, who, ticket, (want, later), asked).await.map(Some),
+            Join::Wait(flight) => {
+                let taken = self.follow(flight, &key, (want, later), asked).await?;
+                Ok(taken.map(|(entry, status)| (entry, status, None)))
+            }
+            Join::Lead(lead) => {
+                self.tiers.observe().lock(LockKind::Local, LockResult::Acquired);
+                self.lead(lead, who, ticket, (want, later), asked).await.map(Some)
+            }
         }
     }
 
     /// How long a check that came then still waits for the source.
-    fn left(&self, asked: Instant) -> Duration {
+    pub(super) fn left(&self, asked: Instant) -> Duration {
         let now = self.tiers.clock().now();
         self.tiers.settings().source_timeout().saturating_sub(now.duration_since(asked))
+    }
+
+    /// Waits for somebody else's flight.
+    async fn wait(&self, flight: Wait<Loaded>, asked: Instant) -> Result<Landing<Loaded>, Unavailable> {
+        let (observe, started) = (self.tiers.observe(), self.tiers.clock().now());
+        observe.lock(LockKind::Local, LockResult::Contended);
+        let waiting = tokio::time::timeout(self.left(asked), flight);
+        let landing = observe.waiting(LockKind::Local).within(waiting).await;
+        observe.lock_wait(LockKind::Local, started);
+        landing.map_err(|_| {
+            observe.lock(LockKind::Local, LockResult::Timeout);
+            UnavailableReason::Timeout.into()
+        })
     }
 
     pub(super) async fn follow(
@@ -214,9 +258,8 @@ impl Engine {
         asked: Instant,
     ) -> Result<Option<(Arc<Entry<Facts>>, CheckStatus)>, Unavailable> {
         let begun = flight.begun();
-        let landing = tokio::time::timeout(self.left(asked), flight).await.map_err(|_| UnavailableReason::Timeout)?;
-        match landing {
-            Landing::Entry(Err(error)) if !later || begun > asked => Err(error),
+        match self.wait(flight, asked).await? {
+            Landing::Entry(Err(error)) if error.is_for(want.demand.version) && (!later || begun > asked) => Err(error),
             Landing::Entry(Ok(entry)) => {
                 let taken = self.accepts(&entry, key, (want, later), (begun, asked));
                 let result = if taken { FlightJoin::Taken } else { FlightJoin::Refused };
@@ -235,26 +278,29 @@ impl Engine {
         ticket: Ticket,
         (want, later): (&Want, bool),
         asked: Instant,
-    ) -> Result<(Arc<Entry<Facts>>, CheckStatus), Unavailable> {
+    ) -> Result<Brought, Unavailable> {
         let now = self.tiers.clock().now();
         // Somebody may have landed between the look and the join.
         if let Some(entry) = self.glance(ticket.key().bytes(), want, now).filter(|_| !later) {
             self.tiers.observe().lookup(Tier::L1, LookupResult::Hit);
             lead.land(Landing::Entry(Ok(Arc::clone(&entry))));
-            return Ok((entry, CheckStatus::L1CacheHit));
+            return Ok((entry, CheckStatus::L1CacheHit, None));
         }
-        let ticket = match self.look_beyond(who, ticket, (want, later)).await {
+        let (ticket, silence) = match self.look_beyond(who, ticket, (want, later)).await {
             Ok(entry) => {
                 lead.land(Landing::Entry(Ok(Arc::clone(&entry))));
-                return Ok((entry, CheckStatus::L2CacheHit));
+                if self.tiers.settings().samples_consistency() {
+                    self.compare(who, &entry);
+                }
+                return Ok((entry, CheckStatus::L2CacheHit, None));
             }
-            Err(ticket) => ticket,
+            Err(unanswered) => unanswered,
         };
         let Join::Wait(flight) = self.flights.join(ticket.key().hash(), now) else {
             unreachable!("whoever leads keeps the flight in its place");
         };
-        self.depart(lead, ticket, who.clone(), want.version())?;
-        Ok((self.landed(flight, asked).await?, CheckStatus::Miss))
+        self.depart(lead, ticket, who.clone(), want.demand.version)?;
+        Ok((self.landed(flight, asked).await?, CheckStatus::Miss, silence))
     }
 
     /// What a flight of this check's own brings.
@@ -265,19 +311,19 @@ impl Engine {
         }
     }
 
-    /// What the tier that processes share has, if that may be used; else the ticket for what the source says.
+    /// What the tier that processes share has, if that may be used.
     pub(super) async fn look_beyond(
         &self,
         who: &Who,
         ticket: Ticket,
         (want, later): (&Want, bool),
-    ) -> Result<Arc<Entry<Facts>>, Ticket> {
+    ) -> Result<Arc<Entry<Facts>>, Unanswered> {
         let is_cached = self.tiers.flags().is_on(Feature::Authz) && self.ring.is_joined(self.tiers.clock().now());
         if !self.tiers.is_shared() || !is_cached {
-            return Err(ticket);
+            return Err((ticket, None));
         }
         if later {
-            return Err(self.tiers.as_told(ticket));
+            return Err((self.tiers.as_told(ticket), None));
         }
         let (tags, until) = (self.tagger.tags(who), self.tiers.patience());
         let key = ticket.key().clone();
@@ -290,10 +336,11 @@ impl Engine {
                     self.tiers.observe().authz_l2_hit();
                     return Ok(found.entry);
                 }
-                self.tiers.observe().lookup(Tier::L2, LookupResult::Stale);
-                Err(ticket)
+                self.reject(Tier::L2);
+                Err((ticket, None))
             }
-            Beyond::Missed(ticket) | Beyond::Held(ticket) | Beyond::Silent(ticket) => Err(ticket),
+            Beyond::Missed(ticket) | Beyond::Held(ticket) => Err((ticket, None)),
+            Beyond::Silent(ticket) => Err((ticket, self.tiers.silence())),
         }
     }
 
@@ -336,14 +383,15 @@ impl Engine {
         let engine = Arc::clone(self);
         // Detached on purpose: it has a time limit.
         let observe = self.tiers.observe().clone();
-        drop(runtime.spawn(observe.within_span(async move {
+        let loading = observe.filling().within(async move {
             let begun = engine.tiers.clock().now();
             let loaded = engine.load(ticket, &who, at_least, begun).await;
             if let Err(error) = &loaded {
                 engine.tiers.observe().fill_error(error);
             }
             lead.land(Landing::Entry(loaded));
-        })));
+        });
+        drop(runtime.spawn(observe.within_span(loading)));
         Ok(())
     }
 
@@ -352,9 +400,9 @@ impl Engine {
         // Settings may have changed.
         self.tiers.observe().revocation_bound(self.bound());
         let call = self.source.load(who, LoadHint::at_least(at_least));
-        let grants = self.bounded(call).await?;
-        if at_least.is_some() && grants.version < at_least {
-            return Err(UnavailableReason::Behind.into());
+        let grants = self.bounded(call, self.tiers.settings().source_timeout()).await?;
+        if grants.version < at_least {
+            return Err(Unavailable::behind(grants.version));
         }
         let entry = self.keep(ticket, who, (grants, None), begun)?;
         under_way.stored(self.tiers.clock().now());
@@ -363,8 +411,15 @@ impl Engine {
 
     /// Calls the application: with a time limit, when it is its turn, and whatever it does. Half of the time is for the
     /// call: where more is asked than can be answered, a turn that comes too late to be used would be one that nobody has.
-    pub(super) async fn bounded<T>(&self, mut call: Boxed<'_, Result<T, Unavailable>>) -> Result<T, Unavailable> {
-        let (budget, begun) = (self.tiers.settings().source_timeout(), self.tiers.clock().now());
+    pub(super) async fn bounded<T>(
+        &self,
+        mut call: Boxed<'_, Result<T, Unavailable>>,
+        budget: Duration,
+    ) -> Result<T, Unavailable> {
+        if budget.is_zero() {
+            return Err(UnavailableReason::Timeout.into());
+        }
+        let begun = self.tiers.clock().now();
         let turn = tokio::time::timeout(budget / 2, self.permits.acquire()).await;
         let _permit = turn.ok().and_then(Result::ok).ok_or(UnavailableReason::Shed)?;
         let left = budget.saturating_sub(self.tiers.clock().now().duration_since(begun));

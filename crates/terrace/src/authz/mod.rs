@@ -77,6 +77,7 @@ mod remote;
 mod requirement;
 mod ring;
 mod ruling;
+mod sample;
 mod service;
 mod source;
 

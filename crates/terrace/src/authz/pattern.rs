@@ -7,16 +7,23 @@ pub(super) fn is_pattern(permission: &str) -> bool {
     permission.split(':').any(|segment| segment == "*")
 }
 
-/// Whether what is granted (or denied) is, or stands for, the permission that is asked for. Of that, which may be for one
-/// resource, every character is taken literally, and the resource is one segment whatever it contains.
+/// Whether what is granted is, or stands for, the permission that is asked for. Of that, which may be for one resource, every
+/// character is taken literally, and the resource is one segment whatever it contains.
 pub(super) fn covers(granted: &str, (asked, resource): (&str, Option<&str>)) -> bool {
-    if asked.is_empty() {
-        return false;
-    }
-    let mut granted = granted.split(':');
-    let mut asked = asked.split(':').chain(resource);
+    !asked.is_empty() && stands_for(granted, asked.split(':').chain(resource))
+}
+
+/// Whether what is denied is, or stands for, the permission that is asked for. A resource that contains colons is one segment
+/// and also several: whichever of the two a text may mean, it denies.
+pub(super) fn denies(denied: &str, (asked, resource): (&str, Option<&str>)) -> bool {
+    let several = |resource: &str| stands_for(denied, asked.split(':').chain(resource.split(':')));
+    covers(denied, (asked, resource)) || (!asked.is_empty() && resource.is_some_and(several))
+}
+
+fn stands_for<'a>(pattern: &str, mut asked: impl Iterator<Item = &'a str>) -> bool {
+    let mut pattern = pattern.split(':');
     loop {
-        match (granted.next(), asked.next()) {
+        match (pattern.next(), asked.next()) {
             (None, None) => return true,
             (Some("*"), Some(segment)) if !segment.is_empty() => {}
             (Some(one), Some(other)) if one == other => {}
@@ -72,5 +79,25 @@ mod tests {
         ] {
             assert_eq!(covers(granted, ("invoice:read", Some(resource))), expected, "{granted} {resource}");
         }
+    }
+
+    #[test]
+    fn a_deny_counts_whether_the_colons_of_a_resource_part_it_or_not() {
+        for (denied, resource, expected) in [
+            ("invoice:read:urn:7", "urn:7", true),
+            ("invoice:read:*", "urn:7", true),
+            ("invoice:read:urn:*", "urn:7", true),
+            ("invoice:*:*:7", "urn:7", true),
+            ("*:*:*:*", "urn:7", true),
+            ("invoice:read", "urn:7", false),
+            ("invoice:read:urn", "urn:7", false),
+            ("invoice:read:urn:8", "urn:7", false),
+            ("invoice:read:urn:7:8", "urn:7", false),
+            ("invoice:read:*:*:*", "urn:7", false),
+            ("invoice:read::", ":", true),
+        ] {
+            assert_eq!(denies(denied, ("invoice:read", Some(resource))), expected, "{denied} {resource}");
+        }
+        assert!(!denies("", ("", None)) && !denies(":7", ("", Some("7"))));
     }
 }

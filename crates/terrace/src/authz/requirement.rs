@@ -20,7 +20,7 @@ pub struct Requirement {
     #[cfg(feature = "axum")]
     pub(super) tenant_param: Option<Arc<str>>,
     pub(super) context: Context,
-    pub(super) consistency: Consistency,
+    pub(super) demand: Demand,
     pub(super) stale: Duration,
     pub(super) hides: bool,
 }
@@ -53,6 +53,44 @@ pub enum Consistency {
     Fresh,
 }
 
+/// What is demanded of facts: of several demands, all that each of them demands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Demand {
+    /// What the source says now.
+    pub(super) fresh: bool,
+    /// Nothing from before the invalidation of this receipt.
+    pub(super) receipt: Option<Receipt>,
+    /// This version of the source or a later one.
+    pub(super) version: Option<SourceVersion>,
+}
+
+impl From<Consistency> for Demand {
+    fn from(consistency: Consistency) -> Self {
+        let nothing = Self::default();
+        match consistency {
+            Consistency::Cached => nothing,
+            Consistency::AtLeast(receipt) => Self { receipt: Some(receipt), ..nothing },
+            Consistency::AtLeastVersion(version) => Self { version: Some(version), ..nothing },
+            Consistency::Fresh => Self { fresh: true, ..nothing },
+        }
+    }
+}
+
+impl Demand {
+    /// What satisfies both.
+    pub(super) fn and(self, other: Self) -> Self {
+        let (fresh, version) = (self.fresh || other.fresh, self.version.max(other.version));
+        match (self.receipt, other.receipt) {
+            (Some(one), Some(other)) => {
+                let receipt = one.later(other);
+                // Of two epochs nobody can say which is the later one.
+                Self { fresh: fresh || receipt.is_none(), receipt, version }
+            }
+            (one, other) => Self { fresh, receipt: one.or(other), version },
+        }
+    }
+}
+
 /// Requires one permission. A `*` in it means nothing special.
 pub fn perm(permission: impl Into<Cow<'static, str>>) -> Requirement {
     Requirement::new([permission.into()].into(), Needs::All)
@@ -78,7 +116,7 @@ impl Requirement {
             #[cfg(feature = "axum")]
             tenant_param: None,
             context: Context::default(),
-            consistency: Consistency::Cached,
+            demand: Demand::default(),
             stale: Duration::ZERO,
             hides: false,
         }
@@ -128,7 +166,7 @@ impl Requirement {
     /// How recent the facts have to be. A request extension that demands more counts instead.
     #[must_use]
     pub fn consistency(mut self, consistency: Consistency) -> Self {
-        self.consistency = consistency;
+        self.demand = consistency.into();
         self
     }
 

@@ -10,22 +10,37 @@ use super::ground::{Ground, Judged};
 use super::layer::Shared;
 use super::load::{Known, Want};
 use super::principal::Principal;
-use super::requirement::{Consistency, Requirement};
+use super::requirement::{Demand, Requirement};
 use super::source::Query;
 use crate::Authorized;
 use crate::clock::Instant;
 use crate::observe::Audit;
-use crate::observe::stats::{CheckDecision, CheckStatus, LookupResult, Tier};
-use crate::store::Entry;
+use crate::observe::stats::{BypassReason, CheckDecision, CheckStatus, LookupResult, Tier};
+use crate::store::{Entry, Standing};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// When a check began. The two differ where somebody had to find out who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    /// Its request came: from then on it takes time.
+    pub(super) came: Instant,
+    /// It is known who asks: from then on it waits, and what is known by then is what it goes by.
+    pub(super) asked: Instant,
+}
+
+impl Begun {
+    pub(super) fn at(now: Instant) -> Self {
+        Self { came: now, asked: now }
+    }
+}
 
 /// A requirement, with what it is about in this request.
 #[derive(Clone, Debug)]
 pub(super) struct Question<'a> {
     pub(super) requirement: &'a Requirement,
     pub(super) resource: Option<&'a str>,
-    pub(super) consistency: Consistency,
+    pub(super) demand: Demand,
     /// Of the request, beside that of the requirement.
     pub(super) context: Option<&'a Context>,
 }
@@ -38,12 +53,12 @@ impl<'a> Question<'a> {
         if requirement.resource_param.is_some() || requirement.tenant_param.is_some() {
             return Err(UnavailableReason::Parameter.into());
         }
-        let (resource, consistency) = (requirement.resource.as_deref(), requirement.consistency.clone());
-        Ok(Self { requirement, resource, consistency, context: None })
+        let (resource, demand) = (requirement.resource.as_deref(), requirement.demand.clone());
+        Ok(Self { requirement, resource, demand, context: None })
     }
 
     fn want(&self) -> Want {
-        Want { consistency: self.consistency.clone(), below: None, stale: self.requirement.stale }
+        Want { demand: self.demand.clone(), below: None, stale: self.requirement.stale }
     }
 
     fn context(&self) -> Context {
@@ -167,7 +182,7 @@ impl Engine {
         self: &Arc<Self>,
         principal: &Principal,
         question: &Question<'_>,
-        asked: Instant,
+        Begun { came, asked }: Begun,
     ) -> Option<Ruling> {
         let key = self.keys.permissions(&principal.who);
         let entry = self.glance(&key, &question.want(), asked)?;
@@ -176,13 +191,13 @@ impl Engine {
         if !decision.is_allow() && facts.age(asked) >= self.tiers.settings().authz_deny_ttl() {
             return None;
         }
-        self.look_ahead(&principal.who, facts, asked);
+        self.look_ahead(&principal.who, &entry, asked);
         let observe = self.tiers.observe();
         observe.lookup(Tier::L1, LookupResult::Hit);
-        let known = Known { entry, status: CheckStatus::L1CacheHit, is_stale: false };
+        let known = Known::found(entry, CheckStatus::L1CacheHit, None);
         let ruling = Ruling::new(decision, CheckStatus::L1CacheHit, Some(known));
         self.audit(principal, question, &ruling, asked);
-        observe.check(CheckStatus::L1CacheHit, counted(decision), asked);
+        observe.check(CheckStatus::L1CacheHit, counted(decision), came);
         Some(ruling)
     }
 
@@ -195,12 +210,12 @@ impl Engine {
         self: &Arc<Self>,
         principal: &Principal,
         questions: &[Question<'_>],
-        asked: Instant,
+        Begun { came, asked }: Begun,
     ) -> Result<Vec<Ruling>, Unavailable> {
         if questions.is_empty() {
             return Ok(Vec::new());
         }
-        let pending = self.tiers.observe().pending_checks(questions.len() as u64, asked);
+        let pending = self.tiers.observe().pending_checks(questions.len() as u64, came);
         let rulings = if self.has_ended(principal) {
             questions.iter().map(|_| Ruling::deny(DenyReason::CredentialEnded)).collect()
         } else {
@@ -215,6 +230,20 @@ impl Engine {
         Ok(rulings)
     }
 
+    /// Counts and audits a check that is denied whatever the facts are.
+    pub(super) fn deny(&self, principal: &Principal, requirement: &Requirement, reason: DenyReason, begun: Begun) {
+        let (ruling, demand) = (Ruling::deny(reason), Demand::default());
+        let question = Question { requirement, resource: None, demand, context: None };
+        self.audit(principal, &question, &ruling, begun.asked);
+        self.tiers.observe().bypass(BypassReason::Request);
+        self.tiers.observe().check(ruling.status, counted(ruling.decision), begun.came);
+    }
+
+    /// Counts checks that fail before anything is looked for.
+    pub(super) fn fail(&self, checks: usize, begun: Begun) {
+        drop(self.tiers.observe().pending_checks(checks as u64, begun.came));
+    }
+
     pub(super) fn has_ended(&self, principal: &Principal) -> bool {
         principal.valid_until.is_some_and(|end| self.wall() >= end)
     }
@@ -225,6 +254,21 @@ impl Engine {
         questions: &[Question<'_>],
         asked: Instant,
     ) -> Result<Vec<Ruling>, Unavailable> {
+        loop {
+            let found = self.by_facts(principal, questions, asked).await?;
+            if let Some(rulings) = self.conclude(principal, questions, found, asked).await? {
+                return Ok(rulings);
+            }
+        }
+    }
+
+    /// What facts decide, and these facts.
+    async fn by_facts(
+        self: &Arc<Self>,
+        principal: &Principal,
+        questions: &[Question<'_>],
+        asked: Instant,
+    ) -> Result<(Vec<Option<Decision>>, Known), Unavailable> {
         let mut want = strictest(questions);
         let mut known = self.seek(&principal.who, &want, asked).await?;
         let mut decisions = self.verdicts(principal, questions, &known);
@@ -234,7 +278,7 @@ impl Engine {
         let is_old = known.facts().begun < asked && known.facts().age(asked) >= deny_ttl;
         if denies && is_old && !known.is_stale {
             if deny_ttl.is_zero() {
-                want.consistency = Consistency::Fresh;
+                want.demand.fresh = true;
             }
             want.below = Some(deny_ttl).filter(|below| !below.is_zero());
             // If nobody can say better, what is known still holds.
@@ -243,7 +287,7 @@ impl Engine {
                 known = younger;
             }
         }
-        self.conclude(principal, questions, (decisions, known), asked).await
+        Ok((decisions, known))
     }
 
     fn verdicts(&self, principal: &Principal, questions: &[Question<'_>], known: &Known) -> Vec<Option<Decision>> {
@@ -251,17 +295,17 @@ impl Engine {
         questions.iter().map(|question| self.evaluate(principal, question, grants).decision()).collect()
     }
 
-    /// Asks the authorizer what facts do not decide.
+    /// Asks the authorizer what facts do not decide. `None` if something that this rests on was revoked meanwhile.
     async fn conclude(
         self: &Arc<Self>,
         principal: &Principal,
         questions: &[Question<'_>],
         (decisions, known): (Vec<Option<Decision>>, Known),
         asked: Instant,
-    ) -> Result<Vec<Ruling>, Unavailable> {
+    ) -> Result<Option<Vec<Ruling>>, Unavailable> {
         let ruling = |decision, status| Ruling::new(decision, status, Some(known.clone()));
         if let Some(decided) = decisions.iter().copied().collect::<Option<Vec<Decision>>>() {
-            return Ok(decided.into_iter().map(|decision| ruling(decision, known.status)).collect());
+            return Ok(Some(decided.into_iter().map(|decision| ruling(decision, known.status)).collect()));
         }
         if self.authorizer.is_none() {
             return Err(UnavailableReason::Undecided.into());
@@ -272,9 +316,22 @@ impl Engine {
             open.extend(self.undecided(principal, (question, &contexts[at]), &known).map(|query| (at, query)));
         }
         let queries: Vec<Query<'_>> = open.iter().map(|(_, query)| *query).collect();
-        let want = Want::of_decision(strictest(questions).consistency);
+        let want = Want::of_decision(strictest(questions).demand);
         let answers = self.answers(&queries, &want, asked).await?;
+        // What was found out for this check is as young as can be.
+        let holds = |it: &Entry<Facts>| it.value().begun >= asked || it.standing() == Standing::Current;
+        if !answers.iter().filter_map(|answer| answer.entry.as_deref()).chain([&*known.entry]).all(holds) {
+            return Ok(None);
+        }
         let status = answers.iter().map(|answer| answer.status).fold(known.status, slower);
+        // Of facts it is counted already.
+        if status == CheckStatus::Bypass && known.bypass.is_none() {
+            answers
+                .iter()
+                .find_map(|answer| answer.bypass)
+                .into_iter()
+                .for_each(|why| self.tiers.observe().bypass(why));
+        }
         let rulings = questions.iter().zip(decisions).enumerate().map(|(at, (question, decision))| {
             let own = open.iter().zip(&answers).filter(|((of, _), _)| *of == at);
             let own: Vec<(&str, &Answer)> = own.map(|((_, query), answer)| (query.action, answer)).collect();
@@ -283,7 +340,7 @@ impl Engine {
             let decisions = own.iter().filter_map(|(_, answer)| answer.entry.clone()).collect();
             Ruling { was_asked, decisions, ..ruling(decision, status) }
         });
-        Ok(rulings.collect())
+        Ok(Some(rulings.collect()))
     }
 
     /// What of a question is for the authorizer.
@@ -359,8 +416,8 @@ fn strictest(questions: &[Question<'_>]) -> Want {
     let mut questions = questions.iter();
     let first = questions.next().map(Question::want).unwrap_or_default();
     questions.fold(first, |want, question| {
-        let consistency = stronger(want.consistency, question.consistency.clone());
-        Want { consistency, below: None, stale: want.stale.min(question.requirement.stale) }
+        let demand = want.demand.and(question.demand.clone());
+        Want { demand, below: None, stale: want.stale.min(question.requirement.stale) }
     })
 }
 
@@ -375,19 +432,4 @@ fn slower(one: CheckStatus, other: CheckStatus) -> CheckStatus {
         CheckStatus::Error => 5,
     };
     if order(one) < order(other) { other } else { one }
-}
-
-/// What satisfies both.
-pub(super) fn stronger(one: Consistency, other: Consistency) -> Consistency {
-    match (one, other) {
-        (Consistency::Cached, it) | (it, Consistency::Cached) => it,
-        (Consistency::AtLeastVersion(one), Consistency::AtLeastVersion(other)) => {
-            Consistency::AtLeastVersion(one.max(other))
-        }
-        (Consistency::AtLeast(one), Consistency::AtLeast(other)) => {
-            one.later(other).map_or(Consistency::Fresh, Consistency::AtLeast)
-        }
-        (one, other) if one == other => one,
-        _ => Consistency::Fresh,
-    }
 }

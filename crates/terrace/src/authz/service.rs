@@ -5,12 +5,11 @@ use super::drive::{Passed, Undecided, Waiting as Asked, drive};
 use super::future::AuthorizeFuture;
 use super::layer::Shared;
 use super::principal::{Identity, IdentityError, Principal};
-use super::requirement::{Consistency, Requirement};
-use super::ruling::{Question, Ruling, stronger};
+use super::requirement::{Consistency, Demand, Requirement};
+use super::ruling::{Begun, Question, Ruling};
 use super::source::Identified;
 use crate::authorized::{Credentialed, Outside};
 use crate::clock::Instant;
-use crate::observe::stats::{BypassReason, CheckDecision};
 use crate::{Authorized, Receipt};
 use http::request::Parts;
 use http::{Request, Response};
@@ -45,9 +44,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let asked = self.shared.engine.tiers.clock().now();
+        let came = self.shared.engine.tiers.clock().now();
         let (parts, body) = request.into_parts();
-        match self.shared.start(parts, asked) {
+        match self.shared.start(parts, came) {
             Step::Refuse(refusal) => AuthorizeFuture::refuse(refusal),
             Step::Pass(Passed { parts, marks, label }) => {
                 let called = self.inner.call(Request::from_parts(parts, body));
@@ -57,7 +56,7 @@ where
                 // The one that is ready is called later, and a clone takes its place.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                AuthorizeFuture::drive(drive(Arc::clone(&self.shared), waiting, asked), ready, body)
+                AuthorizeFuture::drive(drive(Arc::clone(&self.shared), waiting, came), ready, body)
             }
         }
     }
@@ -74,10 +73,10 @@ pub(super) enum Step {
 
 impl Shared {
     /// Identifies and decides, as far as nothing has to be waited for.
-    pub(super) fn start(self: &Arc<Self>, parts: Parts, asked: Instant) -> Step {
+    pub(super) fn start(self: &Arc<Self>, parts: Parts, came: Instant) -> Step {
         match self.identified(&parts) {
-            Some(identity) => self.step((parts, Ok(identity)), asked),
-            None => self.begin(parts, asked),
+            Some(identity) => self.step((parts, Ok(identity)), Begun::at(came)),
+            None => self.begin(parts, came),
         }
     }
 
@@ -91,19 +90,19 @@ impl Shared {
     }
 
     /// Asks who it is, and goes on if that is known at once.
-    fn begin(self: &Arc<Self>, parts: Parts, asked: Instant) -> Step {
+    fn begin(self: &Arc<Self>, parts: Parts, came: Instant) -> Step {
         let Some(identifier) = self.engine.identifier.clone() else {
             return Step::Refuse(Refusal::Unavailable);
         };
         let mut identifying = identifier.identify(parts);
         match identifying.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(who) => self.step(who, asked),
+            Poll::Ready(who) => self.step(who, Begun::at(came)),
             Poll::Pending => Step::Wait(Asked::Identifying(identifying)),
         }
     }
 
     /// Decides, as far as nothing has to be waited for.
-    pub(super) fn step(self: &Arc<Self>, (mut parts, identity): Identified, asked: Instant) -> Step {
+    pub(super) fn step(self: &Arc<Self>, (mut parts, identity): Identified, begun: Begun) -> Step {
         let identity = match identity {
             Err(IdentityError::Missing) if self.requirement.is_none() => Ok(Identity::Anonymous),
             other => other,
@@ -118,21 +117,21 @@ impl Shared {
             Ok(Identity::Known(known)) => known,
         };
         let requirement = self.requirement.as_ref().expect("without one it has passed");
-        let consistency = consistency(requirement, &parts);
+        let demand = demand(requirement, &parts);
         let resource = match self.about(requirement, &principal, &mut parts) {
             Ok(resource) => resource.map(Cow::into_owned),
             Err(refusal) => {
-                self.count_refusal(refusal, asked);
+                self.count_refusal(&principal, (requirement, refusal), begun);
                 return Step::Refuse(refusal);
             }
         };
         // Facts do not depend on circumstances.
-        let question = Question { requirement, resource: resource.as_deref(), consistency, context: None };
-        if let Some(ruling) = self.engine.rule_now(&principal, &question, asked) {
+        let question = Question { requirement, resource: resource.as_deref(), demand, context: None };
+        if let Some(ruling) = self.engine.rule_now(&principal, &question, begun) {
             return self.apply(parts, (principal, resource), &ruling);
         }
-        let consistency = question.consistency;
-        Step::Wait(Asked::Ruling(Box::new(Undecided { parts, principal, resource, consistency })))
+        let demand = question.demand;
+        Step::Wait(Asked::Ruling(Box::new(Undecided { parts, principal, resource, demand })))
     }
 
     /// What a ruling means for the request.
@@ -144,7 +143,7 @@ impl Shared {
     ) -> Step {
         match ruling.decision {
             Decision::Allow => {
-                let marks = parts.extensions.get::<Outside>().is_some();
+                let marks = self.marks(&parts);
                 let label = self.engine.tiers.settings().authz_debug_header().then(|| ruling.status.as_str());
                 let about = (resource, self.circumstances(&parts));
                 parts.extensions.insert(ruling.authorized(self, principal, about));
@@ -163,8 +162,18 @@ impl Shared {
         self.requirement.as_ref().is_some_and(|requirement| requirement.hides)
     }
 
-    fn identifies(&self, mut parts: Parts, identity: Identity) -> Passed {
-        let marks = parts.extensions.get::<Outside>().is_some();
+    /// Whether a cache is around this layer that would answer without it. One of which this very layer is around too asks it
+    /// each time, and one that knows the caller by the same engine learns nothing of a layer that only identifies.
+    fn marks(self: &Arc<Self>, parts: &Parts) -> bool {
+        let asked = |around: &Authorized| match self.requirement {
+            Some(_) => around.is_by(self),
+            None => around.is_of(self.engine.id),
+        };
+        parts.extensions.get::<Outside>().is_some() && !parts.extensions.get().is_some_and(asked)
+    }
+
+    fn identifies(self: &Arc<Self>, mut parts: Parts, identity: Identity) -> Passed {
+        let marks = self.marks(&parts);
         if matches!(identity, Identity::Known(_)) {
             parts.extensions.insert(Credentialed);
         }
@@ -174,14 +183,10 @@ impl Shared {
     }
 
     /// A check that needs no facts is one all the same.
-    fn count_refusal(&self, refusal: Refusal, asked: Instant) {
-        let observe = self.engine.tiers.observe();
+    fn count_refusal(&self, principal: &Principal, (requirement, refusal): (&Requirement, Refusal), begun: Begun) {
         match refusal {
-            Refusal::Denied(reason, _) => {
-                observe.bypass(BypassReason::Request);
-                observe.check(Ruling::deny(reason).status, CheckDecision::Deny, asked);
-            }
-            _ => drop(observe.pending_checks(1, asked)),
+            Refusal::Denied(reason, _) => self.engine.deny(principal, requirement, reason, begun),
+            _ => self.engine.fail(1, begun),
         }
     }
 
@@ -203,8 +208,9 @@ struct Resolved(u64);
 
 /// What a requirement and a request together demand, and what its client knows of (see
 /// [`SessionLayer`](crate::SessionLayer)).
-fn consistency(requirement: &Requirement, parts: &Parts) -> Consistency {
+fn demand(requirement: &Requirement, parts: &Parts) -> Demand {
     let demanded = parts.extensions.get::<Consistency>().cloned();
     let known = parts.extensions.get::<Receipt>().cloned().map(Consistency::AtLeast);
-    [demanded, known].into_iter().flatten().fold(requirement.consistency.clone(), stronger)
+    let demands = [demanded, known].into_iter().flatten().map(Demand::from);
+    demands.fold(requirement.demand.clone(), Demand::and)
 }

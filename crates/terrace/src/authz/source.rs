@@ -30,7 +30,8 @@ use std::pin::Pin;
 /// }
 /// ```
 pub trait Identify: Send + Sync + 'static {
-    /// Finds out who sends a request.
+    /// Finds out who sends a request. If that takes longer than `AUTHZ_CACHE_SOURCE_TIMEOUT_MS`, the caller is answered with
+    /// 503, as for [`IdentityError::Unavailable`], and what is under way is dropped.
     ///
     /// # Errors
     ///

@@ -158,6 +158,22 @@ proptest! {
     }
 
     #[test]
+    fn what_a_text_grants_the_same_text_denies(
+        text in permission(), asked in permission(), resource in prop::option::of(permission()),
+    ) {
+        let joined = resource.iter().fold(asked.clone(), |asked, resource| format!("{asked}:{resource}"));
+        let rule = perm(asked.clone());
+        let rule = resource.map_or(rule.clone(), |resource| rule.resource(resource));
+        let granted = || Grants::complete([text.clone(), "*".into(), "*:*".into(), "*:*:*".into(), joined.clone()]);
+        if decide(&rule, &Grants::complete([text.clone()])) == YES {
+            prop_assert_eq!(decide(&rule, &granted().deny(text.clone())), Some(Decision::Deny(Denied)));
+        }
+        if !asked.is_empty() {
+            prop_assert_eq!(decide(&rule, &granted().deny(joined)), Some(Decision::Deny(Denied)));
+        }
+    }
+
+    #[test]
     fn more_grants_never_take_away_and_more_denies_never_add(
         asked in permission(), grants in grants(), more in grant(), less in permission(),
     ) {

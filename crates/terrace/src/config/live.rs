@@ -5,15 +5,22 @@ use super::accepts::NONE;
 use super::errors::malformed;
 use super::table::{Apply, Key, SETTINGS, find};
 use crate::error::Error;
-use crate::observe::{Observe, stats::Feature};
+use crate::observe::{Observe, Said, stats::Feature};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+/// The application itself has set a switch.
+const BY_PROGRAM: Said<'static> = Said { scope: "process", by: "", why: "" };
 
 /// What [`Settings`] and [`Flags`] of one store share.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) values: [AtomicU64; SETTINGS.len()],
+    /// One bit for each feature: whether it was on at the start.
+    started: AtomicU64,
+    /// And whether the fleet has it on or off, whatever that was.
+    switched: AtomicU64,
     pub(super) observe: Observe,
 }
 
@@ -22,10 +29,23 @@ impl Live {
         self.values[key as usize].load(Relaxed)
     }
 
-    pub(super) fn set_flag(&self, feature: Feature, on: bool) {
+    pub(super) fn set_flag(&self, feature: Feature, on: bool, said: Said<'_>) {
         self.values[flag(feature) as usize].store(u64::from(on), Relaxed);
-        self.observe.flag_changed(feature, on);
+        self.observe.flag_changed(feature, on, said);
     }
+}
+
+fn set_bit(bits: &AtomicU64, feature: Feature, on: bool) {
+    let bit = 1 << feature as u32;
+    if on {
+        bits.fetch_or(bit, Relaxed)
+    } else {
+        bits.fetch_and(!bit, Relaxed)
+    };
+}
+
+fn has_bit(bits: &AtomicU64, feature: Feature) -> bool {
+    bits.load(Relaxed) & 1 << feature as u32 != 0
 }
 
 /// The settings of a running store.
@@ -34,11 +54,14 @@ pub struct Settings(Arc<Live>);
 
 impl Settings {
     pub(crate) fn new(config: &Config, observe: Observe) -> Self {
-        for feature in Feature::ALL {
-            observe.flag_is(*feature, config.values[flag(*feature) as usize] != 0);
-        }
         let values = config.values.map(AtomicU64::new);
-        Self(Arc::new(Live { values, observe }))
+        let live = Live { values, started: AtomicU64::default(), switched: AtomicU64::default(), observe };
+        for feature in Feature::ALL {
+            let on = config.values[flag(*feature) as usize] != 0;
+            set_bit(&live.started, *feature, on);
+            live.observe.flag_is(*feature, on);
+        }
+        Self(Arc::new(live))
     }
 
     /// Changes a setting, from the next request on. Names and values are those of the environment.
@@ -54,7 +77,9 @@ impl Settings {
             Apply::Start => {
                 return Err(Error::config(format!("{name} applies only when a store starts")));
             }
-            Apply::Flag(feature) => self.0.set_flag(feature, setting.accepts.parse(value).ok_or_else(refused)? != 0),
+            Apply::Flag(feature) => {
+                self.0.set_flag(feature, setting.accepts.parse(value).ok_or_else(refused)? != 0, BY_PROGRAM);
+            }
             Apply::Running => {
                 self.0.values[at].store(setting.accepts.parse(value).ok_or_else(refused)?, Relaxed);
                 self.0.observe.setting_changed(setting.name, value);
@@ -74,11 +99,17 @@ impl Settings {
             match setting.apply {
                 Apply::Start => {}
                 Apply::Running => self.0.values[at].store(config.values[at], Relaxed),
-                Apply::Flag(feature) => {
-                    self.0.values[at].store(config.values[at], Relaxed);
-                    self.0.observe.flag_is(feature, config.values[at] != 0);
-                }
+                Apply::Flag(feature) => self.starts_with(feature, config.values[at] != 0),
             }
+        }
+    }
+
+    /// How a feature starts, unless the fleet has switched it already.
+    fn starts_with(&self, feature: Feature, on: bool) {
+        set_bit(&self.0.started, feature, on);
+        if !has_bit(&self.0.switched, feature) {
+            self.0.values[flag(feature) as usize].store(u64::from(on), Relaxed);
+            self.0.observe.flag_is(feature, on);
         }
     }
 
@@ -147,6 +178,19 @@ impl Settings {
         self.0.get(Key::MaxRefreshes)
     }
 
+    pub(crate) fn obeys_fleet(&self) -> bool {
+        self.0.get(Key::FleetSwitches) != 0
+    }
+
+    /// Whether to compare this hit with a fresh answer.
+    #[inline]
+    pub(crate) fn samples_consistency(&self) -> bool {
+        match self.0.get(Key::ConsistencySample) {
+            0 => false,
+            one_in => fastrand::u64(..one_in) == 0,
+        }
+    }
+
     #[inline]
     pub(crate) fn max_lag(&self) -> Duration {
         Duration::from_nanos(self.0.get(Key::MaxLag))
@@ -199,7 +243,20 @@ impl Flags {
     /// Switches a feature, from the next request on. It is logged (`cache_flag_changed`) and visible as
     /// `cache_feature_enabled`.
     pub fn set(&self, feature: Feature, on: bool) {
-        self.0.set_flag(feature, on);
+        self.0.set_flag(feature, on, BY_PROGRAM);
+    }
+
+    /// As [`set`](Self::set), by an operator of this process.
+    #[cfg(feature = "admin")]
+    pub(crate) fn set_because(&self, feature: Feature, on: bool, why: &str) {
+        self.0.set_flag(feature, on, Said { scope: "process", by: "admin", why });
+    }
+
+    /// As [`set`](Self::set), because somebody has switched it for the fleet; `None` is as it was at the start.
+    pub(crate) fn set_for_fleet(&self, feature: Feature, on: Option<bool>, (by, why): (&str, &str)) {
+        set_bit(&self.0.switched, feature, on.is_some());
+        let on = on.unwrap_or_else(|| has_bit(&self.0.started, feature));
+        self.0.set_flag(feature, on, Said { scope: "fleet", by, why });
     }
 }
 

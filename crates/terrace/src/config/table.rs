@@ -54,7 +54,10 @@ pub(super) enum Key {
     L2PoolWait,
     L2CompressAbove,
     SealKeys,
+    FleetSwitches,
     MetricsEnabled,
+    CompatMetrics,
+    ConsistencySample,
     LogHits,
     AuthzEnabled,
     AuthzL2Enabled,
@@ -307,6 +310,16 @@ pub(super) const SETTINGS: [Setting; Key::AuthzDebugHeader as usize + 1] = [
         doc: "With Redis: keys that seal what is stored there, the first to seal and all to open.",
     },
     Setting {
+        key: Key::FleetSwitches,
+        name: "CACHE_FLEET_SWITCHES",
+        aliases: &[],
+        default: "true",
+        accepts: Accepts::Boolean,
+        apply: Apply::Running,
+        doc: "With Redis: whether this process obeys what is switched for the whole fleet (`terrace flag`). Off: its \
+            own settings count, whatever is said there.",
+    },
+    Setting {
         key: Key::MetricsEnabled,
         name: "CACHE_METRICS_ENABLED",
         aliases: &["ENABLE_PROMETHEUS_ENDPOINT", "ENABLE_METRICS", "ENABLE_HTTP_METRICS"],
@@ -314,6 +327,26 @@ pub(super) const SETTINGS: [Setting; Key::AuthzDebugHeader as usize + 1] = [
         accepts: Accepts::Boolean,
         apply: Apply::Start,
         doc: "Whether the store's statistics are published as metrics. They are counted in either case.",
+    },
+    Setting {
+        key: Key::CompatMetrics,
+        name: "CACHE_COMPAT_METRICS",
+        aliases: &[],
+        default: "false",
+        accepts: Accepts::Boolean,
+        apply: Apply::Start,
+        doc: "Whether statistics are also published as `tool_cache_hits_total`, `tool_cache_misses_total` and \
+            `tool_run_seconds`. Not together with the recording rules of these names: each would count twice.",
+    },
+    Setting {
+        key: Key::ConsistencySample,
+        name: "CACHE_CONSISTENCY_SAMPLE",
+        aliases: &[],
+        default: "0",
+        accepts: Accepts::Count(0..=1_000_000_000),
+        apply: Apply::Running,
+        doc: "One hit in so many is compared, in the background and one at a time, with a fresh answer of the origin or of \
+            the source of permissions (`cache_consistency_samples_total`); 0: none.",
     },
     Setting {
         key: Key::LogHits,
@@ -387,7 +420,7 @@ pub(super) const SETTINGS: [Setting; Key::AuthzDebugHeader as usize + 1] = [
         default: "800",
         accepts: Accepts::Millis(MILLISECOND..=MINUTE),
         apply: Apply::Running,
-        doc: "How long a check waits for the source of permissions, its turn included, which gets half of it at most.",
+        doc: "How long a check waits for the source of permissions, its turn included, which gets half of it at most; and, before that, for who the caller is.",
     },
     Setting {
         key: Key::AuthzSourceConcurrency,
@@ -414,7 +447,7 @@ pub(super) const SETTINGS: [Setting; Key::AuthzDebugHeader as usize + 1] = [
         default: "10",
         accepts: Accepts::Time(SECOND..=MINUTE),
         apply: Apply::Running,
-        doc: "How long a change of rights whose process has died keeps what it is about uncached.",
+        doc: "How long a change of rights whose process has died keeps what it is about uncached; at least AUTHZ_CACHE_SOURCE_LAG_MS.",
     },
     Setting {
         key: Key::AuthzL1MaxBytes,

@@ -2,6 +2,10 @@
 //!
 //! | chapter | what it tells |
 //! |---|---|
+//! | [`start`] | from nothing to a cache that processes share |
+//! | [`rules`] | which rules to choose, and where to put the layer |
+//! | [`keys`] | what tells responses apart, whose they are, where personal data is |
+//! | [`invalidation`] | how to take back what is stored, and when that has taken effect |
 //! | [`walks`] | what happens to a request |
 //! | [`failures`] | what happens when something fails |
 //! | [`defaults`] | every default, and why |
@@ -11,6 +15,18 @@
 //! | `redis`, if that feature is on | where Redis is, what it has to be, what is where in a cluster |
 //! | `languages` | invalidations from programs in other languages, if the feature `redis` is on |
 //! | `metrics` | every metric, if that feature is on |
+
+#[doc = include_str!("start.md")]
+pub mod start {}
+
+#[doc = include_str!("rules.md")]
+pub mod rules {}
+
+#[doc = include_str!("keys.md")]
+pub mod keys {}
+
+#[doc = include_str!("invalidation.md")]
+pub mod invalidation {}
 
 #[doc = include_str!("walks.md")]
 pub mod walks {}

@@ -55,13 +55,12 @@ pub(super) const LAG: &[u64] = &[
     30 * SECOND,
 ];
 
-/// From 10 ms to an hour, with an edge on the default lifetimes of facts (5 s, 300 s).
+/// From 100 ms to an hour, with an edge on the default lifetimes of facts (5 s, 300 s).
 pub(super) const AGE: &[u64] = &[
-    10 * MILLISECOND,
     100 * MILLISECOND,
     500 * MILLISECOND,
     SECOND,
-    2 * SECOND,
+    2_500 * MILLISECOND,
     5 * SECOND,
     10 * SECOND,
     30 * SECOND,

@@ -6,8 +6,8 @@ use super::labels::{
     BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, BypassReason, CacheName, CacheStatus,
     ChangeResult, CheckDecision, CheckStatus, CoherenceState, EpochChange, ErrorKind, EvictionReason, Feature,
     FenceMode, FenceResult, FlightJoin, ForwardReason, Found, InvalidationResult, Kind, L2Op, LockKind, LockResult,
-    LookupResult, OriginOutcome, PollResult, PoolState, PrewarmResult, RejectReason, Scope, StoreResult, Tier,
-    Weakness,
+    LookupResult, OriginOutcome, PollResult, PoolState, PrewarmResult, RejectReason, SampleResult, Scope, StoreResult,
+    Task, Tier, Weakness,
 };
 
 /// One metric family.
@@ -26,6 +26,10 @@ pub(super) enum Exists {
     Always,
     /// Where a store has a tier that processes share.
     Shared,
+    /// Where a store reports tasks.
+    Tasks,
+    /// With `CACHE_COMPAT_METRICS`: other names for what other families have.
+    Compat,
 }
 
 /// What a family measures.
@@ -140,7 +144,30 @@ pub(super) enum Id {
     OpenChanges,
     StaleUsed,
     RingJoined,
+    TaskSuccess,
+    TaskDuration,
+    Consistency,
+    ToolHits,
+    ToolMisses,
+    ToolDuration,
 }
+
+/// What can be switched while running, and what is decided when a store starts.
+const FEATURES: [&str; COMPAT_METRICS + 1] = {
+    let (mut words, mut at) = (["compat_metrics"; COMPAT_METRICS + 1], 0);
+    while at < COMPAT_METRICS {
+        words[at] = Feature::WORDS[at];
+        at += 1;
+    }
+    words
+};
+
+/// The place of the other names among the features.
+pub(super) const COMPAT_METRICS: usize = Feature::WORDS.len();
+
+/// What the field calls a tool, of which Terrace is one.
+const TOOL: Label = label("tool", &["response"]);
+const CACHED: Label = label("cached", &["true", "false"]);
 
 const fn label(name: &'static str, words: &'static [&'static str]) -> Label {
     Label { name, values: Values::Closed(words) }
@@ -152,7 +179,7 @@ const NAMESPACE: Label = Label { name: "cache_namespace", values: Values::Namesp
 const STATUS: Label = label("cache_status", CacheStatus::WORDS);
 const CHECKED: Label = label("cache_status", CheckStatus::WORDS);
 
-pub(super) static FAMILIES: [Family; Id::RingJoined as usize + 1] = [
+pub(super) static FAMILIES: [Family; Id::ToolDuration as usize + 1] = [
     Family {
         id: Id::Requests,
         name: "cache_requests_total",
@@ -199,7 +226,7 @@ pub(super) static FAMILIES: [Family; Id::RingJoined as usize + 1] = [
         kind: FamilyKind::Histogram(LOOKUP),
         labels: &[CACHE, TIER, label("result", Found::WORDS)],
         exists: Exists::Always,
-        help: "Lookup time per tier. One memory lookup in 64 is timed and weighs 64.",
+        help: "Lookup time per tier. One memory lookup in 64 is timed and weighs 64; those of authorization are not, its checks are timed as a whole.",
     },
     Family {
         id: Id::Rejected,
@@ -317,7 +344,7 @@ pub(super) static FAMILIES: [Family; Id::RingJoined as usize + 1] = [
         id: Id::FeatureEnabled,
         name: "cache_feature_enabled",
         kind: FamilyKind::Gauge(Merge::Min),
-        labels: &[label("feature", Feature::WORDS)],
+        labels: &[label("feature", &FEATURES)],
         exists: Exists::Always,
         help: "1 while the feature is on in every store of the process.",
     },
@@ -347,7 +374,7 @@ pub(super) static FAMILIES: [Family; Id::RingJoined as usize + 1] = [
         kind: FamilyKind::Gauge(Merge::Min),
         labels: &[],
         exists: Exists::Shared,
-        help: "1 while Redis answers polls and takes writes.",
+        help: "1 while Redis answers polls and takes writes; 0 also while it is switched off.",
     },
     Family {
         id: Id::L2Errors,
@@ -419,7 +446,7 @@ pub(super) static FAMILIES: [Family; Id::RingJoined as usize + 1] = [
         kind: FamilyKind::Gauge(Merge::Max),
         labels: &[label("state", CoherenceState::WORDS)],
         exists: Exists::Shared,
-        help: "1 for the state that process memory is in: nothing proven yet, proven within the bound, not proven.",
+        help: "1 for the state that process memory is in: nothing proven yet, proven within the bound, not proven, or alone because Redis is switched off.",
     },
     Family {
         id: Id::ProofAge,
@@ -427,7 +454,7 @@ pub(super) static FAMILIES: [Family; Id::RingJoined as usize + 1] = [
         kind: FamilyKind::Seconds(Merge::Max),
         labels: &[],
         exists: Exists::Shared,
-        help: "Age of the newest proof that process memory is up to date; before the first, of the store.",
+        help: "Age of the newest proof that process memory is up to date; before the first, of the store; 0 while alone.",
     },
     Family {
         id: Id::MaxLag,
@@ -603,7 +630,55 @@ pub(super) static FAMILIES: [Family; Id::RingJoined as usize + 1] = [
         kind: FamilyKind::Gauge(Merge::Max),
         labels: &[],
         exists: Exists::Shared,
-        help: "1 if every process that lives has one of our AUTHZ_CACHE_KEYS; 0: rights are not cached, or not shared.",
+        help: "1 if every process that lives has one of our sealing keys; 0: rights are not cached, or not shared.",
+    },
+    Family {
+        id: Id::TaskSuccess,
+        name: "cache_task_last_success_timestamp_seconds",
+        kind: FamilyKind::Seconds(Merge::Max),
+        labels: &[label("task", Task::WORDS)],
+        exists: Exists::Tasks,
+        help: "When a task last succeeded; before that is known, when this process began to look.",
+    },
+    Family {
+        id: Id::TaskDuration,
+        name: "cache_task_duration_seconds",
+        kind: FamilyKind::Seconds(Merge::Max),
+        labels: &[label("task", Task::WORDS)],
+        exists: Exists::Tasks,
+        help: "How long a task took when it last succeeded; 0 before that is known.",
+    },
+    Family {
+        id: Id::Consistency,
+        name: "cache_consistency_samples_total",
+        kind: FamilyKind::Counter,
+        labels: &[CACHE, label("result", SampleResult::WORDS)],
+        exists: Exists::Always,
+        help: "Hits that were compared with a fresh answer, by what came of it.",
+    },
+    Family {
+        id: Id::ToolHits,
+        name: "tool_cache_hits_total",
+        kind: FamilyKind::Counter,
+        labels: &[Label { name: "namespace", values: Values::Namespaces }],
+        exists: Exists::Compat,
+        help: "Requests answered by the response cache: cache_requests_total of all hits.",
+    },
+    Family {
+        id: Id::ToolMisses,
+        name: "tool_cache_misses_total",
+        kind: FamilyKind::Counter,
+        labels: &[Label { name: "namespace", values: Values::Namespaces }],
+        exists: Exists::Compat,
+        help: "Requests that the response cache could not answer: cache_requests_total of cache_miss and cache_error.",
+    },
+    Family {
+        id: Id::ToolDuration,
+        name: "tool_run_seconds",
+        kind: FamilyKind::Histogram(REQUEST),
+        labels: &[TOOL, CACHED],
+        exists: Exists::Compat,
+        help: "Time to the response head, by whether the cache alone answered: cache_request_duration_seconds.",
     },
 ];
 

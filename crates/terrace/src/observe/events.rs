@@ -2,6 +2,7 @@
 //! and a text search find it. No event carries a key, a URL, a tag or anything a client sent, but for the
 //! audit of decisions at level DEBUG.
 
+use super::Said;
 use super::authz::Audit;
 use super::labels::{
     BreakerName, BridgeChannel, BridgeResult, EpochChange, ErrorKind, Feature, FenceResult, L2Op, RejectReason, Scope,
@@ -18,9 +19,13 @@ pub(super) fn initialized(namespace: &str, l1_max_bytes: u64) {
     );
 }
 
-pub(super) fn flag_changed(feature: Feature, on: bool) {
+pub(super) fn redis_connected(position: u64) {
+    tracing::info!(event = "redis_connected", position, "redis_connected: Redis connected");
+}
+
+pub(super) fn flag_changed(feature: Feature, on: bool, Said { scope, by, why }: Said<'_>) {
     let feature = feature.as_str();
-    tracing::info!(event = "cache_flag_changed", feature, on, "cache_flag_changed: {feature} switched");
+    tracing::info!(event = "cache_flag_changed", feature, on, scope, by, why, "cache_flag_changed: {feature} switched");
 }
 
 pub(super) fn setting_changed(setting: &str, value: &str) {
@@ -47,7 +52,11 @@ pub(super) fn breaker_open(breaker: BreakerName) {
 
 pub(super) fn breaker_closed(breaker: BreakerName) {
     let breaker = breaker.as_str();
-    tracing::info!(event = "cache_l2_breaker_closed", breaker, "cache_l2_breaker_closed: Redis answers again");
+    tracing::info!(
+        event = "cache_l2_breaker_closed",
+        breaker,
+        "cache_l2_breaker_closed: calls of Redis are not stopped any more"
+    );
 }
 
 pub(super) fn coherence_degraded(proof_age: Duration, max_lag: Duration) {
@@ -191,7 +200,7 @@ pub(super) fn authz_l2_error(op: L2Op, kind: ErrorKind) {
 
 pub(super) fn l2_rejected(reason: RejectReason) {
     let word = reason.as_str();
-    if reason == RejectReason::Seal {
+    if matches!(reason, RejectReason::Seal | RejectReason::Regress) {
         tracing::error!(
             event = "authz_l2_rejected",
             reason = word,

@@ -192,9 +192,9 @@ closed! {
         Proof = "proof",
         /// An invalidation is being held open.
         Held = "held",
-        /// Its seal is broken.
+        /// Its seal is broken, or is missing.
         Seal = "seal",
-        /// It belongs to another key.
+        /// It belongs to another key, or was sealed with one that this process lacks.
         Key = "key",
         /// Its schema is unknown.
         Schema = "schema",
@@ -202,7 +202,7 @@ closed! {
         Corrupt = "corrupt",
         /// It is too large.
         Size = "size",
-        /// It is older than one already seen.
+        /// What Redis records is older than what was already seen of it.
         Regress = "regress",
     }
 }
@@ -264,6 +264,18 @@ closed! {
 }
 
 closed! {
+    /// What comparing a hit with a fresh answer came to.
+    SampleResult {
+        /// They are the same.
+        Match = "match",
+        /// They differ, and nothing has invalidated what is stored.
+        Mismatch = "mismatch",
+        /// There is no fresh answer to compare with.
+        Error = "error",
+    }
+}
+
+closed! {
     /// How much an invalidation covers.
     Scope {
         /// One URL.
@@ -300,7 +312,7 @@ closed! {
         Acked = "acked",
         /// In effect here, not yet acknowledged.
         Pending = "pending",
-        /// Refused.
+        /// Refused: what it names is no URL or path.
         Failed = "failed",
     }
 }
@@ -336,7 +348,7 @@ closed! {
         Timeout = "timeout",
         /// Failed.
         Error = "error",
-        /// Taken, then lost before the work was done.
+        /// Taken before, as was counted then, and lost before the work was done.
         Lost = "lost",
     }
 }
@@ -366,10 +378,6 @@ closed! {
         Get = "get",
         /// Write an entry.
         Set = "set",
-        /// Delete.
-        Del = "del",
-        /// Tell other processes of an invalidation.
-        Publish = "publish",
         /// Be told of invalidations.
         Subscribe = "subscribe",
         /// Take a lease, or give it back.
@@ -400,8 +408,6 @@ closed! {
         Loading = "loading",
         /// A reply that makes no sense.
         Protocol = "protocol",
-        /// A reply of another type than was asked for.
-        Decode = "decode",
         /// No free connection in time.
         Pool = "pool",
         /// Anything else.
@@ -450,6 +456,8 @@ closed! {
         Coherent = "coherent",
         /// The last proof is too old.
         Degraded = "degraded",
+        /// Redis is switched off: nobody else is followed, so there is nothing to prove.
+        Alone = "alone",
     }
 }
 
@@ -480,9 +488,10 @@ closed! {
 closed! {
     /// Why whatever was stored before is dead.
     EpochChange {
-        /// Another server process answers: it was started anew, or took the place of another.
+        /// Another server process answers, which was not running yet when the one before it last did: started anew.
         Restart = "restart",
-        /// The same server process answers with another past: it was replaced, and has come back.
+        /// A server process answers that was running before: it took the place of another. Or the same one answers with
+        /// another past: it was replaced and has come back, or has its first replica.
         Failover = "failover",
         /// The server is the same; the record of invalidations was gone.
         Lost = "lost",
@@ -510,8 +519,6 @@ closed! {
     FenceMode {
         /// They are never served.
         Strict = "strict",
-        /// They are served as stale.
-        Soft = "soft",
         /// Epochs cannot be told apart: the server hides who it is.
         Off = "off",
     }
@@ -592,5 +599,17 @@ closed! {
         Elsewhere = "elsewhere",
         /// This one and perhaps others: Redis did not say.
         Unclaimed = "unclaimed",
+    }
+}
+
+closed! {
+    /// A job that runs now and then, and says in Redis when it has succeeded.
+    Task {
+        /// Everything is warmed.
+        WarmFull = "warm_full",
+        /// What most people want is warmed.
+        WarmHot = "warm_hot",
+        /// What is in Redis is copied.
+        Backup = "backup",
     }
 }

@@ -21,29 +21,46 @@ pub mod prometheus;
 mod publish;
 mod registry;
 mod shared;
+mod span;
 pub mod stats;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "only the admin routes begin to watch"))]
+mod watch;
 
 pub(crate) use authz::{Audit, OpenChange};
 #[cfg(feature = "metrics")]
 pub use publish::publish_metrics;
 pub(crate) use registry::Namespace;
+pub(crate) use span::Span;
+pub(crate) use watch::Watch;
+#[cfg(feature = "admin")]
+pub(crate) use watch::{Class, Trip};
 
 use crate::clock::{Clock, Instant};
 use crate::config::Config;
-use catalogue::{Id, cell, first_cell};
+use catalogue::{COMPAT_METRICS, Id, cell, first_cell};
 use registry::Registry;
 use stats::{
     BypassReason, CacheName, CacheStatus, Cells, EvictionReason, Feature, FlightJoin, ForwardReason, Found,
-    InvalidationResult, Kind, LOCAL, LockKind, LockResult, LookupResult, OriginOutcome, RejectReason, Scope, Stats,
-    StoreResult, Tier,
+    InvalidationResult, Kind, LOCAL, LockKind, LockResult, LookupResult, OriginOutcome, RejectReason, SampleResult,
+    Scope, Stats, StoreResult, Tier,
 };
 use std::fmt::Display;
-use std::sync::Arc;
 #[cfg(feature = "tracing")]
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+/// For whom a switch was set, by whom and why.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "the log tells them"))]
+pub(crate) struct Said<'a> {
+    /// `process` or `fleet`.
+    pub(crate) scope: &'static str,
+    pub(crate) by: &'a str,
+    pub(crate) why: &'a str,
+}
 
 /// Where one store counts, for one of the caches in it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,6 +71,8 @@ struct Inner {
     cells: Cells,
     clock: Clock,
     registry: Arc<Registry>,
+    /// Made when somebody begins to watch.
+    watch: OnceLock<Watch>,
     #[cfg(feature = "tracing")]
     log_hits: u64,
     /// When an error of the shared tier was last logged, in nanoseconds.
@@ -82,7 +101,7 @@ pub(crate) enum Timing {
 }
 
 /// The weight of a sample.
-const SAMPLE: u64 = 64;
+pub(crate) const SAMPLE: u64 = 64;
 
 impl Observe {
     /// Counts for a new store, and says that it exists (`cache_initialized`). Published unless the settings say
@@ -106,11 +125,13 @@ impl Observe {
     fn within(registry: Arc<Registry>, clock: Clock, config: &Config) -> Self {
         let cells = Cells::new(clock.clone());
         cells.set(cell(Id::MaxSizeBytes, [CacheName::Response as usize]), config.l1_limit());
+        cells.set(cell(Id::FeatureEnabled, [COMPAT_METRICS]), u64::from(config.compat_metrics()));
         registry.join(cells.clone());
         let inner = Arc::new(Inner {
             cells,
             clock,
             registry,
+            watch: OnceLock::new(),
             #[cfg(feature = "tracing")]
             log_hits: config.log_hits(),
             #[cfg(feature = "tracing")]
@@ -139,6 +160,18 @@ impl Observe {
     /// Everything counted so far.
     pub(crate) fn stats(&self) -> Stats {
         self.0.cells.read()
+    }
+
+    /// From now on it is kept what is asked for most, and why requests went to the origin.
+    #[cfg(feature = "admin")]
+    pub(crate) fn watch(&self) -> &Watch {
+        self.0.watch.get_or_init(Watch::new)
+    }
+
+    /// What watches, if anything does.
+    #[inline]
+    pub(crate) fn watched(&self) -> Option<&Watch> {
+        self.0.watch.get()
     }
 
     fn count(&self, cell: usize) {
@@ -194,7 +227,7 @@ impl Observe {
 
     /// Counts a request when the returned guard is dropped, however that comes about.
     pub(crate) fn pending(&self, namespace: Namespace, timing: Timing) -> PendingRequest {
-        PendingRequest { observe: self.clone(), namespace, status: CacheStatus::Error, timing }
+        PendingRequest { observe: self.clone(), namespace, status: CacheStatus::Error, timing, name: None }
     }
 
     /// Counts a request forwarded to the origin.
@@ -227,9 +260,17 @@ pub(crate) struct PendingRequest {
     namespace: Namespace,
     status: CacheStatus,
     timing: Timing,
+    /// What it is called by who watches.
+    name: Option<Box<str>>,
 }
 
 impl PendingRequest {
+    /// With a name for who watches.
+    pub(crate) fn called(mut self, name: Option<Box<str>>) -> Self {
+        self.name = name;
+        self
+    }
+
     /// Notes what the request has become so far.
     pub(crate) fn status(&mut self, status: CacheStatus) {
         self.status = status;
@@ -244,6 +285,9 @@ impl PendingRequest {
 impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.observe.request(self.namespace, self.status, self.timing);
+        if let (Some(watch), Some(name)) = (self.observe.watched(), &self.name) {
+            watch.count(self.status, name, 1);
+        }
     }
 }
 
@@ -258,7 +302,7 @@ impl Observe {
     /// A fill begins; it ends when the returned guard is dropped.
     pub(crate) fn fill(&self, started: Instant) -> Fill {
         self.count(cell(Id::InflightFills, [self.1 as usize]));
-        Fill { observe: self.clone(), started }
+        Fill { observe: self.clone(), started, span: Span::none() }
     }
 
     /// Says at level DEBUG why a response was not stored (`cache_fill_error`).
@@ -309,9 +353,22 @@ impl Drop for OriginCall {
 pub(crate) struct Fill {
     observe: Observe,
     started: Instant,
+    /// What lasts as long.
+    span: Span,
 }
 
 impl Fill {
+    /// The span of the fetch lasts until this ends.
+    pub(crate) fn with(mut self, span: &Span) -> Self {
+        self.span = span.clone();
+        self
+    }
+
+    /// The span of the fetch.
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
     /// Ends a fill whose entry is stored, and records its time.
     pub(crate) fn stored(self, now: Instant) {
         histogram::record(
@@ -393,6 +450,11 @@ impl Observe {
         self.count(cell(Id::FlightJoins, [self.1 as usize, result as usize]));
     }
 
+    /// Counts a hit that was compared with a fresh answer.
+    pub(crate) fn sampled(&self, result: SampleResult) {
+        self.count(cell(Id::Consistency, [self.1 as usize, result as usize]));
+    }
+
     /// Counts an attempt to be the one who fetches.
     pub(crate) fn lock(&self, kind: LockKind, result: LockResult) {
         self.count(cell(Id::Locks, [kind as usize, result as usize]));
@@ -409,10 +471,12 @@ impl Observe {
     }
 
     /// Shows and says that a switch was set (`cache_flag_changed`).
-    pub(crate) fn flag_changed(&self, feature: Feature, on: bool) {
+    pub(crate) fn flag_changed(&self, feature: Feature, on: bool, said: Said<'_>) {
         self.flag_is(feature, on);
         #[cfg(feature = "tracing")]
-        events::flag_changed(feature, on);
+        events::flag_changed(feature, on, said);
+        #[cfg(not(feature = "tracing"))]
+        let _ = said;
     }
 
     /// Says that a setting was changed while running (`cache_setting_changed`).

@@ -5,7 +5,7 @@ use super::stats::{Cells, Stats};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "metrics")]
-use super::catalogue::{Exists, Merge, Values, values_of};
+use super::catalogue::{COMPAT_METRICS, Exists, Id, Merge, Values, cell, values_of};
 
 /// The place of a namespace in the catalogue's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ struct State {
     retired: Option<Stats>,
     /// Whether one of those stores had a tier that processes share.
     retired_shared: bool,
+    /// Whether one of them was published under the other names too.
+    retired_compatible: bool,
 }
 
 impl Registry {
@@ -76,6 +78,7 @@ impl Registry {
         let mut retired = state.retired.take().unwrap_or_else(Stats::zero);
         let gone = cells.read();
         state.retired_shared |= gone.is_shared();
+        state.retired_compatible |= gone.is_compatible();
         merge(&mut retired, &gone, |family| lasting(family.kind));
         state.retired = Some(retired);
     }
@@ -88,15 +91,18 @@ impl Registry {
         // Those that share a tier first: the others have nothing to say of it, not even zero.
         living.sort_by_key(|stats| !stats.is_shared());
         let shared = state.retired_shared || living.first().is_some_and(Stats::is_shared);
+        let compatible = state.retired_compatible || living.iter().any(Stats::is_compatible);
         let mut living = living.into_iter();
         let mut sum = living.next().unwrap_or_else(Stats::zero);
         for stats in living {
-            let says = |family: &Family| family.exists == Exists::Always || stats.is_shared();
+            let says = |family: &Family| family.exists != Exists::Shared || stats.is_shared();
             merge(&mut sum, &stats, |family| says(family).then(|| combine(family.kind)));
         }
         if let Some(retired) = &state.retired {
             merge(&mut sum, retired, |family| lasting(family.kind));
         }
+        // One store of the process is enough.
+        sum.cells_mut()[cell(Id::FeatureEnabled, [COMPAT_METRICS])] = u64::from(compatible);
         Totals { namespaces: state.namespaces.clone(), shared, stats: sum }
     }
 }
@@ -153,7 +159,12 @@ pub(super) type Labels = Vec<(&'static str, Arc<str>)>;
 impl Totals {
     /// Whether a family exists.
     pub(super) fn have(&self, family: &Family) -> bool {
-        family.exists == Exists::Always || self.shared
+        match family.exists {
+            Exists::Always => true,
+            Exists::Shared => self.shared,
+            Exists::Tasks => self.stats.reports_tasks(),
+            Exists::Compat => self.stats.is_compatible(),
+        }
     }
 
     /// Every series of a family that exists, with its cells.

@@ -6,25 +6,23 @@ use super::catalogue::{Id, cell, first_cell};
 use super::events;
 use super::stats::{
     BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, ChangeResult, CoherenceState, EpochChange,
-    ErrorKind, FenceMode, FenceResult, Found, L2Op, PollResult, PoolState, PrewarmResult, Tier, Weakness,
+    ErrorKind, FenceMode, FenceResult, Found, L2Op, PollResult, PoolState, PrewarmResult, Task, Tier, Weakness,
 };
 use super::{Timing, histogram};
 use crate::clock::{Instant, nanoseconds};
 #[cfg(feature = "tracing")]
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The tier.
 impl Observe {
     /// The store has a tier that processes share: from now on that has series. Once, when the tier is made.
     pub(crate) fn shared(&self, max_lag: Duration, mode: FenceMode) {
-        let cells = &self.0.cells;
         for breaker in BreakerName::ALL {
             self.count(cell(Id::Breakers, [*breaker as usize, BreakerState::Closed as usize]));
         }
         self.fence_mode(mode);
-        cells.set(cell(Id::Coherence, [CoherenceState::Starting as usize]), 1);
-        cells.set(first_cell(Id::ProofAge), point(self.0.clock.now()));
+        self.starting();
         self.max_lag(max_lag);
     }
 
@@ -55,8 +53,46 @@ impl Observe {
     }
 }
 
+/// Tasks.
+impl Observe {
+    /// From now on tasks are reported: each counts as having succeeded just now, until more is known.
+    pub(crate) fn reports_tasks(&self) {
+        let now = since_1970(self.0.clock.wall());
+        for task in Task::ALL {
+            let at = cell(Id::TaskSuccess, [*task as usize]);
+            if self.0.cells.last(at) == 0 {
+                self.0.cells.set(at, now);
+            }
+        }
+    }
+
+    /// When a task last succeeded, and how long it took.
+    pub(crate) fn task(&self, task: Task, at: SystemTime, took: Duration) {
+        self.0.cells.set(cell(Id::TaskSuccess, [task as usize]), since_1970(at));
+        self.0.cells.set(cell(Id::TaskDuration, [task as usize]), nanoseconds(took));
+    }
+}
+
+/// In nanoseconds, and never zero.
+fn since_1970(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, nanoseconds).max(1)
+}
+
 /// Coherence.
 impl Observe {
+    /// Others are followed from now on, and nothing is proven yet.
+    pub(crate) fn starting(&self) {
+        self.note(CoherenceState::Starting);
+        self.0.cells.set(first_cell(Id::ProofAge), point(self.0.clock.now()));
+    }
+
+    /// Nobody else is followed, and Redis is not asked: there is nothing whose age could be told.
+    pub(crate) fn alone(&self) {
+        self.note(CoherenceState::Alone);
+        self.0.cells.set(first_cell(Id::ProofAge), 0);
+        self.0.cells.set(first_cell(Id::L2Up), 0);
+    }
+
     /// How old a proof may be.
     pub(crate) fn max_lag(&self, max_lag: Duration) {
         self.0.cells.set(first_cell(Id::MaxLag), nanoseconds(max_lag));
@@ -77,7 +113,8 @@ impl Observe {
     }
 
     /// A poll that was sent at this time proves that memory is up to date to this position. Records what that says of
-    /// the lag, and says if the proof before it had become too old (`cache_coherence_restored`).
+    /// the lag, and says if it is the first (`redis_connected`), or the one before it had become too old
+    /// (`cache_coherence_restored`).
     pub(crate) fn proven(&self, sent: Instant, position: u64) {
         let cells = &self.0.cells;
         let before = Instant::from_nanos(cells.last(first_cell(Id::ProofAge)));
@@ -88,8 +125,10 @@ impl Observe {
         self.position(position);
         cells.set(first_cell(Id::ProofAge), point(sent));
         #[cfg(feature = "tracing")]
-        if self.noted(CoherenceState::Degraded) {
-            events::coherence_restored();
+        match () {
+            () if self.noted(CoherenceState::Degraded) => events::coherence_restored(),
+            () if self.noted(CoherenceState::Starting) => events::redis_connected(position),
+            () => {}
         }
         self.note(CoherenceState::Coherent);
     }

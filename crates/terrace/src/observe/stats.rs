@@ -4,11 +4,13 @@ pub use super::labels::{
     BellDirection, BreakerName, BreakerState, BridgeChannel, BridgeResult, BypassReason, CacheName, CacheStatus,
     ChangeResult, CheckDecision, CheckStatus, CoherenceState, EpochChange, ErrorKind, EvictionReason, Feature,
     FenceMode, FenceResult, FlightJoin, ForwardReason, Found, InvalidationResult, Kind, L2Op, LockKind, LockResult,
-    LookupResult, OriginOutcome, PollResult, PoolState, PrewarmResult, RejectReason, Scope, StoreResult, Tier,
-    Weakness,
+    LookupResult, OriginOutcome, PollResult, PoolState, PrewarmResult, RejectReason, SampleResult, Scope, StoreResult,
+    Task, Tier, Weakness,
 };
 
-use super::catalogue::{CELLS, FAMILIES, Family, FamilyKind, Id, Merge, NAMESPACES, cell, first_cell, values_of};
+use super::catalogue::{
+    CELLS, COMPAT_METRICS, FAMILIES, Family, FamilyKind, Id, Merge, NAMESPACES, cell, first_cell, values_of,
+};
 use crate::clock::{Clock, Instant, nanoseconds};
 use std::cell::Cell;
 use std::fmt;
@@ -174,6 +176,29 @@ impl Stats {
         self.0[lookups] = self.0[lookups].wrapping_add(hits);
         let other = |status: &CacheStatus| self.0[cell(Id::Requests, [usize::from(NAMESPACES), *status as usize])];
         self.0[first_cell(Id::LabelOverflow)] = CacheStatus::ALL.iter().map(other).sum();
+        self.rename();
+    }
+
+    /// What other names stand for. Who waited for another's fetch, or for the origin's 304, has a hit and was not served
+    /// by the cache alone.
+    fn rename(&mut self) {
+        use CacheStatus::{Coalesced, Error, L1CacheHit, L2CacheHit, Miss, Revalidated, Stale};
+        for place in 0..=usize::from(NAMESPACES) {
+            let requests =
+                |all: &[CacheStatus]| all.iter().map(|one| self.get(Id::Requests, [place, *one as usize])).sum();
+            let hits: u64 = requests(&[L1CacheHit, L2CacheHit, Stale, Revalidated, Coalesced]);
+            let misses: u64 = requests(&[Miss, Error]);
+            self.0[cell(Id::ToolHits, [place])] = hits;
+            self.0[cell(Id::ToolMisses, [place])] = misses;
+        }
+        let series = FAMILIES[Id::ToolDuration as usize].cells_per_series();
+        let statuses: [&[CacheStatus]; 2] = [&[L1CacheHit, L2CacheHit, Stale], &[Revalidated, Coalesced, Miss, Error]];
+        for (cached, all) in statuses.into_iter().enumerate() {
+            for at in 0..series {
+                let took = |status: &CacheStatus| self.0[cell(Id::RequestDuration, [*status as usize]) + at];
+                self.0[cell(Id::ToolDuration, [0, cached]) + at] = all.iter().map(took).fold(0, u64::wrapping_add);
+            }
+        }
     }
 
     /// Points in time are read as ages, and how old the proof is decides about the state of coherence.
@@ -185,16 +210,28 @@ impl Stats {
             }
         }
         let place = |state| cell(Id::Coherence, [state as usize]);
-        if self.is_shared() && self.0[place(CoherenceState::Starting)] == 0 {
+        let is_in = |state| self.0[place(state)] != 0;
+        if self.is_shared() && !is_in(CoherenceState::Starting) && !is_in(CoherenceState::Alone) {
             let late = self.0[first_cell(Id::ProofAge)] > self.0[first_cell(Id::MaxLag)];
             self.0[place(CoherenceState::Coherent)] = u64::from(!late);
             self.0[place(CoherenceState::Degraded)] = u64::from(late);
         }
     }
 
+    /// Whether the store's numbers are published under the other names too.
+    pub(super) fn is_compatible(&self) -> bool {
+        self.get(Id::FeatureEnabled, [COMPAT_METRICS]) != 0
+    }
+
     /// Whether the store has a tier that processes share: its memory is bound to prove that it is up to date.
     pub(super) fn is_shared(&self) -> bool {
         self.get(Id::MaxLag, []) != 0
+    }
+
+    /// Whether the store tells when tasks succeeded.
+    #[cfg(feature = "metrics")]
+    pub(super) fn reports_tasks(&self) -> bool {
+        self.get(Id::TaskSuccess, [0]) != 0
     }
 
     pub(super) fn cells(&self) -> &[u64] {
@@ -287,6 +324,11 @@ impl Stats {
         self.get(Id::Invalidations, [scope as usize, kind as usize, result as usize])
     }
 
+    /// Hits that were compared with a fresh answer, by what came of it.
+    pub fn consistency_samples(&self, result: SampleResult) -> u64 {
+        self.get(Id::Consistency, [self.1 as usize, result as usize])
+    }
+
     /// Requests that waited for another's fetch, by what became of them.
     pub fn flight_joins(&self, result: FlightJoin) -> u64 {
         self.get(Id::FlightJoins, [self.1 as usize, result as usize])
@@ -359,7 +401,7 @@ impl Stats {
     }
 
     /// At the moment of this snapshot, how long ago this process's memory was last proven up to date. Before the first
-    /// proof, how long the store has waited for it.
+    /// proof, how long the store has waited for it; zero while it is alone.
     pub fn proof_age(&self) -> Option<Duration> {
         self.is_shared().then(|| Duration::from_nanos(self.get(Id::ProofAge, [])))
     }
@@ -397,6 +439,61 @@ impl Stats {
     /// How often everything stored before died for this reason.
     pub fn epoch_changes(&self, reason: EpochChange) -> u64 {
         self.get(Id::EpochChanges, [reason as usize])
+    }
+}
+
+/// How long requests took, by the buckets of the histogram.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "the admin routes show them"))]
+pub(crate) struct Times {
+    /// The upper edges of the buckets but the last, which has none, in nanoseconds.
+    pub(crate) edges: &'static [u64],
+    /// How many requests are in each bucket.
+    pub(crate) counts: Vec<u64>,
+}
+
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "the admin routes show them"))]
+impl Times {
+    /// The time within which this share of the requests was answered: evenly spread within a bucket, and the highest edge
+    /// if it is above that. `None` if there were none.
+    pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
+        let total: u64 = self.counts.iter().sum();
+        let wanted = exact(total) * share;
+        let (mut below, mut lower) = (0.0, 0.0);
+        for (edge, count) in self.edges.iter().zip(&self.counts).filter(|_| total > 0) {
+            let (edge, count) = (exact(*edge), exact(*count));
+            if count > 0.0 && below + count >= wanted {
+                let nanoseconds = lower + (edge - lower) * ((wanted - below) / count).clamp(0.0, 1.0);
+                return Some(Duration::from_secs_f64(nanoseconds / 1e9));
+            }
+            (below, lower) = (below + count, edge);
+        }
+        (total > 0).then(|| Duration::from_nanos(self.edges.last().copied().unwrap_or_default()))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn exact(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "the admin routes show them"))]
+impl Stats {
+    /// How long all requests took whose times are recorded.
+    pub(crate) fn request_times(&self) -> Times {
+        let FamilyKind::Histogram(edges) = FAMILIES[Id::RequestDuration as usize].kind else {
+            unreachable!("times are in histograms");
+        };
+        let count = |bucket| {
+            let of = |status: &CacheStatus| self.0[cell(Id::RequestDuration, [*status as usize]) + bucket];
+            CacheStatus::ALL.iter().map(of).fold(0, u64::wrapping_add)
+        };
+        Times { edges, counts: (0..=edges.len()).map(count).collect() }
+    }
+
+    /// How old a proof may be, of a store with a tier that processes share.
+    pub(crate) fn max_lag(&self) -> Option<Duration> {
+        self.is_shared().then(|| Duration::from_nanos(self.get(Id::MaxLag, [])))
     }
 }
 

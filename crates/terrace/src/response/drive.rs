@@ -7,6 +7,7 @@ use super::body::ResponseBody;
 use super::fetch::Fetch;
 use super::key::{implicit_tags, is_partitioned, variant};
 use super::rules::Rules;
+use super::sample::compare;
 use super::select;
 use super::service::{Shared, is_ahead};
 use super::stored::{Cached, CachedResponse};
@@ -16,10 +17,12 @@ use crate::observe::PendingRequest;
 use crate::observe::stats::{
     BypassReason, CacheStatus as Outcome, Feature, FlightJoin, LockKind, LockResult, LookupResult, Tier,
 };
-use crate::store::{Before, Beyond, Entry, Found, Join, Key, Landing, Lead, Lease, Memory, Tag, Ticket, Turn, Wait};
+use crate::store::{
+    Before, Beyond, Entry, Found, Join, Key, Landing, Lead, Lease, Memory, Tag, Ticket, Tiers, Turn, Wait,
+};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, IF_RANGE, RANGE};
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -150,8 +153,12 @@ where
                     lead.land(Landing::Entry(Arc::clone(&found.entry)));
                 }
                 let response = job.serve(&found, &answer, served);
-                if matches!(served, Served::Stale | Served::SharedStale) {
-                    refresh(job);
+                match served {
+                    Served::Stale | Served::SharedStale => refresh(job),
+                    Served::Fresh | Served::Shared if job.shared.tiers.settings().samples_consistency() => {
+                        compare(job, found.entry);
+                    }
+                    _ => {}
                 }
                 return Ok(response);
             }
@@ -210,10 +217,7 @@ where
     // The client has its answer; what is fetched is for the store.
     *job.request.method_mut() =
         if job.request.method() == Method::HEAD { Method::GET } else { job.request.method().clone() };
-    for name in [RANGE, IF_RANGE, CACHE_CONTROL] {
-        job.request.headers_mut().remove(name);
-    }
-    terrace_policy::strip_preconditions(job.request.headers_mut());
+    unconditional(job.request.headers_mut());
     job.demands = Demands::of(job.request.headers());
     let (found, ticket, reason) = job.find();
     let Some(lead) = shared.tiers.flights().lead(ticket.key().hash(), job.now) else {
@@ -228,7 +232,8 @@ where
     let later = shared.tiers.settings().write_budget();
     let accept = stored.as_ref().map_or(Accept::Fresh, |found| Accept::Fresher(job.fresh_for(found) + later));
     let ask = Ask { ticket, reason, stored, unproven: None, lease: None, purpose: Purpose::Fill };
-    place.run(async move {
+    let observe = shared.tiers.observe().clone();
+    let work = observe.refreshing().within(async move {
         let until = shared.tiers.patience();
         let mut ask = match job.look_beyond(ask, accept, until).await {
             Look::Ask(ask) => ask,
@@ -245,6 +250,15 @@ where
             while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
         }
     });
+    place.run(observe.within_span(work));
+}
+
+/// Makes a request one for the whole response, whatever its client has.
+pub(super) fn unconditional(headers: &mut HeaderMap) {
+    for name in [RANGE, IF_RANGE, CACHE_CONTROL] {
+        headers.remove(name);
+    }
+    terrace_policy::strip_preconditions(headers);
 }
 
 impl<S, B> Job<S, B> {
@@ -311,7 +325,7 @@ impl<S, B> Job<S, B> {
     }
 
     fn only_if_cached(&self) -> bool {
-        self.demands.directives() && RequestDirectives::from_cache_control(self.request.headers()).only_if_cached
+        wants_only_cached(self.demands, self.request.headers())
     }
 
     /// Finds what memory has for the request, and takes the ticket for what is missing.
@@ -323,25 +337,8 @@ impl<S, B> Job<S, B> {
         if is_ahead(&self.request, tiers) {
             return (Memory::Nothing, tiers.ticket(self.key.clone()), Forward::UriMiss);
         }
-        let (found, ticket) = tiers.lookup(self.key.clone(), self.now);
-        let (Memory::Found(primary) | Memory::Unproven(primary)) = &found else {
-            return (found, ticket, Forward::UriMiss);
-        };
-        let Cached::Variants(variants) = primary.entry.value() else {
-            return (found, ticket, Forward::UriMiss);
-        };
-        let mut first = None;
-        let request = self.request.headers();
-        for key in select::keys(variants, self.key.bytes(), request) {
-            let (found, ticket) = tiers.lookup(Key::new(tiers.hash(&key), &key), self.now);
-            if !matches!(found, Memory::Nothing) {
-                return (found, ticket, Forward::VaryMiss);
-            }
-            first.get_or_insert(ticket);
-        }
-        let key = (self.key.bytes(), self.now);
-        let found = select::in_language(tiers, variants, key, request, self.rules.policy());
-        (found.map_or(Memory::Nothing, Memory::Found), first.unwrap_or(ticket), Forward::VaryMiss)
+        let request = (self.request.headers(), self.now);
+        find(tiers, &self.rules, &self.key, request, |key| tiers.lookup(key, self.now))
     }
 
     fn look(&mut self) -> Look {
@@ -375,23 +372,18 @@ impl<S, B> Job<S, B> {
         let plan = plan(cached, &self.presented(&found, false), self.rules.policy());
         let result = if matches!(plan, Plan::Serve(_)) { LookupResult::Hit } else { LookupResult::Stale };
         let always = cached.facts().freshness().always_validates();
-        let ask =
-            |reason, stored, purpose| Look::Ask(Ask { ticket, reason, stored, unproven: None, lease: None, purpose });
         let old = matches!(accept, Accept::Fresher(least) if self.fresh_for(&found) <= least);
-        let look = match plan {
-            Plan::Serve(_) if old => ask(Forward::Stale, Some(found), Purpose::Fill),
-            Plan::Serve(answer) => Look::Answer(found, answer, served),
-            Plan::ServeWhileRevalidating(answer)
-                if accept == Accept::Stale && self.shared.tiers.flags().is_on(Feature::Swr) =>
-            {
+        // What is behind authorization is never stale, whoever says that it may be used a little longer.
+        let meanwhile = accept == Accept::Stale && self.shared.tiers.flags().is_on(Feature::Swr) && !self.is_guarded();
+        let look = match judge(plan, (always, old), meanwhile) {
+            Judgement::Serve(answer) => Look::Answer(found, answer, served),
+            Judgement::ServeStale(answer) => {
                 Look::Answer(found, answer, if served == Served::Shared { Served::SharedStale } else { Served::Stale })
             }
-            Plan::ServeWhileRevalidating(_) => ask(Forward::Stale, Some(found), Purpose::Fill),
-            // What must be validated every time cannot be shared: nobody has to wait for it.
-            Plan::Validate(reason) if always => ask(reason, Some(found), Purpose::Alone),
-            Plan::Validate(reason) => ask(reason, Some(found), Purpose::Fill),
-            Plan::Forward(Forward::Partial) => ask(Forward::Partial, Some(found), Purpose::Fill),
-            Plan::Forward(reason) => ask(reason, None, Purpose::Pass),
+            Judgement::Ask(reason, purpose) => {
+                let stored = (purpose != Purpose::Pass).then_some(found);
+                Look::Ask(Ask { ticket, reason, stored, unproven: None, lease: None, purpose })
+            }
         };
         (look, result)
     }
@@ -474,7 +466,8 @@ impl<S, B> Job<S, B> {
             }
             let (observe, started) = (tiers.observe(), tiers.clock().now());
             // A message may be lost, and with it the one who fetches.
-            let _ = tokio::time::timeout((*left).min(MISSED), news.as_mut()).await;
+            let waiting = tokio::time::timeout((*left).min(MISSED), news.as_mut());
+            let _ = observe.waiting(LockKind::Distributed).within(waiting).await;
             *left = left.saturating_sub(tiers.clock().now().duration_since(started));
             observe.lock_wait(LockKind::Distributed, started);
             news.set(rang.notified());
@@ -541,7 +534,8 @@ impl<S, B> Job<S, B> {
         if entry.key() != ask.ticket.key().bytes() && entry.key() != &*self.variant_key(cached)? {
             return None;
         }
-        let Some(found) = tiers.accept(Arc::clone(entry), begun, self.now) else {
+        let accepted = tiers.accept(Arc::clone(entry), begun, self.now);
+        let Some(found) = accepted.filter(|found| !found.expired || !self.is_guarded()) else {
             tiers.observe().flight_join(FlightJoin::Refused);
             return None;
         };
@@ -589,6 +583,64 @@ impl<S, B> Job<S, B> {
     }
 }
 
+/// Whether a request is not to be forwarded, whatever is stored.
+pub(super) fn wants_only_cached(demands: Demands, request: &HeaderMap) -> bool {
+    demands.directives() && RequestDirectives::from_cache_control(request).only_if_cached
+}
+
+/// What memory has for a request: the response of its URL or, where responses vary, the first of those that its fields
+/// may select. `lookup` looks under one key.
+pub(super) fn find<T>(
+    tiers: &Tiers<Cached>,
+    rules: &Rules,
+    key: &Key,
+    (request, now): (&HeaderMap, Instant),
+    mut lookup: impl FnMut(Key) -> (Memory<Cached>, T),
+) -> (Memory<Cached>, T, Forward) {
+    let (found, ticket) = lookup(key.clone());
+    let (Memory::Found(primary) | Memory::Unproven(primary)) = &found else {
+        return (found, ticket, Forward::UriMiss);
+    };
+    let Cached::Variants(variants) = primary.entry.value() else {
+        return (found, ticket, Forward::UriMiss);
+    };
+    let mut first = None;
+    for key in select::keys(variants, key.bytes(), request) {
+        let (found, ticket) = lookup(Key::new(tiers.hash(&key), &key));
+        if !matches!(found, Memory::Nothing) {
+            return (found, ticket, Forward::VaryMiss);
+        }
+        first.get_or_insert(ticket);
+    }
+    let found = select::in_language(tiers, variants, (key.bytes(), now), request, rules.policy());
+    (found.map_or(Memory::Nothing, Memory::Found), first.unwrap_or(ticket), Forward::VaryMiss)
+}
+
+/// What a stored response is good for.
+pub(super) enum Judgement {
+    Serve(Answer),
+    /// Meanwhile it is validated.
+    ServeStale(Answer),
+    /// The origin is asked, for this reason.
+    Ask(Forward, Purpose),
+}
+
+/// Judges by the policy's plan. `always` says that each use needs a validation, `old` that something younger is wanted,
+/// `meanwhile` that what is stale may answer while it is validated.
+pub(super) fn judge(plan: Plan, (always, old): (bool, bool), meanwhile: bool) -> Judgement {
+    match plan {
+        Plan::Serve(_) if old => Judgement::Ask(Forward::Stale, Purpose::Fill),
+        Plan::Serve(answer) => Judgement::Serve(answer),
+        Plan::ServeWhileRevalidating(answer) if meanwhile => Judgement::ServeStale(answer),
+        Plan::ServeWhileRevalidating(_) => Judgement::Ask(Forward::Stale, Purpose::Fill),
+        // What must be validated every time cannot be shared: nobody has to wait for it.
+        Plan::Validate(reason) if always => Judgement::Ask(reason, Purpose::Alone),
+        Plan::Validate(reason) => Judgement::Ask(reason, Purpose::Fill),
+        Plan::Forward(Forward::Partial) => Judgement::Ask(Forward::Partial, Purpose::Fill),
+        Plan::Forward(reason) => Judgement::Ask(reason, Purpose::Pass),
+    }
+}
+
 /// Waits for another request's fetch, as long as there is patience left. `None` if that is used up.
 async fn wait(
     shared: &Shared,
@@ -598,7 +650,7 @@ async fn wait(
     let (observe, clock) = (shared.tiers.observe(), shared.tiers.clock());
     observe.lock(LockKind::Local, LockResult::Contended);
     let started = clock.now();
-    let landing = tokio::time::timeout(*left, wait).await.ok();
+    let landing = observe.waiting(LockKind::Local).within(tokio::time::timeout(*left, wait)).await.ok();
     *left = left.saturating_sub(clock.now().duration_since(started));
     observe.lock_wait(LockKind::Local, started);
     if landing.is_none() {

@@ -17,7 +17,7 @@ use super::tee::keep;
 use crate::authorized::{Authorized, Guarded, Outside};
 use crate::clock::Instant;
 use crate::observe::stats::{CacheStatus as Outcome, Feature, ForwardReason, OriginOutcome, StoreResult, Tier};
-use crate::observe::{OriginCall, PendingRequest};
+use crate::observe::{OriginCall, PendingRequest, Span};
 use crate::store::{Found, Key, Landing, Tag, Ticket};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CACHE_STATUS, SET_COOKIE};
@@ -51,6 +51,7 @@ pin_project! {
         #[pin]
         call: Call<S, B>,
         trip: Option<(Trip, OriginCall)>,
+        span: Span,
         answers: PhantomData<fn() -> R>,
     }
 }
@@ -70,6 +71,7 @@ struct Trip {
     tags: Vec<String>,
     /// The stored response's validators went with the request.
     validating: bool,
+    span: Span,
     /// What the request invalidates, if it is unsafe.
     invalidates: Option<Unsafe>,
 }
@@ -82,20 +84,37 @@ where
     pub(super) fn new(job: Job<S, B>, ask: Ask, lead: Option<Leading>, pending: Option<PendingRequest>) -> Self {
         let Job { mut inner, mut request, shared, rules, key, demands, .. } = job;
         let seen = Seen::of(&request, demands, &rules);
-        if seen.authorized().is_none() {
-            Outside::mark(request.extensions_mut());
-        }
+        Outside::mark(request.extensions_mut());
         let invalidates = (!seen.reads()).then(|| Unsafe::new(&shared, &request));
         let (mut request, tags) =
             if ask.purpose == Purpose::Pass { (request, Vec::new()) } else { rules.tagged(request) };
         let observe = shared.tiers.observe();
-        observe.forward(forward_reason(ask.reason));
+        let reason = forward_reason(ask.reason);
+        observe.forward(reason);
+        let span = observe.filling();
+        span.asks(seen.method().as_str(), reason);
+        if let Some(watch) = observe.watched() {
+            watch.trip(key.hash(), reason, shared.tiers.clock().now());
+        }
         let origin = observe.origin_call();
         let validating = prepare(&ask, &seen, request.headers_mut());
         // Last, so that nothing large is moved after it was made.
-        let call = Call::new(&mut inner, request);
-        let trip = Trip { shared, rules, primary: key, seen, ask, lead, pending, tags, validating, invalidates };
-        Self { call, trip: Some((trip, origin)), answers: PhantomData }
+        let call = span.in_scope(|| Call::new(&mut inner, request));
+        let primary = key;
+        let trip = Trip {
+            shared,
+            rules,
+            primary,
+            seen,
+            ask,
+            lead,
+            pending,
+            tags,
+            validating,
+            span: span.clone(),
+            invalidates,
+        };
+        Self { call, trip: Some((trip, origin)), span, answers: PhantomData }
     }
 }
 
@@ -109,7 +128,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let _within = this.span.enter();
         let called = ready!(this.call.poll(cx));
+        this.span.answered(called.as_ref().ok().map(|response| response.status().as_u16()));
         let (mut trip, origin) = this.trip.take().expect("polled after its end");
         let ended =
             origin.finish(called.as_ref().map_or(OriginOutcome::ServerError, |response| outcome(response.status())));
@@ -184,6 +205,13 @@ impl Trip {
         self.shared.tiers.observe()
     }
 
+    /// Tells who watches why the response is not stored.
+    fn unstored(&self, reason: &'static str) {
+        if let Some(watch) = self.observe().watched() {
+            watch.of_trip(self.primary.hash(), |trip| trip.unstored = Some(reason));
+        }
+    }
+
     fn done(&mut self, outcome: Outcome) {
         if let Some(pending) = self.pending.take() {
             pending.finish(outcome);
@@ -230,8 +258,12 @@ impl Trip {
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Send,
     {
-        if self.seen.authorized().is_none() && response.extensions().get::<Guarded>().is_some() {
+        if response.extensions().get::<Guarded>().is_some() {
             return self.misplaced(response);
+        }
+        if let Some(watch) = self.observe().watched() {
+            let status = response.status().as_u16();
+            watch.of_trip(self.primary.hash(), |trip| trip.status = Some(status));
         }
         let timing = Timing { received: self.shared.tiers.clock().wall(), delay: took };
         if response.status() == StatusCode::NOT_MODIFIED && self.validating {
@@ -251,13 +283,15 @@ impl Trip {
         match self.judge(&head, &said, timing) {
             Ok(storable) => self.store(head, body, storable, &said, (now, took)),
             Err(reason) => {
+                self.unstored(reason.as_str());
                 self.unstorable(&head, reason);
                 self.forward(head, body, false)
             }
         }
     }
 
-    /// The layer that authorizes is inside of this cache: what it let pass for one caller would be served to all.
+    /// A layer that authorizes is inside of this cache, and not around it: what it let pass once would be served without it
+    /// being asked again, and to all if none is around.
     fn misplaced<R>(mut self, response: Response<R>) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes> + Send + 'static,
@@ -267,6 +301,7 @@ impl Trip {
             self.observe().layer_order();
         }
         self.observe().stored(Tier::L1, StoreResult::Uncacheable);
+        self.unstored("guarded");
         self.land(Landing::Uncacheable);
         let (mut head, body) = response.into_parts();
         head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -387,6 +422,7 @@ impl Trip {
         R::Error: Send,
     {
         let Some(tags) = self.all_tags(said) else {
+            self.unstored("too-many-tags");
             self.observe().stored(Tier::L1, StoreResult::TooLarge);
             self.land(Landing::Uncacheable);
             if let Some(mark) = self.mark() {
@@ -395,6 +431,7 @@ impl Trip {
             return self.forward(head, body, false);
         };
         let Some(ticket) = self.ticket(&head, &storable, &tags).map(|ticket| self.kept_here(ticket)) else {
+            self.unstored("invalidated");
             return self.forward(head, body, false);
         };
         storable.shorten(self.rules.jitter_share() * fastrand::f64());
@@ -406,7 +443,7 @@ impl Trip {
         let fill = Fill {
             lead: self.lead.take(),
             lease: self.ask.lease.take(),
-            under_way: tiers.observe().fill(now),
+            under_way: tiers.observe().fill(now).with(&self.span),
             cost: took,
             listing: self.listing(&storable, &head.headers),
             earlier: self.ask.stored.as_ref().filter(|_| storable.is_partial()).map(|found| Arc::clone(&found.entry)),
@@ -416,6 +453,7 @@ impl Trip {
             until: self.until(),
             tiers,
             ticket,
+            primary: self.primary.hash(),
             storable,
             tags,
         };

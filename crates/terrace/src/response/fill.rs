@@ -21,6 +21,8 @@ pub(super) struct Fill {
     pub(super) lead: Option<Lead<Arc<Entry<Cached>>>>,
     pub(super) tiers: Arc<Tiers<Cached>>,
     pub(super) ticket: Ticket,
+    /// The hash of the key of its URL, whatever varies.
+    pub(super) primary: u64,
     /// Without a head if that is too large to be packed.
     pub(super) storable: Storable<Option<Head>>,
     pub(super) tags: Vec<Tag>,
@@ -110,16 +112,25 @@ impl Fill {
         if let Some(mark) = self.mark.take() {
             remember_uncacheable(&self.tiers, (mark, self.lease.take()), self.namespace);
         }
-        self.unstored(StoreResult::TooLarge);
+        self.unstored(StoreResult::TooLarge, "too-large");
+    }
+
+    /// Tells who watches why the response is not stored.
+    fn tell(&self, reason: &'static str) {
+        if let Some(watch) = self.tiers.observe().watched() {
+            watch.of_trip(self.primary, |trip| trip.unstored = Some(reason));
+        }
     }
 
     /// The content ended with an error.
     pub(super) fn broken(self) {
         self.tiers.observe().fill_error(&"the body of the response ended with an error");
         self.tiers.observe().stored(Tier::L1, StoreResult::Error);
+        self.tell("broken");
     }
 
-    fn unstored(self, result: StoreResult) {
+    fn unstored(self, result: StoreResult, reason: &'static str) {
+        self.tell(reason);
         self.tiers.observe().stored(Tier::L1, result);
         if let Some(lead) = self.lead {
             lead.land(Landing::Uncacheable);
@@ -128,18 +139,24 @@ impl Fill {
 
     /// Stores the response, now that it is complete.
     pub(super) fn finish(self) {
+        let span = self.under_way.span();
+        span.in_scope(|| self.end());
+    }
+
+    fn end(self) {
         if self.content.declared.is_some() && !self.has_all_declared() {
             // RFC 9112 section 8: an incomplete message.
             return self.broken();
         }
         if self.content.trailers.as_ref().is_some_and(is_failed_call) {
-            return self.unstored(StoreResult::Uncacheable);
+            return self.unstored(StoreResult::Uncacheable, "status");
         }
         let Self {
             lead,
             mut lease,
             tiers,
             ticket,
+            primary,
             storable,
             tags,
             namespace,
@@ -167,6 +184,14 @@ impl Fill {
                 Landing::Entry(entry)
             }
             other => {
+                let reason = match &other {
+                    Ok(_) => "too-many-variants",
+                    Err(StoreResult::Uncacheable) => "partial",
+                    Err(_) => "too-large",
+                };
+                if let Some(watch) = tiers.observe().watched() {
+                    watch.of_trip(primary, |trip| trip.unstored = Some(reason));
+                }
                 tiers.observe().stored(Tier::L1, other.err().unwrap_or(StoreResult::TooLarge));
                 Landing::Uncacheable
             }

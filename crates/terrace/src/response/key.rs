@@ -98,6 +98,22 @@ pub(super) fn is_partitioned(extensions: &Extensions) -> bool {
     extensions.get::<Partition>().is_some() || extensions.get::<Authorized>().is_some()
 }
 
+/// What a request is called by who watches: its method, host and path. Neither its query nor anything of a partition is
+/// told, and no more than 256 bytes.
+#[cold]
+pub(super) fn name<B>(request: &Request<B>, host: &str) -> Box<str> {
+    const MOST: usize = 256;
+    if is_partitioned(request.extensions()) {
+        return "(personal)".into();
+    }
+    let mut name = format!("{} {host}{}", request.method(), original_uri(request).path());
+    if name.len() > MOST {
+        name.truncate((0..=MOST).rev().find(|at| name.is_char_boundary(*at)).unwrap_or_default());
+        name.push('…');
+    }
+    name.into()
+}
+
 pub(super) fn is_read(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }

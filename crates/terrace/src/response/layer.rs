@@ -22,7 +22,7 @@ use tower_layer::Layer;
 #[derive(Clone, Debug)]
 pub struct CacheLayer {
     /// Made here and not in `layer`, which axum calls for every request.
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl CacheLayer {

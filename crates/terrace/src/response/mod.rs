@@ -14,6 +14,8 @@ mod call;
 mod digest;
 mod drive;
 mod encoded;
+#[cfg(feature = "admin")]
+mod explain;
 mod extension;
 mod fetch;
 mod fill;
@@ -25,16 +27,21 @@ mod key;
 mod layer;
 mod packed;
 mod rules;
+mod sample;
 mod seen;
 mod select;
 mod service;
 #[cfg(feature = "redis")]
 mod session;
+#[cfg(any(feature = "redis", feature = "admin"))]
+mod shown;
 mod stored;
 mod tee;
 
 pub use body::ResponseBody;
 pub use digest::{BodyDigestLayer, BodyDigestService, Replay};
+#[cfg(feature = "admin")]
+pub(crate) use explain::{Explanation, InMemory, Outcome, Step};
 pub use extension::{Bypass, CacheTags, Partition, ResponseOverride};
 pub use future::ResponseFuture;
 pub use layer::CacheLayer;
@@ -44,3 +51,5 @@ pub use rules::{Query, Rules};
 pub use service::Cache;
 #[cfg(feature = "redis")]
 pub use session::{SessionFuture, SessionLayer, SessionService};
+#[cfg(feature = "admin")]
+pub(crate) use shown::{Field, Response as Shown};

@@ -5,14 +5,15 @@ use super::drive::{Job, drive, post, refresh};
 use super::extension::Bypass;
 use super::future::ResponseFuture;
 use super::hot::Hot;
-use super::key::{Target, extra_part, hosts, is_partitioned, is_read, original_uri, significant};
+use super::key::{Target, extra_part, hosts, is_partitioned, is_read, name, original_uri, significant};
 use super::rules::Rules;
+use super::sample::compare;
 use super::select;
 use super::stored::{Cached, CachedResponse};
 use crate::clock::Instant;
-use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed};
-use crate::observe::{Namespace, PendingRequest, Timing};
-use crate::store::refresh::is_due;
+use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed, Tier};
+use crate::observe::{Namespace, PendingRequest, SAMPLE, Timing};
+use crate::store::refresh::{Refreshes, is_due};
 use crate::store::{Entry, Glance, Key, Receipt, Tag, Tiers};
 use crate::{Authorized, Store};
 use bytes::Bytes;
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) namespace: Namespace,
     hot: Hot,
+    /// The turn to compare a hit with a fresh answer.
+    pub(super) samples: Refreshes,
     /// Whether it was said that the layer is in the wrong place.
     pub(super) misplaced: AtomicBool,
 }
@@ -54,7 +57,8 @@ impl Shared {
     pub(super) fn new(store: Store, rules: Rules) -> Self {
         let namespace = store.observe().namespace(rules.namespace_name().unwrap_or(store.namespace()));
         let tiers = store.tiers();
-        Self { store, tiers, rules, namespace, hot: Hot::new(), misplaced: AtomicBool::new(false) }
+        let (hot, samples, misplaced) = (Hot::new(), Refreshes::default(), AtomicBool::new(false));
+        Self { store, tiers, rules, namespace, hot, samples, misplaced }
     }
 }
 
@@ -141,27 +145,36 @@ impl<S: Clone> Cache<S> {
         }
         let (now, hash) = (tiers.clock().now(), tiers.hash(&key));
         if interest == Interest::StorePost {
+            let pending = self.pending(&request, &target, now);
             let job = self.job(request, rules, (Key::new(hash, &key), demands), now);
-            return ResponseFuture::drive(post(job, self.pending(now)));
+            return ResponseFuture::drive(post(job, pending));
         }
         let sampled = tiers.observe().sample();
         let before = tiers.before(hash);
-        let hit = self.peek(rules, (hash, &key), &request, demands, now);
+        let looking = tiers.observe().looking(Tier::L1);
+        let hit = looking.in_scope(|| self.peek(rules, (hash, &key), &request, demands, now));
+        looking.found(if hit.is_ok() { Timed::Hit } else { Timed::Miss });
         if sampled {
             tiers.observe().l1_lookup_took(if hit.is_ok() { Timed::Hit } else { Timed::Miss }, now);
+            if let (Some(watch), Ok(_)) = (tiers.observe().watched(), &hit) {
+                watch.count(Outcome::L1CacheHit, &name(&request, target.host()), SAMPLE);
+            }
         }
         match hit {
             Ok(Answered { entry, response }) => {
                 tiers.observe().l1_hit(self.shared.namespace, sampled.then_some(now));
                 if is_due_early(&entry, rules, now) {
                     refresh(self.job(request, rules, (Key::new(hash, &key), demands), now));
+                } else if tiers.settings().samples_consistency() {
+                    compare(self.job(request, rules, (Key::new(hash, &key), demands), now), entry);
                 }
                 ResponseFuture::ready(response)
             }
             Err(unanswered) => {
+                let pending = self.pending(&request, &target, now);
                 let mut job = self.job(request, rules, (Key::new(hash, &key), demands), now);
                 job.absent = (unanswered == Unanswered::Absent).then_some(before);
-                ResponseFuture::drive(drive(job, self.pending(now)))
+                ResponseFuture::drive(drive(job, pending))
             }
         }
     }
@@ -212,8 +225,10 @@ impl<S: Clone> Cache<S> {
         }
     }
 
-    fn pending(&self, now: Instant) -> PendingRequest {
-        self.shared.tiers.observe().pending(self.shared.namespace, Timing::Since(now))
+    fn pending<B>(&self, request: &Request<B>, target: &Target<'_>, now: Instant) -> PendingRequest {
+        let observe = self.shared.tiers.observe();
+        let called = observe.watched().map(|_| name(request, target.host()));
+        observe.pending(self.shared.namespace, Timing::Since(now)).called(called)
     }
 
     #[inline]
@@ -230,13 +245,17 @@ impl<S: Clone> Cache<S> {
         let observe = self.shared.tiers.observe();
         observe.bypass(reason);
         observe.request(self.shared.namespace, Outcome::Bypass, Timing::Untimed);
+        if let Some(watch) = observe.watched() {
+            let host = Target::of(&request, &self.shared.rules).map(|target| target.host().to_owned());
+            watch.count(Outcome::Bypass, &name(&request, host.as_deref().unwrap_or_default()), 1);
+        }
         ResponseFuture::forward(Call::new(&mut self.inner, request), after)
     }
 }
 
 /// What a cache has to do with a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Interest {
+pub(super) enum Interest {
     /// It may be answered from the store.
     Lookup,
     /// It is forwarded, and its response may be stored for later `GET`s (RFC 9110 section 9.3.3).
@@ -247,7 +266,7 @@ enum Interest {
     Invalidate,
 }
 
-fn interest<B>(request: &Request<B>, demands: Demands, (rules, shared): (&Rules, &Shared)) -> Interest {
+pub(super) fn interest<B>(request: &Request<B>, demands: Demands, (rules, shared): (&Rules, &Shared)) -> Interest {
     let (method, headers) = (request.method(), request.headers());
     let may_be_stored = request.extensions().get::<Authorized>().is_none_or(|it| is_revocable(it, shared));
     let reads = is_read(method);

@@ -125,6 +125,12 @@ impl Variants {
         self.fields.iter().map(Vec::as_slice)
     }
 
+    /// The hashes of the variants' keys.
+    #[cfg(feature = "admin")]
+    pub(super) fn hashes(&self) -> impl Iterator<Item = u64> {
+        self.keys.iter().copied()
+    }
+
     /// The key of the variant in a language.
     pub(super) fn in_language(&self, language: u64) -> Option<&Key> {
         self.languages.iter().find(|(known, _)| *known == language).map(|(_, key)| key)

@@ -120,6 +120,11 @@ impl Breaker {
         });
     }
 
+    /// Nobody calls any more, so there is nothing to stop; what is known of earlier calls is forgotten.
+    pub(crate) fn close(&self) {
+        self.step(|state| *state = CLOSED);
+    }
+
     /// There is a sign that a call may be answered: the next one may try at once.
     pub(crate) fn hint(&self, now: Instant) {
         if let State::Open { until, .. } = &mut *self.lock() {

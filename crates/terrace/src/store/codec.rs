@@ -73,9 +73,10 @@ impl Reject {
         match self {
             Self::Corrupt => RejectReason::Corrupt,
             Self::Version | Self::Schema => RejectReason::Schema,
-            Self::Key => RejectReason::Key,
+            // A key comes and goes with a rotation: no reason for alarm.
+            Self::Key | Self::Unopened => RejectReason::Key,
             Self::Size => RejectReason::Size,
-            Self::Seal | Self::Unopened => RejectReason::Seal,
+            Self::Seal => RejectReason::Seal,
         }
     }
 }

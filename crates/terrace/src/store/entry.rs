@@ -113,12 +113,18 @@ impl<V> Entry<V> {
         now.duration_since(self.inserted)
     }
 
+    /// How much longer something can be done with it.
+    #[cfg(feature = "admin")]
+    pub(crate) fn left(&self, now: Instant) -> Duration {
+        self.dead_at.duration_since(now)
+    }
+
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         now >= self.dead_at
     }
 
     /// Its size with everything that is kept because of it.
-    pub(super) fn bytes(&self) -> u32 {
+    pub(crate) fn bytes(&self) -> u32 {
         self.bytes
     }
 

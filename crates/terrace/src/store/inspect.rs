@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use super::codec::{Outline, Reject};
+pub use super::redis::examine::{Examination, Sentinel, Watch};
 pub(crate) use super::redis::inspect::{Outlook, Page, Server};
 
 /// An entry as it is in the shared tier.
@@ -44,12 +45,12 @@ pub(crate) enum Verdict {
 const TURNS: u32 = 3;
 
 impl Store {
-    fn parts(&self) -> Result<(&Arc<L2>, &Arc<Redis>), Error> {
+    pub(super) fn parts(&self) -> Result<(&Arc<L2>, &Arc<Redis>), Error> {
         let nothing = || Error::config("nothing is shared through Redis, so there is nothing to look at".to_owned());
         self.inner.l2.as_ref().zip(self.inner.redis.get()).ok_or_else(nothing)
     }
 
-    fn unseen(&self, fault: Fault) -> Error {
+    pub(super) fn unseen(&self, fault: Fault) -> Error {
         Error::unseen(self.why(fault).unwrap_or_default())
     }
 
@@ -69,6 +70,12 @@ impl Store {
     pub(crate) async fn page(&self, cursor: u64) -> Result<Page, Error> {
         let (_, redis) = self.parts()?;
         redis.scan(cursor).await.map_err(|fault| self.unseen(fault))
+    }
+
+    /// Looks at the server, whether or not it can be used.
+    pub(crate) async fn examined(&self) -> Result<Examination, Error> {
+        let (_, redis) = self.parts()?;
+        redis.examine().await.map_err(Error::unseen)
     }
 
     /// The control record, what is around it, and the server that has it.

@@ -233,8 +233,9 @@ impl L2 {
 
     /// An invalidation took effect at `receipt`: it is held until that is known here, and repeated in another epoch.
     pub(super) fn settle(&self, owed: Owed, receipt: Receipt) {
-        self.mirror.release_at(receipt.clone(), (&owed.tags, owed.soft), owed.hold, self.clock.now());
-        self.outbox.acknowledged(receipt, owed);
+        let now = self.clock.now();
+        self.mirror.release_at(receipt.clone(), (&owed.tags, owed.soft), owed.hold, now);
+        self.outbox.acknowledged(receipt, owed, now);
     }
 
     async fn write(&self, markers: &[Marker], wanted: Option<Replicas>) -> Result<Confirmed, Fault> {

@@ -15,8 +15,16 @@ pub(crate) struct Lease {
     l2: Arc<L2>,
     key: Arc<[u8]>,
     token: Token,
-    /// Unless it is known that somebody else has it.
-    may_be_ours: bool,
+    held: Held,
+}
+
+/// What is known of who has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Held {
+    Ours,
+    /// Nobody has said.
+    Perhaps,
+    Theirs,
 }
 
 /// Whose turn it is.
@@ -36,7 +44,7 @@ impl L2 {
         }
         // Before it is asked for: without an answer, whether it is lost or nobody waits for it any more, it may be ours all
         // the same, and then it has to be given back.
-        let mut lease = Lease { l2: Arc::clone(self), key, token: Token::new(), may_be_ours: true };
+        let mut lease = Lease { l2: Arc::clone(self), key, token: Token::new(), held: Held::Perhaps };
         let asked = self.by(until, self.remote.lease(&lease.key, &lease.token, life));
         let answer = self.counted(L2Op::Lock, asked).await;
         let result = match answer {
@@ -46,15 +54,21 @@ impl L2 {
         };
         self.observe.lock(LockKind::Distributed, result);
         match answer {
-            Ok(true) | Err(Fault::Timeout) => Turn::Ours(lease),
+            Ok(true) => {
+                lease.held = Held::Ours;
+                Turn::Ours(lease)
+            }
+            Err(Fault::Timeout) => Turn::Ours(lease),
             Ok(false) => {
-                lease.may_be_ours = false;
+                lease.held = Held::Theirs;
                 Turn::Theirs
             }
             Err(fault) => {
                 self.fault(fault);
                 // After anything else the command was refused, or never sent.
-                lease.may_be_ours = matches!(fault, Fault::Io | Fault::Protocol);
+                if !matches!(fault, Fault::Io | Fault::Protocol) {
+                    lease.held = Held::Theirs;
+                }
                 Turn::Nobodys
             }
         }
@@ -63,13 +77,16 @@ impl L2 {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (Ok(runtime), true) = (Handle::try_current(), self.may_be_ours && self.l2.is_on()) else {
+        let (Ok(runtime), true) = (Handle::try_current(), self.held != Held::Theirs && self.l2.is_on()) else {
             return;
         };
-        let (l2, key, token) = (Arc::clone(&self.l2), Arc::clone(&self.key), self.token.clone());
+        let (l2, key, token, held) = (Arc::clone(&self.l2), Arc::clone(&self.key), self.token.clone(), self.held);
         // If it fails, the lease ends by itself.
         drop(runtime.spawn(async move {
-            let _ = l2.counted(L2Op::Lock, l2.remote.release(&key, &token)).await;
+            let released = l2.counted(L2Op::Lock, l2.remote.release(&key, &token)).await;
+            if held == Held::Ours && released == Ok(false) {
+                l2.observe.lock(LockKind::Distributed, LockResult::Lost);
+            }
         }));
     }
 }

@@ -17,13 +17,18 @@ mod l2;
 mod lease;
 mod purge;
 #[cfg(feature = "redis")]
+mod reclaim;
+#[cfg(feature = "redis")]
 mod redis;
 pub(crate) mod refresh;
 pub(crate) mod remote;
 #[cfg(feature = "redis")]
 pub(crate) mod session;
 mod stock;
+pub(crate) mod switches;
 mod sync;
+#[cfg(feature = "redis")]
+mod tasks;
 mod tiers;
 mod unhashed;
 mod value;
@@ -45,11 +50,18 @@ pub(crate) use flight::{Flights, Join, Landing, Lead, Stream, Wait, Waiters};
 pub(crate) use key::{Key, KeyBuf, hex};
 pub(crate) use lease::{Lease, Turn};
 pub use purge::Purge;
+#[cfg(feature = "admin")]
+pub(crate) use stock::Obstacle;
+pub use switches::{Switch, Switched};
+#[cfg(feature = "admin")]
+pub(crate) use tiers::Sight;
 pub(crate) use tiers::{Before, Beyond, Fill, Found, Glance, Memory, Tiers};
 pub(crate) use value::{Decoded, Value};
 
 #[cfg(feature = "redis")]
 use self::redis::Redis;
+#[cfg(feature = "redis")]
+pub use self::redis::raw::RawConnection;
 use crate::Error;
 use crate::clock::Clock;
 use crate::config::{Config, Flags, Settings};
@@ -58,6 +70,8 @@ use crate::observe::stats::Stats;
 use coherence::Mirror;
 use entry::Owner;
 use l2::L2;
+#[cfg(feature = "redis")]
+pub use reclaim::{Reclaim, Reclaimed};
 use refresh::Refreshes;
 #[cfg(any(feature = "redis", feature = "test-util"))]
 use remote::Remote;
@@ -325,6 +339,20 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("config", &self.inner.config).finish_non_exhaustive()
     }
+}
+
+/// What the environment says about Redis, for people.
+#[cfg(feature = "redis")]
+pub(crate) fn explain_redis(get: impl Fn(&str) -> Option<String>) -> self::redis::Explained {
+    self::redis::explain(get)
+}
+
+/// # Errors
+///
+/// If these are not the keys that `setting` may name.
+#[cfg(feature = "redis")]
+pub(crate) fn check_keys(setting: &str, keys: &str) -> Result<(), Error> {
+    codec::KeyRing::parse(setting, keys).map(drop)
 }
 
 /// What names tags in every store that processes share.

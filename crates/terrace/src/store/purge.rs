@@ -52,21 +52,24 @@ impl IntoFuture for Purge {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let Self { store, tags, scope, soft, replicas } = self;
-            let (tags, observe) = (tags?, &store.inner.observe);
-            let kind = if soft { Kind::Soft } else { Kind::Hard };
+            let (kind, observe) = (if soft { Kind::Soft } else { Kind::Hard }, &store.inner.observe);
+            let tags = tags.inspect_err(|_| observe.invalidation(scope, kind, InvalidationResult::Failed))?;
+            let invalidating = observe.invalidating(scope, kind);
             let Some(l2) = &store.inner.l2 else {
                 let position = store.inner.mirror.invalidate(&tags, soft);
                 observe.invalidation(scope, kind, InvalidationResult::Acked);
+                invalidating.issued(InvalidationResult::Acked);
                 observe.position(position.get());
                 return Ok(Receipt { epoch: None, position, replicas: None });
             };
-            let issued = l2.invalidate(tags, soft, replicas).await;
+            let issued = invalidating.within(l2.invalidate(tags, soft, replicas)).await;
             let result = match &issued {
                 Ok(Some(_)) => InvalidationResult::Acked,
                 // The others are told when the tier is switched on again.
                 Ok(None) | Err(_) => InvalidationResult::Pending,
             };
             observe.invalidation(scope, kind, result);
+            invalidating.issued(result);
             Ok(match issued.map_err(|fault| Error::unconfirmed(store.why(fault)))? {
                 Some(Confirmed { receipt, replicas }) => {
                     let position = Position::at(receipt.position);
@@ -138,5 +141,11 @@ impl Store {
     /// None while everything is in this process's memory.
     pub fn purge_all(&self) -> Purge {
         self.purge(Scope::All, Ok(Tag::EVERYTHING))
+    }
+
+    /// Whether this process knows of everything up to a receipt, so that its memory answers with nothing older. A store
+    /// that nobody has made follow the others, because it was made outside of a runtime, never does.
+    pub fn has_heard(&self, receipt: &Receipt) -> bool {
+        self.inner.mirror.covers(receipt.epoch.as_ref(), receipt.position)
     }
 }

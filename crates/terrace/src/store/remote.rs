@@ -28,6 +28,10 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// The epoch and its position now. Begins a new epoch if the control record is gone.
     fn current(&self) -> Reply<'_, Receipt>;
 
+    /// How long the process of the server has been running, in whole seconds, of which the last may be a part; `None` if it
+    /// does not say.
+    fn uptime(&self) -> Reply<'_, Option<Duration>>;
+
     /// Stores the entry of a name for `life`.
     fn store(&self, name: Vec<u8>, value: Bytes, life: Duration) -> Reply<'_, ()>;
 
@@ -51,8 +55,8 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     fn probe(&self) -> Reply<'_, ()>;
 
     /// Begins a change of what carries one of `tags`, or renews it: nothing that does is valid until the change ends, or
-    /// is not renewed for `hold`.
-    fn hold<'a>(&'a self, change: &'a Token, tags: &'a [TagName], hold: Duration) -> Reply<'a, Receipt>;
+    /// is not renewed for `hold`. Whether it begins now, for any of the tags: what is renewed has been held all along.
+    fn hold<'a>(&'a self, change: &'a Token, tags: &'a [TagName], hold: Duration) -> Reply<'a, (Receipt, bool)>;
 
     /// Ends a change, and invalidates what it was about.
     fn end<'a>(&'a self, change: &'a Token, tags: &'a [TagName]) -> Reply<'a, Receipt>;
@@ -60,8 +64,8 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// Takes the lease of an entry for `life`, unless somebody has it.
     fn lease<'a>(&'a self, key: &'a [u8], token: &'a Token, life: Duration) -> Reply<'a, bool>;
 
-    /// Gives a lease back, if it still is the caller's.
-    fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, ()>;
+    /// Gives a lease back. Whether it still was the caller's.
+    fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, bool>;
 
     /// How long a call may take that a request waits for, and one that it does not wait for.
     fn set_limits(&self, read: Duration, write: Duration);
@@ -74,6 +78,12 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
 
     /// Says which keys this process has, by their fingerprints.
     fn join_ring<'a>(&'a self, fingerprints: &'a [String]) -> Reply<'a, RingState>;
+
+    /// What is switched for all processes, as it is written down; nothing is no text.
+    fn switches(&self) -> Reply<'_, Bytes>;
+
+    /// Writes down that a feature is switched.
+    fn switch<'a>(&'a self, line: &'a str) -> Reply<'a, ()>;
 
     /// How responses are kept.
     fn open_format(&self) -> Arc<dyn Format>;
@@ -90,6 +100,11 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
 
 /// What the name of a key begins with, before the namespace.
 pub(crate) type Family = fn(&[u8]) -> &'static str;
+
+/// The family of what subjects may do.
+pub(crate) const FACTS: &str = "auth:perms";
+/// The family of what was decided about them.
+pub(crate) const DECISIONS: &str = "auth:check";
 
 /// How one kind of value is called and written where processes share it.
 pub(crate) trait Format: fmt::Debug + Send + Sync {
@@ -289,6 +304,9 @@ pub(crate) enum Polled {
     TooMany { position: u64 },
     /// The epoch is another one.
     OtherEpoch,
+    /// The position is below one that was seen in this epoch: writes were lost unnoticed, or somebody has put back what was
+    /// there before.
+    WentBack,
 }
 
 /// Why a call failed.

@@ -9,7 +9,9 @@ use crate::clock::Instant;
 use crate::config::Flags;
 use crate::danger::{Protection, is_off};
 use crate::observe::Observe;
-use crate::observe::stats::{BreakerState, Feature, Found, L2Op, LookupResult, RejectReason, StoreResult, Tier};
+use crate::observe::stats::{
+    BreakerState, BypassReason, Feature, Found, L2Op, LookupResult, RejectReason, StoreResult, Tier,
+};
 use bytes::Bytes;
 use std::future::Future;
 use std::mem::take;
@@ -41,6 +43,22 @@ pub(crate) enum Shared {
     Held(Receipt),
     /// No answer: nothing can be stored there either.
     Silent,
+}
+
+/// Why the shared tier is not asked.
+#[cfg(feature = "admin")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// There is none.
+    NotShared,
+    /// It is switched off.
+    Off,
+    /// No poll has told yet what was invalidated.
+    Unfollowed,
+    /// The breaker is not closed.
+    Breaker(BreakerState),
+    /// The server was last seen to take no writes, or not seen.
+    NotReady,
 }
 
 /// An entry of the shared tier.
@@ -96,6 +114,34 @@ impl Stock {
         self.flags.is_on(self.feature) && self.l2.is_asked(now)
     }
 
+    /// Why it would not be asked now, if it would not: by what [`is_asked`](Self::is_asked) and [`look`](Self::look) go,
+    /// without taking the place of a probe.
+    #[cfg(feature = "admin")]
+    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+        let l2 = &*self.l2;
+        if !self.flags.is_on(self.feature) || !l2.is_on() {
+            Some(Obstacle::Off)
+        } else if l2.mirror.followed().is_none() {
+            Some(Obstacle::Unfollowed)
+        } else if l2.data.state() != BreakerState::Closed {
+            Some(Obstacle::Breaker(l2.data.state()))
+        } else {
+            (!l2.takes_writes.load(Ordering::Relaxed)).then_some(Obstacle::NotReady)
+        }
+    }
+
+    /// Why it gives no answer now, if that is nobody's choice.
+    pub(super) fn silence(&self) -> Option<BypassReason> {
+        let l2 = &*self.l2;
+        if !self.flags.is_on(self.feature) || !l2.is_on() {
+            None
+        } else if l2.data.state() == BreakerState::Closed {
+            Some(BypassReason::L2Error)
+        } else {
+            Some(BypassReason::Breaker)
+        }
+    }
+
     async fn look(&self, format: &dyn Format, (key, tags): (&[u8], &[Tag]), until: Instant) -> Shared {
         let l2 = &*self.l2;
         let started = l2.clock.now();
@@ -104,19 +150,22 @@ impl Stock {
             return Shared::Silent;
         };
         let whole = l2.is_whole(started, until);
+        let looking = self.observe.looking(Tier::L2);
         let asked = l2.remote.lookup(&epoch, position, (format.name(key), format.max_bytes()));
         // With the whole budget it ends by itself.
         let asked = if whole { asked } else { Box::pin(l2.by(until, asked)) };
-        let looked = l2.counted(L2Op::Get, asked).await;
+        let looked = looking.within(l2.counted(L2Op::Get, asked)).await;
         let answered = looked.is_ok();
         let found = match looked {
-            Ok(looked) => self.judge(epoch, (format, key, tags), looked, until).await,
+            Ok(looked) => looking.within(self.judge(epoch, (format, key, tags), looked, until)).await,
             Err(fault) => Err(fault),
         };
         l2.tell_breaker(found.as_ref().err().copied(), (answered, whole));
         self.observe.l2_lookup_took(timed(&found), started);
+        looking.found(timed(&found));
         found.unwrap_or_else(|fault| {
             l2.fault(fault);
+            looking.failed(fault.kind());
             self.observe.authz_l2_error(L2Op::Get, fault.kind());
             let result = if fault == Fault::Timeout { LookupResult::Timeout } else { LookupResult::Error };
             self.observe.lookup(Tier::L2, result);
@@ -133,7 +182,8 @@ impl Stock {
     ) -> Result<Shared, Fault> {
         let stamp = match looked.news {
             Polled::Changes { position, .. } | Polled::TooMany { position } => Receipt { epoch, position },
-            Polled::OtherEpoch => return Box::pin(self.is_of_another_epoch(until)).await,
+            Polled::OtherEpoch => return Box::pin(self.is_unproven(looked.entry, RejectReason::Epoch, until)).await,
+            Polled::WentBack => return Box::pin(self.is_unproven(looked.entry, RejectReason::Regress, until)).await,
         };
         let Some(bytes) = looked.entry else {
             self.observe.lookup(Tier::L2, LookupResult::Miss);
@@ -168,11 +218,15 @@ impl Stock {
         Ok(envelope.resident(now.latest).map(|resident| (envelope, resident)))
     }
 
-    /// What is there belongs to an epoch that we do not follow yet. The stamp is taken before the fetch all the same.
-    async fn is_of_another_epoch(&self, until: Instant) -> Result<Shared, Fault> {
+    /// What is there belongs to an epoch that we do not follow yet, or that has lost what we know of it. The stamp is taken
+    /// before the fetch all the same.
+    async fn is_unproven(&self, entry: Option<Bytes>, reason: RejectReason, until: Instant) -> Result<Shared, Fault> {
         self.l2.wake.notify_one();
         let now = self.l2.counted(L2Op::Script, self.l2.by(until, self.l2.remote.current())).await?;
-        self.reject(RejectReason::Epoch);
+        match entry {
+            Some(_) => self.reject(reason),
+            None => self.observe.lookup(Tier::L2, LookupResult::Miss),
+        }
         Ok(Shared::Missed(now))
     }
 
@@ -216,6 +270,10 @@ impl Stock {
         let Polled::Changes { marks, floor, .. } = news else {
             return None;
         };
+        if envelope.position > now.position {
+            // Stored since, on another node than the record's; or the record is an old one.
+            return None;
+        }
         if let Err(reason) = is_remembered(envelope, now, *floor) {
             return Some(Err(reason));
         }
@@ -270,12 +328,16 @@ impl Stock {
         };
         let this = Arc::clone(self);
         // Detached on purpose: it has a time limit, and ends with the runtime.
-        drop(runtime.spawn(self.observe.within_span(async move {
+        let storing = self.observe.storing();
+        let span = storing.clone();
+        let work = storing.within(async move {
             // As old as it may be, so that it is kept nowhere longer than here.
             let result = this.send(leaving, now.earliest).await;
             this.observe.stored(Tier::L2, result);
+            span.stored(result);
             drop(room);
-        })));
+        });
+        drop(runtime.spawn(self.observe.within_span(work)));
     }
 
     async fn send(&self, leaving: Leaving, stored_ms: u64) -> StoreResult {
@@ -340,6 +402,10 @@ fn is_remembered(envelope: &Envelope, now: &Receipt, floor: u64) -> Verdict<()> 
 /// Whether an entry is remembered and not invalidated hard; if so, whether softly.
 pub(super) fn survives(envelope: &Envelope, now: &Receipt, positions: &Positions) -> Verdict<bool> {
     is_remembered(envelope, now, positions.floor)?;
+    if envelope.position > positions.position && !is_off(Protection::EpochCompared) {
+        // Of another past than the record's: it would survive what is invalidated from now on.
+        return Err(RejectReason::Regress);
+    }
     let later = |mark: &Mark| matches!(mark, Mark::At(at) if *at > envelope.position);
     let hard = || positions.marks.iter().map(|(hard, _)| hard);
     if hard().any(|mark| *mark == Mark::Held) {

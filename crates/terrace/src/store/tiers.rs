@@ -5,12 +5,14 @@ use super::key::Key;
 use super::l1::L1;
 use super::lease::{Lease, Turn};
 use super::remote::{Receipt, RingState};
+#[cfg(feature = "admin")]
+use super::stock::Obstacle;
 use super::stock::{Entered, Leaving, Shared, Stock};
 use super::value::{Decoded, Value};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::danger::{Protection, is_off};
-use crate::observe::stats::{L2Op, LookupResult, RejectReason, StoreResult, Tier};
+use crate::observe::stats::{BypassReason, L2Op, LookupResult, RejectReason, StoreResult, Tier};
 use crate::observe::{Namespace, Observe};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -47,6 +49,17 @@ pub(crate) enum Memory<V> {
     Nothing,
 }
 
+/// What is in memory under a key.
+pub(crate) enum Sight<V> {
+    /// Memory is switched off.
+    Off,
+    Nothing,
+    /// What may be used.
+    Found(Found<V>),
+    /// What may not be used, and why.
+    Rejected(RejectReason, Found<V>),
+}
+
 /// What a look into the shared tier came to.
 pub(crate) enum Beyond<V> {
     /// An entry, and the ticket for what may have to be fetched all the same.
@@ -57,6 +70,18 @@ pub(crate) enum Beyond<V> {
     Held(Ticket),
     /// It does not answer. The ticket is for memory alone.
     Silent(Ticket),
+}
+
+impl<V> Sight<V> {
+    /// What a request may do with it.
+    pub(crate) fn into_memory(self) -> Memory<V> {
+        match self {
+            Self::Found(found) => Memory::Found(found),
+            Self::Rejected(RejectReason::Proof, found) => Memory::Unproven(found),
+            Self::Rejected(RejectReason::Held, _) => Memory::Held,
+            Self::Off | Self::Nothing | Self::Rejected(..) => Memory::Nothing,
+        }
+    }
 }
 
 impl<V> Clone for Found<V> {
@@ -217,42 +242,77 @@ impl<V: Value> Tiers<V> {
         (found, Ticket { key, stamp, shared: None })
     }
 
-    fn look(&self, key: &Key, now: Instant) -> Memory<V> {
-        let observe = self.observe();
+    /// What is in memory under a key, without counting or forgetting anything.
+    pub(crate) fn sight(&self, key: &Key, now: Instant) -> Sight<V> {
         if !self.flags.is_on(V::IN_MEMORY) {
-            observe.lookup(Tier::L1, LookupResult::Skipped);
-            return Memory::Nothing;
+            return Sight::Off;
         }
         // First the proof, then what it vouches for.
         let proven = self.is_proven(now);
         let Some(entry) = self.l1.get(key.hash()) else {
-            observe.lookup(Tier::L1, LookupResult::Miss);
-            return Memory::Nothing;
+            return Sight::Nothing;
         };
         let standing = entry.standing();
-        let reason = if entry.key() != key.bytes() {
+        let found = Found { entry, expired: standing == Standing::Expired };
+        let reason = if found.entry.key() != key.bytes() {
             RejectReason::Key
         } else if standing == Standing::Held {
             RejectReason::Held
         } else if standing == Standing::Dead {
-            entry.is_invalidated();
             RejectReason::Marker
-        } else if entry.is_over(now) {
+        } else if found.entry.is_over(now) {
             RejectReason::Expired
         } else if proven {
-            return Memory::Found(Found { entry, expired: standing == Standing::Expired });
+            return Sight::Found(found);
         } else {
             RejectReason::Proof
         };
+        Sight::Rejected(reason, found)
+    }
+
+    fn look(&self, key: &Key, now: Instant) -> Memory<V> {
+        let sight = self.sight(key, now);
+        self.account_for(key, &sight);
+        sight.into_memory()
+    }
+
+    /// Counts what was seen, and forgets what will never be of use.
+    fn account_for(&self, key: &Key, sight: &Sight<V>) {
+        let observe = self.observe();
+        let (reason, found) = match sight {
+            Sight::Found(_) => return,
+            Sight::Off => return observe.lookup(Tier::L1, LookupResult::Skipped),
+            Sight::Nothing => return observe.lookup(Tier::L1, LookupResult::Miss),
+            Sight::Rejected(reason, found) => (*reason, found),
+        };
         observe.lookup(Tier::L1, LookupResult::Rejected);
         observe.rejected(Tier::L1, reason);
-        match reason {
-            RejectReason::Proof => return Memory::Unproven(Found { entry, expired: standing == Standing::Expired }),
-            RejectReason::Held => return Memory::Held,
-            RejectReason::Marker | RejectReason::Expired => self.l1.remove(key.hash()),
-            _ => {}
+        if reason == RejectReason::Marker {
+            found.entry.is_invalidated();
         }
-        Memory::Nothing
+        if matches!(reason, RejectReason::Marker | RejectReason::Expired) {
+            self.l1.remove(key.hash());
+        }
+    }
+
+    /// The key of what is in memory under a hash.
+    #[cfg(feature = "admin")]
+    pub(crate) fn key_at(&self, hash: u64) -> Option<Key> {
+        self.l1.get(hash).map(|entry| Key::new(hash, entry.key()))
+    }
+
+    /// Why the tier that processes share would not be asked now, if it would not.
+    #[cfg(feature = "admin")]
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        match &self.stock {
+            Some(stock) => stock.obstacle(),
+            None => Some(Obstacle::NotShared),
+        }
+    }
+
+    /// Why the tier that processes share does not answer now, if that is nobody's choice.
+    pub(crate) fn silence(&self) -> Option<BypassReason> {
+        self.stock.as_ref().and_then(|stock| stock.silence())
     }
 
     /// Whether there are other processes that this one does not follow, for the tier is switched off: what they invalidate

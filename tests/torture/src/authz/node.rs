@@ -120,11 +120,11 @@ async fn check(Changes { authz, log, .. }: &Changes, number: u64) {
             if found.decision.is_allow() != allows(version) {
                 Line::Wrong.write(log, number, version);
             }
-            Line::Check(Status::of(found.cache_status)).write_at(log, number, version, asked);
+            Line::Check(Status::of(found.cache_status)).write_since(log, number, version, asked);
         }
         // The source is slow, and sometimes too slow.
         Err(error) if matches!(error.reason(), UnavailableReason::Timeout | UnavailableReason::Shed) => {
-            Line::Undecided.write_at(log, number, 0, asked);
+            Line::Undecided.write_since(log, number, 0, asked);
         }
         Err(error) => panic!("{error}"),
     }

@@ -4,7 +4,7 @@
 use super::super::catalogue::{Exists, FAMILIES, FamilyKind, MAX_SERIES, Values};
 use super::super::prometheus::{MetricsHandle, install};
 use super::super::publish;
-use super::super::stats::CheckStatus;
+use super::super::stats::{CheckStatus, Task};
 use super::text::{Family, Labels, find, parse};
 use super::*;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
@@ -25,6 +25,12 @@ impl Scrape {
 
     fn store(&self) -> Observe {
         Observe::within(Arc::clone(&self.registry), Clock::default(), &Config::default())
+    }
+
+    /// A store whose numbers have other names too.
+    fn compatible(&self) -> Observe {
+        let config = Config::from_vars([("CACHE_COMPAT_METRICS", "1")]).unwrap();
+        Observe::within(Arc::clone(&self.registry), Clock::default(), &config)
     }
 
     /// A store with a tier that processes share, whose time a test moves.
@@ -99,6 +105,9 @@ fn use_all(observe: &Observe) {
     for result in FlightJoin::ALL {
         observe.flight_join(*result);
     }
+    for result in SampleResult::ALL {
+        observe.sampled(*result);
+    }
     for kind in LockKind::ALL {
         observe.lock_wait(*kind, started);
         for result in LockResult::ALL {
@@ -158,6 +167,12 @@ fn use_shared(observe: &Observe) {
     }
 }
 
+/// What a store tells that reports tasks.
+fn use_tasks(observe: &Observe) {
+    observe.reports_tasks();
+    observe.task(Task::Backup, std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(7), Duration::from_secs(2));
+}
+
 /// Every line is of a family, with the labels and the label values, that the catalogue allows.
 fn assert_catalogued(families: &BTreeMap<String, Family>, namespaces: &[&str], shared: bool) {
     for (name, family) in families {
@@ -169,7 +184,7 @@ fn assert_catalogued(families: &BTreeMap<String, Family>, namespaces: &[&str], s
             FamilyKind::Histogram(_) => "histogram",
         };
         assert_eq!((family.kind.as_str(), family.help.as_str()), (kind, row.help), "{name}");
-        assert!(shared || row.exists == Exists::Always, "{name}");
+        assert!(shared || row.exists != Exists::Shared, "{name}");
         for (sample, labels, _) in &family.samples {
             let names = labels.keys().map(String::as_str).filter(|name| *name != "le").collect::<Vec<_>>();
             let mut allowed = row.labels.iter().map(|label| label.name).collect::<Vec<_>>();
@@ -206,6 +221,11 @@ fn every_line_is_in_the_catalogue() {
     let store = scrape.shared(&FakeClock::new());
     use_all(&store);
     use_shared(&store);
+    let _compatible = scrape.compatible();
+    let families = scrape.families();
+    let shared = FAMILIES.iter().filter(|family| family.exists != Exists::Tasks).count();
+    assert_eq!(families.len(), shared);
+    use_tasks(&store);
     let families = scrape.families();
     assert_eq!(families.len(), FAMILIES.len());
     assert_catalogued(&families, &["shop"], true);
@@ -217,7 +237,6 @@ fn every_line_is_in_the_catalogue() {
         "authz_open_changes",
         "cache_coherence_proof_age_seconds",
         "cache_entries",
-        "cache_feature_enabled",
         "cache_inflight_fills",
         "cache_invalidation_oldest_pending_seconds",
         "cache_l2_up",
@@ -228,17 +247,41 @@ fn every_line_is_in_the_catalogue() {
 }
 
 #[test]
+fn a_task_of_which_nothing_is_known_has_succeeded_when_it_was_first_looked_for() {
+    let (scrape, time) = (Scrape::new(), FakeClock::new());
+    let store = scrape.shared(&time);
+    assert!(
+        !scrape.text().contains("cache_task_"),
+        "whoever reports no tasks has no gauge that an alert would be about"
+    );
+    let success = |task| value(&scrape.families(), "cache_task_last_success_timestamp_seconds", &[("task", task)]);
+    store.reports_tasks();
+    let began = success("warm_full");
+    assert!(began > 0.0 && success("warm_hot") == began && success("backup") == began);
+    time.advance(Duration::from_secs(60));
+    use_tasks(&store);
+    assert_eq!((success("backup"), success("warm_hot")), (7.0, began), "as it was, also if that is long ago");
+    assert_eq!(value(&scrape.families(), "cache_task_duration_seconds", &[("task", "backup")]), 2.0);
+}
+
+#[test]
 fn every_series_exists_before_anything_happens() {
-    for shared in [false, true] {
+    for (shared, compatible) in [(false, false), (true, false), (false, true)] {
         let (scrape, time) = (Scrape::new(), FakeClock::new());
         let store = if shared { scrape.shared(&time) } else { scrape.store() };
+        let _other = compatible.then(|| scrape.compatible());
         let namespace = store.namespace("shop");
         let before = scrape.families();
         for (name, family) in &before {
             for (_, labels, value) in &family.samples {
                 let label = |name| labels.get(name).map(String::as_str);
                 let expected = match name.as_str() {
-                    "cache_max_size_bytes" if label("cache") == Some("response") => f64::from(64 << 20),
+                    "cache_max_size_bytes" if label("cache") == Some("response") => {
+                        f64::from(64 << 20) * f64::from(1 + u8::from(compatible))
+                    }
+                    "cache_feature_enabled" if label("feature") == Some("compat_metrics") => {
+                        f64::from(u8::from(compatible))
+                    }
                     "cache_build_info" | "cache_coherence_max_lag_seconds" => 1.0,
                     "cache_breaker_state" if label("state") == Some("closed") => 1.0,
                     "cache_coherence_state" if label("state") == Some("starting") => 1.0,
@@ -407,7 +450,7 @@ fn times_are_counted_in_their_buckets() {
 #[test]
 fn a_flood_of_namespaces_is_bounded_and_counted() {
     let scrape = Scrape::new();
-    let store = scrape.shared(&FakeClock::new());
+    let (store, _compatible) = (scrape.shared(&FakeClock::new()), scrape.compatible());
     for n in 0..10_000 {
         let namespace = store.namespace(&format!("n{n}"));
         store.request(namespace, CacheStatus::Miss, Timing::Untimed);
@@ -420,6 +463,42 @@ fn a_flood_of_namespaces_is_bounded_and_counted() {
     assert_eq!(value(&families, "cache_requests_total", &other), 9_968.0);
     assert_eq!(value(&families, "cache_label_overflow_total", &[("label", "cache_namespace")]), 9_968.0);
     assert_eq!(store.stats().requests(CacheStatus::Miss), 10_000);
+}
+
+/// What the recording rules of the same names say.
+#[test]
+fn the_other_names_say_the_same_where_they_are_asked_for() {
+    let scrape = Scrape::new();
+    let plain = scrape.store();
+    assert!(!scrape.text().contains("tool_"));
+    let store = scrape.compatible();
+    let (shop, bakery) = (store.namespace("shop"), store.namespace("bakery"));
+    let started = store.0.clock.now();
+    (0..5).for_each(|_| store.l1_hit(shop, Some(started)));
+    for (status, times) in CacheStatus::ALL.iter().zip(1..) {
+        (0..times).for_each(|_| store.request(shop, *status, Timing::Since(started)));
+    }
+    // Of a store that does not ask for it: what is published is the process's.
+    plain.request(bakery, CacheStatus::Miss, Timing::Since(started));
+    let check = |families: &BTreeMap<String, Family>| {
+        let total = |name, namespace| value(families, name, &[("namespace", namespace)]);
+        let hits = 5.0 + f64::from(1 + 2 + 3 + 4 + 5);
+        assert_eq!((total("tool_cache_hits_total", "shop"), total("tool_cache_hits_total", "bakery")), (hits, 0.0));
+        assert_eq!((total("tool_cache_misses_total", "shop"), total("tool_cache_misses_total", "bakery")), (14.0, 1.0));
+        assert_eq!((total("tool_cache_hits_total", "other"), total("tool_cache_misses_total", "other")), (0.0, 0.0));
+        let family = &families["tool_run_seconds"];
+        let count = |cached| {
+            let bucket = labels(&[("tool", "response"), ("cached", cached), ("le", "+Inf")]);
+            find(family, "tool_run_seconds_bucket", &bucket).unwrap()
+        };
+        // A memory hit in 64 stands for 64. What waited for the origin was not served by the cache alone.
+        assert_eq!((count("true"), count("false")), (5.0 * 64.0 + 6.0, f64::from(4 + 5 + 6 + 8) + 1.0));
+        assert_eq!(value(families, "cache_feature_enabled", &[("feature", "compat_metrics")]), 1.0);
+    };
+    check(&scrape.families());
+    // Counters outlive their store, under each of their names.
+    drop(store);
+    check(&scrape.families());
 }
 
 #[test]
@@ -536,7 +615,11 @@ fn the_manual_lists_every_family() {
         std::iter::once(head).chain(rows).collect::<String>()
     };
     let (always, shared) = (table(Exists::Always), table(Exists::Shared));
-    manual("metrics.md", &format!("{always}\nOnly where a store has a tier that processes share:\n\n{shared}"));
+    let (tasks, compat) = (table(Exists::Tasks), table(Exists::Compat));
+    let shared = format!("Only where a store has a tier that processes share:\n\n{shared}");
+    let tasks = format!("Only where tasks are reported, as by `terrace watch`:\n\n{tasks}");
+    let compat = format!("Only with `CACHE_COMPAT_METRICS`, under names that others have for the same:\n\n{compat}");
+    manual("metrics.md", &format!("{always}\n{shared}\n{tasks}\n{compat}"));
 }
 
 fn row(family: &super::super::catalogue::Family) -> String {
@@ -565,7 +648,7 @@ fn label_text(label: &super::super::catalogue::Label) -> String {
 #[test]
 fn the_price_of_a_scrape() {
     let scrape = Scrape::new();
-    let store = scrape.shared(&FakeClock::new());
+    let (store, _compatible) = (scrape.shared(&FakeClock::new()), scrape.compatible());
     for n in 0..32 {
         store.namespace(&format!("n{n}"));
     }

@@ -104,7 +104,8 @@ fn coherence_says_once_that_it_is_lost_and_once_that_it_is_back() {
     };
     let (fails, proves) = (|| observe.poll_ended(PollResult::Timeout), || observe.proven(time.clock().now(), 0));
     assert!(after(5000, &[&fails, &fails]).is_empty(), "nothing was proven that could be lost");
-    assert!(after(10, &[&proves, &proves]).is_empty());
+    // The words that the field looks for.
+    only(&after(10, &[&proves, &proves]), &["INFO", "event=\"redis_connected\"", "Redis connected"]);
     assert!(after(1000, &[&fails]).is_empty());
     let degraded = after(500, &[&fails, &fails]);
     only(&degraded, &["WARN", "event=\"cache_coherence_degraded\"", "proof_age=1.5s", "max_lag=1s"]);
@@ -155,6 +156,17 @@ fn authorization_says_what_is_put_together_wrongly() {
     only(&missing, &["ERROR", "event=\"authz_layer_missing\"", "authz_layer_missing:"]);
     let parameter = logged(LevelFilter::DEBUG, || observe.parameter_missing("org"));
     only(&parameter, &["ERROR", "event=\"authz_parameter_missing\"", "name=\"org\""]);
+}
+
+#[test]
+fn what_somebody_else_has_written_is_an_error_and_what_is_only_old_is_none() {
+    let observe = shared(&FakeClock::new()).of(CacheName::Authz);
+    for reason in RejectReason::ALL {
+        let lines = logged(LevelFilter::DEBUG, || observe.rejected(Tier::L2, *reason));
+        let is_error = matches!(reason, RejectReason::Seal | RejectReason::Regress);
+        let level = if is_error { "ERROR" } else { "DEBUG" };
+        only(&lines, &[level, "event=\"authz_l2_rejected\"", &format!("reason=\"{}\"", reason.as_str())]);
+    }
 }
 
 #[test]

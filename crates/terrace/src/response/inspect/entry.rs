@@ -1,15 +1,15 @@
 //! An entry, as facts.
 
-use super::super::stored::{Cached, CachedResponse};
+use super::super::shown::Response;
+use super::super::stored::Cached;
 use super::key::EntryKey;
 use crate::observe::stats::RejectReason;
 use crate::store::inspect::{Opened, Outline, Reject, Seen, Verdict};
 use crate::store::remote::{Mark, TagName};
 use crate::store::shared_tags;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::HeaderName;
 use std::fmt;
-use std::time::{Duration, SystemTime};
-use terrace_policy::{LifetimeSource, Stored};
+use std::time::Duration;
 
 /// An entry that Redis has.
 #[derive(Clone, Debug)]
@@ -124,54 +124,6 @@ pub enum Value {
     Unknown,
 }
 
-/// A stored response, without its content.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Response {
-    /// 206 if only a part is stored.
-    pub status: StatusCode,
-    /// The header fields, in their order.
-    pub fields: Vec<Field>,
-    /// How many trailer fields there are.
-    pub trailers: usize,
-    /// The length of the content.
-    pub content_bytes: u64,
-    /// The length of the whole representation, if that is known.
-    pub complete_bytes: Option<u64>,
-    /// When it arrived, by the clock of the process that fetched it.
-    pub received: SystemTime,
-    /// The current age (RFC 9111 section 4.2.3).
-    pub age: Duration,
-    /// The freshness lifetime (section 4.2.1).
-    pub lifetime: Duration,
-    /// Who named the lifetime: `s-maxage`, `max-age`, `expires`, `targeted`, `extension`, `rules`, `heuristic` or `nobody`.
-    pub lifetime_from: &'static str,
-    /// How much longer it is fresh, unless it was invalidated.
-    pub fresh_for: Duration,
-    /// How long it has been stale.
-    pub stale_for: Duration,
-    /// For how long it may be served stale while it is revalidated.
-    pub stale_while_revalidate: Duration,
-    /// For how long it may be served stale when the origin fails.
-    pub stale_if_error: Duration,
-    /// Whether each use needs a validation (`no-cache`).
-    pub needs_validation: bool,
-    /// How long the origin took.
-    pub cost: Duration,
-}
-
-/// A stored header field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Field {
-    /// Its name.
-    pub name: HeaderName,
-    /// Its value; `None` if it may be a secret.
-    pub value: Option<HeaderValue>,
-    /// The length of its value.
-    pub bytes: usize,
-}
-
 impl StoredEntry {
     /// `None` if that is no key of a response.
     pub(super) fn of(key: &[u8], seen: Seen) -> Option<Self> {
@@ -232,7 +184,8 @@ impl Contents {
         let resident = Duration::from_millis(envelope.life_ms).saturating_sub(left);
         let decoded = Cached::read(&envelope.payload, resident);
         let value = match decoded.map(|decoded| decoded.value) {
-            Some(Cached::Response(cached)) => Value::Response(Box::new(Response::of(&cached))),
+            // What was decoded is as old as it is now.
+            Some(Cached::Response(cached)) => Value::Response(Box::new(Response::of(&cached, Duration::ZERO))),
             Some(Cached::Variants(variants)) => {
                 Value::Variants(variants.fields().map(<[HeaderName]>::to_vec).collect())
             }
@@ -257,60 +210,6 @@ fn validity(verdict: Verdict, by: Option<(Tag, Mark)>, floor: u64) -> Validity {
         (Verdict::Rejected(RejectReason::Floor), None) => Validity::Forgotten { floor },
         (_, None) => Validity::OtherEpoch,
     }
-}
-
-impl Response {
-    fn of(cached: &CachedResponse) -> Self {
-        let (facts, packed) = (cached.facts(), cached.packed());
-        let freshness = facts.freshness();
-        // What was decoded is as old as it is now.
-        let now = Duration::ZERO;
-        Self {
-            status: facts.status(),
-            fields: fields(&packed.headers(0)),
-            trailers: packed.trailers().map_or(0, |trailers| trailers.len()),
-            content_bytes: packed.content().len() as u64,
-            complete_bytes: facts.representation_len(),
-            received: freshness.received(),
-            age: freshness.age(now),
-            lifetime: freshness.lifetime(),
-            lifetime_from: source(freshness.source()),
-            fresh_for: freshness.remaining(now),
-            stale_for: freshness.staleness(now),
-            stale_while_revalidate: freshness.stale_while_revalidate(),
-            stale_if_error: freshness.stale_if_error(),
-            needs_validation: freshness.needs_validation(),
-            cost: cached.cost(),
-        }
-    }
-}
-
-fn source(source: LifetimeSource) -> &'static str {
-    match source {
-        LifetimeSource::Extension => "extension",
-        LifetimeSource::Targeted => "targeted",
-        LifetimeSource::SMaxage => "s-maxage",
-        LifetimeSource::MaxAge => "max-age",
-        LifetimeSource::Expires => "expires",
-        LifetimeSource::Policy => "rules",
-        LifetimeSource::Heuristic => "heuristic",
-        _ => "nobody",
-    }
-}
-
-fn fields(headers: &HeaderMap) -> Vec<Field> {
-    let field = |(name, value): (&HeaderName, &HeaderValue)| Field {
-        name: name.clone(),
-        value: (!is_secret(name)).then(|| value.clone()),
-        bytes: value.len(),
-    };
-    headers.iter().map(field).collect()
-}
-
-/// Whether a field is one of those whose values are secrets, or is called like one.
-fn is_secret(name: &HeaderName) -> bool {
-    const WORDS: [&str; 8] = ["auth", "cookie", "token", "secret", "password", "session", "api-key", "apikey"];
-    WORDS.iter().any(|word| name.as_str().contains(word))
 }
 
 /// What it stands for, or its digest.

@@ -20,7 +20,9 @@ mod entry;
 mod key;
 mod scan;
 
-pub use entry::{Contents, Field, Response, StoredEntry, Tag, Unreadable, Validity, Value};
+pub use super::shown::{Field, Response};
+pub use crate::store::inspect::{Examination, Sentinel, Watch};
+pub use entry::{Contents, StoredEntry, Tag, Unreadable, Validity, Value};
 pub use key::{EntryKey, Selecting, SelectingValue};
 pub use scan::{Page, Scan};
 
@@ -114,6 +116,19 @@ impl Store {
             replicas: server.as_ref().map(|server| server.replicas),
             warnings: server.iter().flat_map(|server| &server.warnings).map(ToString::to_string).collect(),
         })
+    }
+
+    /// What the Redis server and its Sentinels say about themselves, found as every process finds it (`REDIS_*`) and asked
+    /// on connections of their own. Neither the fence nor anything else is run that could change what processes rely on, and
+    /// a server that cannot be used, such as a replica, is looked at too. Needs `INFO`, `TIME` and `CONFIG GET` for some of it.
+    ///
+    /// Waits for each server at most `REDIS_SOCKET_TIMEOUT`.
+    ///
+    /// # Errors
+    ///
+    /// If nothing is shared through Redis, or no server can be reached.
+    pub async fn examine(&self) -> Result<Examination, Error> {
+        self.examined().await
     }
 
     async fn look(&self, key: &[u8]) -> Result<Option<StoredEntry>, Error> {

@@ -7,7 +7,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 /// What a digest of 16 bytes is in base 64.
-const DIGEST_LETTERS: usize = 22;
+pub(crate) const DIGEST_LETTERS: usize = 22;
 
 /// What the names of entries begin with, before the digest: `{namespace}:e:schema:`. Two schemas live side by side.
 pub(crate) fn entries(namespace: &str, schema: u16) -> String {
@@ -22,6 +22,11 @@ pub(crate) fn spread(entries: &str) -> String {
 /// What the names of leases begin with, before the digest of what is fetched: `{namespace}:l:schema:`.
 pub(crate) fn leases(namespace: &str, schema: u16) -> String {
     format!("{{{namespace}}}:l:{schema}:")
+}
+
+/// What the names of sealed entries begin with, before the digest: `family:{namespace}:`.
+pub(crate) fn sealed(family: &str, namespace: &str) -> String {
+    format!("{family}:{{{namespace}}}:")
 }
 
 /// The name of what is kept under a key, of those that begin like this. One allocation and no formatting: it is made for
@@ -52,9 +57,19 @@ pub(crate) fn ring_name(namespace: &str) -> String {
     format!("{{{namespace}}}:ring")
 }
 
+/// `{namespace}:switches`: what is switched for the fleet.
+pub(crate) fn switches_name(namespace: &str) -> String {
+    format!("{{{namespace}}}:switches")
+}
+
 /// `{namespace}:hb:node`: what a process writes to see whether the server takes writes.
 pub(crate) fn heartbeat_name(namespace: &str, node: &str) -> String {
     format!("{{{namespace}}}:hb:{node}")
+}
+
+/// `{namespace}:task:name`: when a task last succeeded.
+pub(crate) fn task_name(namespace: &str, task: &str) -> String {
+    format!("{{{namespace}}}:task:{task}")
 }
 
 /// Stands for a key where it can be seen. The full key is compared before a value is used.
@@ -83,6 +98,7 @@ mod tests {
         assert_eq!(latest_name("shop-1"), "{shop-1}:latest");
         assert_eq!(bell_name("shop-1"), "{shop-1}:bell");
         assert_eq!(heartbeat_name("shop-1", "a1"), "{shop-1}:hb:a1");
+        assert_eq!(task_name("shop-1", "backup"), "{shop-1}:task:backup");
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn every_reject_is_counted() {
         (Reject::Key, RejectReason::Key),
         (Reject::Size, RejectReason::Size),
         (Reject::Seal, RejectReason::Seal),
-        (Reject::Unopened, RejectReason::Seal),
+        (Reject::Unopened, RejectReason::Key),
     ];
     for (reject, reason) in reasons {
         assert_eq!(reject.reason(), reason);
@@ -351,7 +351,7 @@ mod seals {
         assert_eq!(decode(&sealed(&[NEW]), &*new), Ok(page()));
         let removed = decode(&sealed(&[NEW]), &*old);
         assert_eq!(removed, Err(Reject::Unopened));
-        assert_eq!(removed.unwrap_err().reason(), RejectReason::Seal);
+        assert_eq!(removed.unwrap_err().reason(), RejectReason::Key);
         let renamed = NEW.replace("new", "old");
         assert_eq!(decode(&sealed(&[&renamed]), &*old), Err(Reject::Seal));
     }

@@ -1,5 +1,6 @@
 //! How what subjects may do is kept: sealed, under names that only who has the key can tell.
 
+use super::names::sealed;
 use super::seal::{KeyRing, Secret};
 use super::{Codec, Reject};
 use crate::Error;
@@ -57,7 +58,7 @@ impl SealedVault {
 
     fn name(&self, key: &[u8]) -> Vec<u8> {
         let name = self.naming.clone().chain_update(key).finalize().into_bytes();
-        format!("{}:{{{}}}:{}", (self.family)(key), self.namespace, hex(&name)).into_bytes()
+        (sealed((self.family)(key), &self.namespace) + &hex(&name)).into_bytes()
     }
 }
 

@@ -203,7 +203,7 @@ impl Mirror {
         let since = {
             let record = self.record();
             let (epoch, base) = record.epoch.as_ref()?;
-            (*epoch == stamp.epoch).then_some(Position(base + stamp.position))?
+            (*epoch == stamp.epoch).then_some(Position(base.saturating_add(stamp.position)))?
         };
         if since.0 < self.dead_below.load(Ordering::Acquire) {
             return None;
@@ -227,7 +227,7 @@ impl Mirror {
     /// Whether it was seen here that a tag was invalidated hard since `stamp`, however much else was not.
     pub(crate) fn has_seen(&self, stamp: &Receipt, tags: &[Tag]) -> bool {
         let since = match &self.record().epoch {
-            Some((epoch, base)) if *epoch == stamp.epoch => Position(base + stamp.position),
+            Some((epoch, base)) if *epoch == stamp.epoch => Position(base.saturating_add(stamp.position)),
             _ => return false,
         };
         std::iter::once(&Tag::EVERYTHING).chain(tags).any(|tag| self.is_marked(self.tags.short(*tag), since, false))
@@ -514,8 +514,27 @@ impl Mirror {
     }
 
     fn let_go(&self, record: &mut Record, done: impl Fn(&Awaited) -> bool) {
-        record.awaited.retain(|awaited| !done(awaited));
+        let gone: Vec<Awaited> = record.awaited.extract_if(.., |awaited| done(awaited)).collect();
+        for awaited in gone {
+            self.keep(record, awaited);
+        }
         self.count_held(record);
+    }
+
+    /// What this process has invalidated itself it knows without being told: where nothing that was read says so, somebody
+    /// has put back an older record, and everything that is stamped here until now is older.
+    fn keep(&self, record: &mut Record, Awaited { receipt, tags, soft, .. }: Awaited) {
+        let Some((_, base)) = record.epoch.as_ref().filter(|(epoch, _)| *epoch == receipt.epoch) else {
+            return;
+        };
+        let at = Position(base + receipt.position);
+        let forgotten = record.floor.0.max(self.dead_below.load(Ordering::Acquire));
+        let next = self.applied.load(Ordering::Relaxed) + 1;
+        for tag in tags {
+            if at.0 > forgotten && record.get(tag, soft).is_none_or(|told| told < at) {
+                self.put(record, tag, soft, at.0.max(next));
+            }
+        }
     }
 
     fn count_held(&self, record: &Record) {
@@ -770,6 +789,28 @@ mod following {
         assert_eq!(standing(tag), Standing::Held);
         mirror.adopt(receipt(2, 0));
         assert_eq!(standing(tag), Standing::Current);
+    }
+
+    #[test]
+    fn what_this_process_invalidates_stays_so_whatever_the_record_says_then() {
+        // What was known when it was confirmed: less, as usual, or more, which the record has lost since.
+        for known in [5, 8] {
+            let mirror = followed(1, 5);
+            let (tag, soft) = (mirror.tags().name("a"), mirror.tags().name("b"));
+            mirror.apply(&[], known, 0, at(1));
+            let before = mirror.position();
+            for (tag, soft) in [(tag, false), (soft, true)] {
+                let hold = mirror.hold(&[tag], soft);
+                mirror.release_at(receipt(1, 6), (&[tag], soft), hold, at(1));
+            }
+            mirror.apply(&[], known.max(6), 0, at(2));
+            assert!(!mirror.holds_any());
+            let standing = |tag: Tag| mirror.standing(before, [tag].into_iter());
+            assert_eq!([tag, soft].map(standing), [Standing::Dead, Standing::Expired], "{known}");
+            mirror.apply(&[], 10, 0, at(3));
+            let standing = |tag: Tag| mirror.standing(mirror.position(), [tag].into_iter());
+            assert_eq!([tag, soft].map(standing), [Standing::Current; 2], "{known}");
+        }
     }
 
     #[test]

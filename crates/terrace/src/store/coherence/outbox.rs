@@ -75,10 +75,10 @@ impl Outbox {
         }
     }
 
-    /// It was confirmed.
-    pub(crate) fn acknowledged(&self, receipt: Receipt, owed: Owed) {
+    /// It was confirmed now: however long it was owed, it is remembered from here on.
+    pub(crate) fn acknowledged(&self, receipt: Receipt, owed: Owed, now: Instant) {
         let mut letters = self.lock();
-        let now = owed.since;
+        let owed = Owed { since: now, ..owed };
         let is_old = |(_, old): &(Receipt, Owed)| now.duration_since(old.since) >= REMEMBERED;
         while letters.acknowledged.front().is_some_and(is_old) {
             letters.acknowledged.pop_front();
@@ -169,4 +169,23 @@ fn together(mut all: Vec<(Soft, Hold, Tag)>, since: Instant) -> Vec<Owed> {
         Owed { tags: part.iter().map(|(_, _, tag)| *tag).collect(), soft, since, hold }
     };
     parts.map(owed).collect()
+}
+
+#[cfg(all(test, not(terrace_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_owed_for_long_is_remembered_from_its_confirmation_on() {
+        let (mirror, outbox) = (Mirror::shared(), Outbox::default());
+        let at = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
+        let epoch = |name: &[u8]| Epoch::new(name);
+        let tags = vec![mirror.tags().name("a")];
+        let owed = Owed { hold: mirror.hold(&tags, false), tags: tags.clone(), soft: false, since: at(1) };
+        outbox.acknowledged(Receipt { epoch: epoch(b"one"), position: 1 }, owed, at(100));
+        assert!(outbox.take_of_other_epochs(&epoch(b"one"), at(101), &mirror).is_empty());
+        let again = outbox.take_of_other_epochs(&epoch(b"two"), at(129), &mirror);
+        assert_eq!(again.into_iter().map(|owed| owed.tags).collect::<Vec<_>>(), [tags]);
+        assert!(outbox.take_of_other_epochs(&epoch(b"three"), at(129), &mirror).is_empty(), "it is taken");
+    }
 }

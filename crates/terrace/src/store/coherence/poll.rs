@@ -2,9 +2,10 @@
 
 use crate::clock::Instant;
 use crate::danger::{bell_is_lost, polls_are_held};
-use crate::observe::stats::{BellDirection, EpochChange, L2Op, PollResult};
+use crate::observe::stats::{BellDirection, BreakerState, EpochChange, L2Op, PollResult};
 use crate::store::l2::L2;
 use crate::store::remote::{Epoch, Fault, Polled, Receipt, Remote, Rung};
+use crate::store::switches::Applied;
 use std::future::{Future, pending, poll_fn};
 use std::ops::Range;
 use std::pin::pin;
@@ -13,15 +14,22 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
 
 /// How often the server is asked whether it takes writes.
-const PROBE: Duration = Duration::from_secs(1);
+const PROBE: Duration = Duration::from_millis(1250);
+
+/// How often it is looked for what is switched for the fleet.
+const SWITCHES: Duration = Duration::from_secs(5);
 
 /// How soon it is noticed that the tier was switched on again.
 const OFF: Duration = Duration::from_millis(100);
 
 /// Messages that come together are answered with one poll.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// And those that follow closely with one in this time: under a storm of them each costs the server as much as a request.
+const APART: Duration = Duration::from_millis(40);
 
 /// Polls that follow one another at once, because each said that there is more.
 const AT_ONCE: u32 = 8;
@@ -30,14 +38,38 @@ const AT_ONCE: u32 = 8;
 pub(crate) fn start(l2: &Arc<L2>, runtime: &Handle) {
     let (weak, remote, wake) = (Arc::downgrade(l2), Arc::clone(&l2.remote), Arc::clone(&l2.wake));
     drop(runtime.spawn(async move {
-        let mut probed = None;
-        while let Some(wait) = step(&weak, &mut probed).await {
+        let (mut seen, mut apart) = (Seen::default(), None);
+        while let Some(wait) = step(&weak, &mut seen).await {
             let called = async { while !is_called(&weak, &*remote, wake.notified()).await {} };
-            if tokio::time::timeout(wait, called).await.is_ok() {
-                tokio::time::sleep(if bell_is_lost() { wait } else { GATHER.min(wait) }).await;
+            if timeout(wait, called).await.is_ok() {
+                let _ = timeout(wait, gather(apart.take())).await;
+                apart = Some(Box::pin(sleep(APART)));
             }
         }
     }));
+}
+
+/// Until those that come together have come, and for `apart`.
+async fn gather(apart: Option<impl Future<Output = ()>>) {
+    if bell_is_lost() {
+        return pending().await;
+    }
+    sleep(GATHER).await;
+    if let Some(apart) = apart {
+        apart.await;
+    }
+}
+
+/// When what is asked less often than invalidations was last asked, and what came of it.
+#[derive(Default)]
+struct Seen {
+    probed: Option<Instant>,
+    switches: Option<Instant>,
+    applied: Applied,
+}
+
+fn is_due(last: Option<Instant>, now: Instant, period: Duration) -> bool {
+    last.is_none_or(|last| now.duration_since(last) >= period)
 }
 
 /// Until something rings or wakes; whether there is reason to poll. Those who wait for what others store look at once.
@@ -69,15 +101,11 @@ async fn either<T>(one: impl Future<Output = T>, other: impl Future<Output = ()>
 }
 
 /// One poll and what follows from it; how long to wait then. `None` if the store is gone.
-async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
+async fn step(l2: &Weak<L2>, seen: &mut Seen) -> Option<Duration> {
     let l2 = l2.upgrade()?;
     l2.remote.set_limits(l2.settings.read_budget(), l2.settings.write_budget());
     if !l2.is_on() {
-        if l2.mirror.is_following() {
-            l2.mirror.follow_nobody();
-        }
-        // Every time: what was under way may have connected again.
-        l2.remote.disconnect();
+        leave(&l2);
         return Some(OFF.min(l2.settings.poll_interval()));
     }
     if polls_are_held() {
@@ -85,24 +113,38 @@ async fn step(l2: &Weak<L2>, probed: &mut Option<Instant>) -> Option<Duration> {
     }
     if !l2.mirror.is_following() {
         l2.outbox.rejoin(&l2.mirror);
+        l2.observe.starting();
     }
     let now = l2.clock.now();
     if !l2.control.allows(now) {
         return Some(Duration::from_millis(50).min(l2.settings.poll_interval()));
     }
     l2.observe.max_lag(l2.settings.max_lag());
-    let ended = round(&l2, probed).await;
+    let ended = round(&l2, seen).await;
     l2.observe.poll_ended(result(ended));
     match ended {
         Ok(()) => {
             l2.control.succeeded();
-            l2.data.hint(l2.clock.now());
+            try_data(&l2);
             pay(&l2).await;
+            obey(&l2, seen).await;
         }
         Err(_) => l2.control.failed(l2.clock.now()),
     }
     l2.observe.owed(l2.outbox.pending());
     Some(l2.settings.poll_interval())
+}
+
+/// From now on this process is alone.
+fn leave(l2: &L2) {
+    if l2.mirror.is_following() {
+        l2.mirror.follow_nobody();
+    }
+    // Every time: what was under way may have connected again, or failed.
+    l2.remote.disconnect();
+    l2.data.close();
+    l2.control.close();
+    l2.observe.alone();
 }
 
 fn result(ended: Result<(), Fault>) -> PollResult {
@@ -114,16 +156,32 @@ fn result(ended: Result<(), Fault>) -> PollResult {
     }
 }
 
-async fn round(l2: &L2, probed: &mut Option<Instant>) -> Result<(), Fault> {
+/// Reads once as look-ups do, if they are stopped: without a request nobody else finds out that they need not be.
+fn try_data(l2: &Arc<L2>) {
     let now = l2.clock.now();
-    if probed.is_none_or(|last| now.duration_since(last) >= PROBE) {
+    l2.data.hint(now);
+    if l2.data.state() == BreakerState::Closed || !l2.data.allows(now) {
+        return;
+    }
+    let l2 = Arc::clone(l2);
+    // Beside the polls, which are not to wait for it.
+    drop(tokio::spawn(async move {
+        let read = l2.by(l2.patience(), l2.remote.current());
+        let fault = l2.counted(L2Op::Script, read).await.err();
+        l2.tell_breaker(fault, (false, true));
+    }));
+}
+
+async fn round(l2: &L2, seen: &mut Seen) -> Result<(), Fault> {
+    let now = l2.clock.now();
+    if is_due(seen.probed, now, PROBE) {
         let probe = l2.counted(L2Op::Other, l2.remote.probe()).await;
         l2.has_room.store(probe != Err(Fault::Oom), Ordering::Relaxed);
         // One without room is the right one all the same, and takes invalidations.
         let probe = if probe == Err(Fault::Oom) { Ok(()) } else { probe };
         l2.takes_writes.store(probe.is_ok(), Ordering::Relaxed);
         probe?;
-        *probed = Some(now);
+        seen.probed = Some(now);
     }
     for _ in 0..AT_ONCE {
         if poll(l2).await? {
@@ -151,7 +209,8 @@ async fn poll(l2: &L2) -> Result<bool, Fault> {
             l2.mirror.skip(position);
             Ok(false)
         }
-        Polled::OtherEpoch => {
+        // Where it went back, another has begun.
+        Polled::OtherEpoch | Polled::WentBack => {
             adopt(l2).await?;
             Ok(false)
         }
@@ -159,19 +218,34 @@ async fn poll(l2: &L2) -> Result<bool, Fault> {
 }
 
 async fn adopt(l2: &L2) -> Result<(), Fault> {
-    let before = l2.mirror.epoch();
+    let (before, proven) = (l2.mirror.epoch(), l2.mirror.proven_at());
     let current = l2.counted(L2Op::Script, l2.remote.current()).await?;
     let epoch = current.epoch.clone();
-    if let Some(before) = before.filter(|before| *before != epoch) {
-        l2.observe.epoch_changed(reason(&before, &epoch));
-    }
     // From its beginning: what has happened in it so far is not known here yet (the model's `adopted_from_the_beginning`).
     l2.mirror.adopt(Receipt { epoch: current.epoch, position: 0 });
     // The server that confirmed these may have been replaced already.
     for owed in l2.outbox.take_of_other_epochs(&epoch, l2.clock.now(), &l2.mirror) {
         drop(l2.issue(owed, None).await);
     }
+    if let Some(before) = before.filter(|before| *before != epoch) {
+        // In the end, for nothing waits for the name of it.
+        l2.observe.epoch_changed(match reason(&before, &epoch) {
+            EpochChange::Restart if was_there(l2, proven).await => EpochChange::Failover,
+            reason => reason,
+        });
+    }
     Ok(())
+}
+
+/// Whether the server that answers now was running already when the one that was followed last proved something: then it
+/// is another one that took its place, and not the same one started anew.
+async fn was_there(l2: &L2, proven: Option<Instant>) -> bool {
+    // What it says is rounded.
+    const SECOND: Duration = Duration::from_secs(1);
+    let (Some(proven), Ok(Some(uptime))) = (proven, l2.counted(L2Op::Other, l2.remote.uptime()).await) else {
+        return false;
+    };
+    uptime.saturating_sub(SECOND) > l2.clock.now().duration_since(proven)
 }
 
 /// Why an epoch ended, as far as its name and the next one's tell: they begin with the process that the server was then,
@@ -187,6 +261,15 @@ fn reason(ended: &Epoch, begun: &Epoch) -> EpochChange {
         (true, true) => EpochChange::Lost,
         (true, false) => EpochChange::Failover,
         (false, _) => EpochChange::Restart,
+    }
+}
+
+/// What cannot be read now is read the next time.
+async fn obey(l2: &L2, seen: &mut Seen) {
+    let now = l2.clock.now();
+    if l2.settings.obeys_fleet() && is_due(seen.switches, now, SWITCHES) {
+        seen.switches = Some(now);
+        let _ = l2.obey_switches(&mut seen.applied).await;
     }
 }
 

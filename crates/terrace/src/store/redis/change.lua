@@ -1,8 +1,8 @@
--- KEYS[1] control record, KEYS[2] latest   ARGV: hold | end | sweep, name of a new epoch, bell, token (32 characters),
--- hold in milliseconds, marker...
+-- KEYS[1] control record, KEYS[2] latest   ARGV: hold | end | sweep, name of a new epoch, most markers, bell, token
+-- (32 characters), hold in milliseconds, marker...
 -- Holds markers for a change, releases them, or releases what nobody has renewed in time. Answers the epoch, the
--- position, and how many changes were ended that were not this one.
-local control, latest, step, token = KEYS[1], KEYS[2], ARGV[1], ARGV[4]
+-- position, and a number: of markers that the change did not hold yet, or of changes that were ended and not this one.
+local control, latest, step, token = KEYS[1], KEYS[2], ARGV[1], ARGV[5]
 if not redis.call('ZSCORE', control, '\0s') then
   begin(control, latest, '\0e' .. ARGV[2])
 end
@@ -21,13 +21,13 @@ end
 local function finish()
   tell(control, latest, before, table.concat(changes))
   -- A bell that may not ring costs time, and nothing else.
-  redis.pcall('PUBLISH', ARGV[3], position)
+  redis.pcall('PUBLISH', ARGV[4], position)
 end
 
 if step == 'hold' then
   -- Before anything is written: a change holds all of its markers, or none.
   local new = 0
-  for i = 6, #ARGV do
+  for i = 7, #ARGV do
     if not redis.call('ZSCORE', control, '\0c' .. token .. ARGV[i]) then
       new = new + 1
     end
@@ -38,19 +38,19 @@ if step == 'hold' then
   if new > 0 then
     position = redis.call('ZINCRBY', control, 1, '\0s')
   end
-  for i = 6, #ARGV do
-    redis.call('ZADD', control, now + tonumber(ARGV[5]), '\0c' .. token .. ARGV[i], '+inf', ARGV[i])
+  for i = 7, #ARGV do
+    redis.call('ZADD', control, now + tonumber(ARGV[6]), '\0c' .. token .. ARGV[i], '+inf', ARGV[i])
     changes[#changes + 1] = change(position, '+', ARGV[i])
   end
   if new > 0 then
     finish()
   end
-  return {epoch, position, 0}
+  return {epoch, position, new}
 end
 
 local free, held, swept, unheld = {}, {}, {}, {}
 if step == 'end' then
-  for i = 6, #ARGV do
+  for i = 7, #ARGV do
     free[ARGV[i]] = true
     redis.call('ZREM', control, '\0c' .. token .. ARGV[i])
   end
@@ -89,6 +89,7 @@ if next(free) then
       changes[#changes + 1] = change(position, '=', marker)
     end
   end
+  forget(control, ARGV[3])
   finish()
 end
 return {epoch, position, others}

@@ -3,10 +3,11 @@
 use super::bell::{Bell, attend};
 use super::call::{run, send};
 use super::connect::{fence, nonce, section};
+use super::facts::uptime;
 use super::link::Link;
 use super::lookups::Lookup;
 use super::pool::Pool;
-use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, Seen, member};
+use super::reply::{self, FLOOR, Misread, Reading, SEQUENCE, member};
 use super::{Redis, scripts};
 use crate::Error;
 use crate::store::codec::SealedVault;
@@ -14,6 +15,7 @@ use crate::store::remote::{
     Ear, Epoch, Family, Fault, Format, Looked, Marker, Polled, Positions, Receipt, Remote, Reply, RingState, Rung,
     ServerTime, TagName, Token, Vault,
 };
+use crate::store::switches;
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd, pipe};
 use std::future::Future;
@@ -65,6 +67,18 @@ impl Remote for Redis {
             };
             self.fence(&pools.reads, budget, dead.as_ref()).await?;
             self.ask_current(&pools.reads, budget).await?.ok_or(Fault::Moved)
+        })
+    }
+
+    fn uptime(&self) -> Reply<'_, Option<Duration>> {
+        Box::pin(async move {
+            let request = |link: Link| async move {
+                let mut info = cmd("INFO");
+                info.arg("server");
+                section(info.query_async(&mut link.connection()).await?)
+            };
+            let read = |text: String| Ok(uptime(&text));
+            self.pools().control.call(self.budgets.read.get(), request, read).await
         })
     }
 
@@ -136,19 +150,14 @@ impl Remote for Redis {
             let (seen, markers, time) = pools.control.call(budget, request, read).await?;
             self.markers.store(markers, Relaxed);
             self.times.told(time, sent, self.clock.now());
-            match seen {
-                Seen::Found { polled, has_changes } => {
-                    if has_changes && sweeps {
-                        // The next poll sees what came of it, and whoever polls next tries again.
-                        let _ = self.change(Step::Sweep, None, &[]).await;
-                    }
-                    Ok(polled)
-                }
-                Seen::WentBack => {
-                    self.fence(&pools.control, budget, Some(epoch)).await?;
-                    Ok(Polled::OtherEpoch)
-                }
+            if seen.polled == Polled::WentBack {
+                self.fence(&pools.control, budget, Some(epoch)).await?;
             }
+            if seen.has_changes && sweeps {
+                // The next poll sees what came of it, and whoever polls next tries again.
+                let _ = self.let_go(Step::Sweep, None, &[]).await;
+            }
+            Ok(seen.polled)
         })
     }
 
@@ -173,12 +182,15 @@ impl Remote for Redis {
         })
     }
 
-    fn hold<'a>(&'a self, change: &'a Token, tags: &'a [TagName], hold: Duration) -> Reply<'a, Receipt> {
-        Box::pin(self.change(Step::Hold(hold), Some(change), tags))
+    fn hold<'a>(&'a self, change: &'a Token, tags: &'a [TagName], hold: Duration) -> Reply<'a, (Receipt, bool)> {
+        Box::pin(async move {
+            let (receipt, new) = self.change(Step::Hold(hold), Some(change), tags).await?;
+            Ok((receipt, new > 0))
+        })
     }
 
     fn end<'a>(&'a self, change: &'a Token, tags: &'a [TagName]) -> Reply<'a, Receipt> {
-        Box::pin(self.change(Step::End, Some(change), tags))
+        Box::pin(self.let_go(Step::End, Some(change), tags))
     }
 
     fn lease<'a>(&'a self, key: &'a [u8], token: &'a Token, life: Duration) -> Reply<'a, bool> {
@@ -192,7 +204,7 @@ impl Remote for Redis {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, ()> {
+    fn release<'a>(&'a self, key: &'a [u8], token: &'a Token) -> Reply<'a, bool> {
         Box::pin(async move {
             let lease = self.names.lease(key);
             let request = |link: Link| {
@@ -201,7 +213,7 @@ impl Remote for Redis {
                 run(link, call)
             };
             let reads = &self.pools().reads;
-            reads.call(self.budgets.write.get(), request, done).await
+            reads.call(self.budgets.write.get(), request, reply::flag).await
         })
     }
 
@@ -223,6 +235,30 @@ impl Remote for Redis {
                 true => Ok(RingState::Joined),
             };
             self.pools().control.call(self.budgets.write.get(), request, read).await
+        })
+    }
+
+    fn switches(&self) -> Reply<'_, Bytes> {
+        Box::pin(async move {
+            let mut get = pipe();
+            // One byte more than we would write shows that it was not us.
+            get.cmd("GETRANGE").arg(&self.names.switches).arg(0).arg(switches::MAX_BYTES);
+            let read = |replies| match reply::entry(reply::only(replies)?)? {
+                Some(text) if text.len() > switches::MAX_BYTES => Err(Misread::Shape),
+                text => Ok(text.unwrap_or_default()),
+            };
+            self.pools().control.send(self.budgets.read.get(), get, read).await
+        })
+    }
+
+    fn switch<'a>(&'a self, line: &'a str) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let request = |link: Link| {
+                let mut call = scripts::SWITCH.call(link.facts.has_script_flags());
+                call.key(&self.names.switches).arg(line).arg(switches::MAX_LINES).arg(switches::MAX_BYTES);
+                run(link, call)
+            };
+            self.pools().control.call(self.budgets.write.get(), request, done).await
         })
     }
 
@@ -319,7 +355,14 @@ impl Redis {
         call
     }
 
-    async fn change(&self, step: Step, change: Option<&Token>, tags: &[TagName]) -> Result<Receipt, Fault> {
+    /// Ends a change, or those that nobody has renewed.
+    async fn let_go(&self, step: Step, change: Option<&Token>, tags: &[TagName]) -> Result<Receipt, Fault> {
+        let (receipt, others) = self.change(step, change, tags).await?;
+        self.ended.fetch_add(others, Relaxed);
+        Ok(receipt)
+    }
+
+    async fn change(&self, step: Step, change: Option<&Token>, tags: &[TagName]) -> Result<(Receipt, u64), Fault> {
         let request = |link: Link| {
             let (word, hold) = match step {
                 Step::Hold(hold) => ("hold", milliseconds(hold.min(LONGEST_HOLD))),
@@ -327,17 +370,15 @@ impl Redis {
                 Step::Sweep => ("sweep", 0),
             };
             let mut call = scripts::CHANGE.call(link.facts.has_script_flags());
-            call.key(&self.names.control).key(&self.names.latest).arg(word).arg(new_epoch(&link)).arg(&self.names.bell);
-            call.arg(change.map_or("", Token::as_str)).arg(hold);
+            call.key(&self.names.control).key(&self.names.latest).arg(word).arg(new_epoch(&link)).arg(MAX_MARKERS);
+            call.arg(&self.names.bell).arg(change.map_or("", Token::as_str)).arg(hold);
             for tag in tags {
                 call.arg(member(Marker { tag: *tag, soft: false }));
             }
             run(link, call)
         };
         let control = &self.pools().control;
-        let (receipt, others) = control.call(self.budgets.write.get(), request, reply::stepped).await?;
-        self.ended.fetch_add(others, Relaxed);
-        Ok(receipt)
+        control.call(self.budgets.write.get(), request, reply::stepped).await
     }
 
     fn is_time_to_sweep(&self) -> bool {
@@ -367,11 +408,11 @@ fn probed((replies, link): (Vec<Value>, Link)) -> Reading<Option<Link>> {
     Ok(None)
 }
 
-fn done(reply: Value) -> Reading<()> {
+pub(super) fn done(reply: Value) -> Reading<()> {
     reply.extract_error()?;
     Ok(())
 }
 
-fn milliseconds(time: Duration) -> u64 {
+pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
 }

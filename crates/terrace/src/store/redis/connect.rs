@@ -85,6 +85,10 @@ impl Connector {
         &self.settings
     }
 
+    pub(super) fn opener(&self) -> &Opener {
+        &self.opener
+    }
+
     pub(super) fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
@@ -256,6 +260,26 @@ impl Connector {
         }
     }
 
+    /// A connection to a server, whatever it is.
+    pub(super) async fn look_at(&self, address: &Address) -> Result<(Address, Line), Failure> {
+        Ok((address.clone(), self.open(address).await?))
+    }
+
+    /// The same, to the node of a cluster that has the control record, as another node knows it.
+    pub(super) async fn look_from(&self, node: &Address) -> Result<(Address, Line), Failure> {
+        let line = self.open(node).await?;
+        let asked = redis::cmd("ZCARD").arg(&self.names.control).query_async::<Value>(&mut line.connection()).await;
+        match asked.err().and_then(|error| owner(&error, node)) {
+            Some(owner) => self.look_at(&owner).await,
+            None => Ok((node.clone(), line)),
+        }
+    }
+
+    /// The primary, as a Sentinel knows it.
+    pub(super) async fn primary_of(&self, at: &Address, name: &str, login: &Login) -> Result<Address, Failure> {
+        ask_sentinel(&self.opener, at, name, login).await
+    }
+
     /// Opens a connection on which messages of these channels arrive.
     pub(super) async fn listen(&self, address: &Address, channels: &[&str], listener: Listener) -> RedisResult<Line> {
         self.opener.listen(address, &self.settings.login, channels, listener).await
@@ -305,7 +329,7 @@ pub(super) fn section(reply: Value) -> RedisResult<String> {
     }
 }
 
-async fn ask_rights(names: &Names, line: &Line, facts: &ServerFacts) -> RedisResult<Vec<String>> {
+pub(super) async fn ask_rights(names: &Names, line: &Line, facts: &ServerFacts) -> RedisResult<Vec<String>> {
     let mut call = scripts::RIGHTS.call(facts.has_script_flags());
     call.key(&names.scratch).key(&names.control).arg(&names.bell);
     call.invoke_async(&mut line.connection()).await
@@ -330,6 +354,14 @@ fn owner(error: &RedisError, asked: &Address) -> Option<Address> {
 }
 
 impl Failure {
+    pub(super) fn unreachable(place: &Place) -> Self {
+        Self { fault: Fault::Timeout, text: format!("{place} does not answer in time") }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
     fn late(address: &Address) -> Self {
         Self { fault: Fault::Timeout, text: format!("Redis at {address} takes too long") }
     }

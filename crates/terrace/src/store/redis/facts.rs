@@ -3,6 +3,7 @@
 use crate::observe::stats::Weakness;
 use crate::store::remote::Fault;
 use std::fmt;
+use std::time::Duration;
 
 /// What `INFO server`, `INFO replication` and `INFO memory` said on a connection. What a proxy hides is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,11 +45,7 @@ const HALF: usize = 20;
 
 impl ServerFacts {
     pub(super) fn parse(server: &str, replication: &str, memory: &str) -> Self {
-        let field = |text: &'_ str, name: &str| -> Option<String> {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .map(|value| value.trim().to_owned())
-        };
+        let field = |text: &'_ str, name: &str| field(text, name).map(str::to_owned);
         let half = |text: &str, name| field(text, name)?.get(..HALF).map(str::to_owned);
         let history = half(replication, "master_replid");
         let identity = half(server, "run_id").zip(history.clone());
@@ -117,6 +114,15 @@ impl ServerFacts {
     }
 }
 
+/// How long the server has been running, by the text of `INFO server`.
+pub(super) fn uptime(server: &str) -> Option<Duration> {
+    field(server, "uptime_in_seconds").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs)
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
 /// `7.0.15` as 7 and 0.
 fn version(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.split('.');
@@ -159,7 +165,7 @@ impl fmt::Display for Warning {
                 f,
                 "the primary has {replicas} replicas and min-replicas-to-write 0: one that is cut off goes on \
                  acknowledging, and processes on the other side may serve what was invalidated there up to its \
-                 lifetime; set min-replicas-to-write 1 and min-replicas-max-lag 10"
+                 lifetime; set min-replicas-to-write 1 and min-replicas-max-lag 5"
             ),
             Self::HiddenIdentity => f.write_str(
                 "the server hides its run_id or master_replid, as behind a proxy or from a user without INFO: a failover that loses writes is not \

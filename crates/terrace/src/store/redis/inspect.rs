@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How many names a step looks at.
-const STEP: u64 = 500;
+pub(crate) const STEP: u64 = 500;
 /// Where the number of a cluster's node is in a cursor, above the node's own.
 const NODE: u32 = 48;
 const OWN: u64 = (1 << NODE) - 1;
@@ -81,7 +81,7 @@ impl Redis {
 
     /// The entries at `cursor`. All that are there from the first step to the last are found, some of them twice.
     pub(crate) async fn scan(&self, cursor: u64) -> Result<Page, Fault> {
-        let (next, names) = self.scan_names(cursor).await?;
+        let (next, names) = self.scan_names(cursor, &self.names.all_entries()).await?;
         let mut page = Page { next, examined: STEP, keys: Vec::with_capacity(names.len()), unreadable: 0 };
         let mut longer = Vec::new();
         for (name, front) in names.iter().zip(self.fronts(names.iter().map(|name| (name, FRONT))).await?) {
@@ -97,11 +97,11 @@ impl Redis {
         Ok(page)
     }
 
-    pub(super) async fn scan_names(&self, cursor: u64) -> Result<(u64, Vec<Vec<u8>>), Fault> {
+    pub(super) async fn scan_names(&self, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), Fault> {
         let pools = self.pools();
         let Some(entries) = &pools.entries else {
             let mut scan = Pipeline::with_capacity(1);
-            scan.add_command(self.scan_from(cursor));
+            scan.add_command(scan_from(cursor, pattern));
             return self.ask(&pools.reads, scan, |replies| scanned(reply::only(replies)?)).await;
         };
         // One node of a cluster after the other.
@@ -109,7 +109,7 @@ impl Redis {
         let primaries = self.primaries(&pools.reads).await?;
         let at = usize::try_from(node).ok().and_then(|node| primaries.get(node)).ok_or(Fault::Moved)?;
         let request = |link: Link| {
-            let (at, scan) = (at.clone(), self.scan_from(own));
+            let (at, scan) = (at.clone(), scan_from(own, pattern));
             async move { link.connection().send_to(&at, scan).await }
         };
         let (next, names) = entries.call(self.budgets.read.get(), request, scanned).await?;
@@ -120,12 +120,6 @@ impl Redis {
             next if next > OWN => Err(Fault::Protocol),
             next => Ok((node << NODE | next, names)),
         }
-    }
-
-    fn scan_from(&self, cursor: u64) -> Cmd {
-        let mut scan = cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(self.names.all_entries()).arg("COUNT").arg(STEP);
-        scan
     }
 
     /// The nodes of a cluster that have slots, always in the same order.
@@ -209,6 +203,12 @@ impl Server {
             warnings: facts.warnings(),
         }
     }
+}
+
+fn scan_from(cursor: u64, pattern: &str) -> Cmd {
+    let mut scan = cmd("SCAN");
+    scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP);
+    scan
 }
 
 fn is_sealed(front: &[u8]) -> bool {

@@ -15,20 +15,7 @@ for i = 4, #ARGV do
     changes[#changes + 1] = change(position, '=', ARGV[i])
   end
 end
-local over = redis.call('ZCARD', control) - 3 - tonumber(ARGV[2])
-if over > 0 then
-  -- Forget the oldest, and raise the floor to the last of them. Ranks 0 and 1 are the epoch and the floor.
-  local oldest, floor = redis.call('ZRANGE', control, 2, 2 + over, 'WITHSCORES'), nil
-  for i = 1, #oldest, 2 do
-    if over > 0 and oldest[i] ~= '\0s' and tonumber(oldest[i + 1]) < BASE then
-      redis.call('ZREM', control, oldest[i])
-      floor, over = oldest[i + 1], over - 1
-    end
-  end
-  if floor then
-    redis.call('ZADD', control, floor, '\0f')
-  end
-end
+forget(control, ARGV[2])
 tell(control, latest, before, table.concat(changes))
 -- A bell that may not ring costs time, and nothing else.
 redis.pcall('PUBLISH', ARGV[3], position)

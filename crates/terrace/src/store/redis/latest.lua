@@ -41,6 +41,26 @@ local function tell(control, latest, before, changes)
   redis.call('SET', latest, head .. changes .. epoch)
 end
 
+-- With more members than so many markers need: forgets the oldest, and raises the floor to the last of them. No more than
+-- a call has time for; the next goes on.
+local function forget(control, most)
+  local over = math.min(redis.call('ZCARD', control) - 3 - tonumber(most), 1000 + #ARGV)
+  if over <= 0 then
+    return
+  end
+  -- Ranks 0 and 1 are the epoch and the floor.
+  local oldest, floor = redis.call('ZRANGE', control, 2, 2 + over, 'WITHSCORES'), nil
+  for i = 1, #oldest, 2 do
+    if over > 0 and oldest[i] ~= '\0s' and tonumber(oldest[i + 1]) < BASE then
+      redis.call('ZREM', control, oldest[i])
+      floor, over = oldest[i + 1], over - 1
+    end
+  end
+  if floor then
+    redis.call('ZADD', control, floor, '\0f')
+  end
+end
+
 -- Begins an epoch: what was stored before is dead.
 local function begin(control, latest, epoch)
   redis.call('UNLINK', control)

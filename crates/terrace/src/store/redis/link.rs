@@ -11,6 +11,7 @@ use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, PushInfo, RedisConnectionInfo, RedisFuture, RedisResult, Value};
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -265,10 +266,7 @@ impl Opener {
         login: RedisConnectionInfo,
         config: AsyncConnectionConfig,
     ) -> RedisResult<Line> {
-        let stream = TcpStream::connect((&*address.host, address.port)).await?;
-        stream.set_nodelay(true)?;
-        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        let stream = socket(address).await?;
         #[cfg(feature = "redis-tls")]
         if let Some(tls) = &self.tls {
             let stream = tls.wrap(&address.host, stream).await?;
@@ -278,6 +276,15 @@ impl Opener {
         let (connection, driver) = MultiplexedConnection::new_with_config(&login, stream, config).await?;
         Ok(Line::drive(connection, Box::pin(driver)))
     }
+}
+
+/// Connects, and says nothing.
+pub(super) async fn socket(address: &Address) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((&*address.host, address.port)).await?;
+    stream.set_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+    socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
 }
 
 impl Line {

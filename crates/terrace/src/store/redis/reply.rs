@@ -143,9 +143,11 @@ fn latest_in(told: &[u8], epoch: &Epoch, since: u64) -> Option<Polled> {
     let (details, rest) = rest.split_at_checked(3 * 16)?;
     let (count, rest) = number::<2>(rest)?;
     let (changes, name) = rest.split_at_checked(usize::try_from(count).ok()? * CHANGE_BYTES)?;
-    if name != epoch.as_bytes() || position < since {
-        // Positions that go back are for the poll to see to: writes were lost, unnoticed.
+    if name != epoch.as_bytes() {
         return Some(Polled::OtherEpoch);
+    }
+    if position < since {
+        return Some(Polled::WentBack);
     }
     if position == since {
         return Some(Polled::Changes { marks: Vec::new(), position, floor });
@@ -220,11 +222,11 @@ pub(super) fn receipt(reply: Value) -> Reading<Receipt> {
     Ok(Receipt { epoch: Epoch::new(epoch), position })
 }
 
-/// The same, and how many changes of others have ended with what was asked for.
+/// The same, and a number.
 pub(super) fn stepped(reply: Value) -> Reading<(Receipt, u64)> {
     let mut values = array(reply)?;
-    let Some(Value::Int(others)) = values.pop() else { return Err(Misread::Shape) };
-    Ok((receipt(Value::Array(values))?, u64::try_from(others).unwrap_or(0)))
+    let Some(Value::Int(number)) = values.pop() else { return Err(Misread::Shape) };
+    Ok((receipt(Value::Array(values))?, u64::try_from(number).unwrap_or(0)))
 }
 
 /// The name of the epoch, then the sequence, then the name again: if that is the same, the sequence is of it.
@@ -239,16 +241,12 @@ pub(super) fn current(replies: Vec<Value>) -> Reading<Option<Receipt>> {
     }
 }
 
-/// What a poll found, and what has to be done about it.
+/// What a poll found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    Found {
-        polled: Polled,
-        /// Somebody's change is open, or was left open.
-        has_changes: bool,
-    },
-    /// The position is below one that was read in this epoch: writes were lost, unnoticed.
-    WentBack,
+pub(super) struct Seen {
+    pub(super) polled: Polled,
+    /// Somebody's change is open, or was left open.
+    pub(super) has_changes: bool,
 }
 
 /// The members after `since` with their scores, at most `limit`, the scores of the epoch, the sequence and the floor, and
@@ -261,7 +259,7 @@ pub(super) fn seen(reply: Value, epoch: &Epoch, since: u64, limit: usize) -> Rea
     if let [Value::BulkString(told)] = reply.as_slice() {
         let polled = latest_in(told, epoch, since).ok_or(Misread::Shape)?;
         let (members, _) = told.get(MEMBERS..).and_then(number::<16>).ok_or(Misread::Shape)?;
-        return Ok((Seen::Found { polled, has_changes: false }, members.saturating_sub(OTHERS), time));
+        return Ok((Seen { polled, has_changes: false }, members.saturating_sub(OTHERS), time));
     }
     let [range, scores, members] = <[Value; 3]>::try_from(reply).map_err(|_| Misread::Shape)?;
     let Value::Int(members) = members else { return Err(Misread::Shape) };
@@ -270,10 +268,10 @@ pub(super) fn seen(reply: Value, epoch: &Epoch, since: u64, limit: usize) -> Rea
 }
 
 fn seen_since(range: Value, scores: Value, since: u64, limit: usize) -> Reading<Seen> {
-    let found = |polled, has_changes| Ok(Seen::Found { polled, has_changes });
+    let found = |polled, has_changes| Ok(Seen { polled, has_changes });
     let Some(now) = positions(scores)? else { return found(Polled::OtherEpoch, false) };
     if now.position < since {
-        return Ok(Seen::WentBack);
+        return found(Polled::WentBack, false);
     }
     let range = array(range)?;
     let too_many = Polled::TooMany { position: now.position };
@@ -352,7 +350,7 @@ mod tests {
             let poll = Value::Array(vec![range, scores, Value::Int(members), Value::Array(time)]);
             let (seen, counted, time) = seen(poll, &Epoch::new(b"e"), 0, 10).unwrap();
             assert_eq!(time, 1_700_000_000_001);
-            assert_eq!((seen, counted), (Seen::Found { polled: Polled::OtherEpoch, has_changes: false }, markers));
+            assert_eq!((seen, counted), (Seen { polled: Polled::OtherEpoch, has_changes: false }, markers));
         }
     }
 }

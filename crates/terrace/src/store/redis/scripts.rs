@@ -25,6 +25,7 @@ pub(super) static CHANGE: Source = source!("latest.lua", "change.lua");
 pub(super) static POLL: Source = source!("latest.lua", "poll.lua");
 pub(super) static RELEASE: Source = source!("release.lua");
 pub(super) static RING: Source = source!("ring.lua");
+pub(super) static SWITCH: Source = source!("switch.lua");
 pub(super) static RIGHTS: Source = source!("rights.lua");
 
 impl Source {

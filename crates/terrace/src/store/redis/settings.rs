@@ -1,7 +1,7 @@
 //! Where Redis is and how to log in, from the strings of the environment.
 
 use crate::Error;
-use crate::config::{parse_bool, parse_digits, parse_time};
+use crate::config::{Source, Variable, parse_bool, parse_digits, parse_time};
 use std::fmt;
 use std::time::Duration;
 
@@ -18,6 +18,119 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+/// A variable that says something about Redis.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// Empty: nothing.
+    pub(crate) default: &'static str,
+    pub(crate) accepts: &'static str,
+    pub(crate) is_secret: bool,
+    pub(crate) doc: &'static str,
+}
+
+const fn row(name: &'static str, default: &'static str, accepts: &'static str, doc: &'static str) -> Row {
+    Row { name, default, accepts, is_secret: false, doc }
+}
+
+const fn secret(name: &'static str, doc: &'static str) -> Row {
+    Row { name, default: "", accepts: "a text", is_secret: true, doc }
+}
+
+/// All of them. Errors say what a value may be with the words from here.
+pub(crate) const TABLE: [Row; 15] = [
+    row(
+        "REDIS_URL",
+        "",
+        "redis://[[user]:password@]host[:port][/db], or the same with rediss:// for TLS",
+        "Where Redis is, in one line.",
+    ),
+    row("REDIS_HOST", "", "a host name or an address", "Where Redis is, with `REDIS_PORT`, `REDIS_DB`, `REDIS_TLS`."),
+    row(
+        "REDIS_SENTINELS",
+        "",
+        "host:port,host:port,… (without :port, 26379)",
+        "The Sentinels that know the primary, with `REDIS_MASTER_NAME`.",
+    ),
+    row(
+        "REDIS_CLUSTER_NODES",
+        "",
+        "host:port,host:port,… (without :port, 6379)",
+        "Some nodes of a Redis Cluster, by which the others are found.",
+    ),
+    row("REDIS_PORT", "6379", "1 to 65535", "The port of `REDIS_HOST`."),
+    row("REDIS_DB", "0", "0 to 65535", "The database; a cluster has only 0."),
+    row("REDIS_USERNAME", "", "a text", "Who logs in; a user name needs a password."),
+    secret("REDIS_PASSWORD", "The password of the login."),
+    row("REDIS_TLS", "off", BOOLEAN, "Encrypts, and checks the server's certificate."),
+    row("REDIS_MASTER_NAME", "", "a text", "The name under which the Sentinels watch the primary."),
+    row("REDIS_SENTINEL_USERNAME", "", "a text", "Who logs in at the Sentinels."),
+    secret("REDIS_SENTINEL_PASSWORD", "The password of the login at the Sentinels."),
+    row(
+        "REDIS_MAX_CONNECTIONS",
+        "50",
+        "1 to 10000",
+        "Connections for look-ups; a dozen for fills, control and messages come on top.",
+    ),
+    row(
+        "REDIS_SOCKET_TIMEOUT",
+        "1s",
+        "10ms to 1m, as `500ms` or `5s`, or as seconds",
+        "How long connecting may take, and how long a connection may leave a command unanswered.",
+    ),
+    row(
+        "REDIS_SOCKET_KEEPALIVE",
+        "on",
+        "`1 true yes on` (it is always on)",
+        "Whether the system asks if the other side is still there.",
+    ),
+];
+
+/// What a variable accepts.
+fn accepts(name: &str) -> &'static str {
+    TABLE.iter().find(|row| row.name == name).map_or("", |row| row.accepts)
+}
+
+/// What the environment says about Redis.
+pub(crate) struct Explained {
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) problem: Option<Error>,
+    /// Nothing says where it is, so that the rest is not read.
+    pub(crate) is_idle: bool,
+}
+
+/// Reads `REDIS_*` through `get`, for people.
+pub(crate) fn explain(get: impl Fn(&str) -> Option<String>) -> Explained {
+    let read = RedisSettings::from_vars(&get);
+    let is_sound = read.is_ok();
+    let variables = TABLE.iter().map(|row| row.explained(get(row.name), is_sound)).collect();
+    Explained { variables, is_idle: matches!(read, Ok(None)), problem: read.err() }
+}
+
+impl Row {
+    /// A text that is malformed may hold a password anywhere.
+    fn explained(&self, given: Option<String>, is_sound: bool) -> Variable {
+        let source = if given.is_some() { Source::Environment } else { Source::Default };
+        let value = match given {
+            None => self.default.to_owned(),
+            Some(text) if text.is_empty() => text,
+            Some(_) if self.is_secret => "***".to_owned(),
+            Some(url) if self.name == "REDIS_URL" => without_login(&url, is_sound),
+            Some(text) if is_sound || !text.contains('@') => text,
+            Some(_) => "***".to_owned(),
+        };
+        let Self { name, default, accepts, is_secret, doc } = *self;
+        Variable { name, value, source, default, accepts: accepts.to_owned(), is_secret, is_live: false, meaning: doc }
+    }
+}
+
+fn without_login(url: &str, is_sound: bool) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) if is_sound => format!("{scheme}://***@{rest}"),
+        (Some(_), None) if is_sound => url.to_owned(),
+        _ => "***".to_owned(),
     }
 }
 
@@ -113,14 +226,12 @@ impl Vars<'_> {
         let mut settings = RedisSettings {
             place: Place::Cluster(Vec::new()),
             login: self.login("REDIS_USERNAME", "REDIS_PASSWORD")?,
-            db: self.parse("REDIS_DB", "0 to 65535", |text| text.parse().ok())?.unwrap_or(0),
-            tls: self.parse("REDIS_TLS", BOOLEAN, parse_bool)?.unwrap_or(false),
-            max_connections: self.parse("REDIS_MAX_CONNECTIONS", "1 to 10000", count)?.unwrap_or(MAX_CONNECTIONS),
-            socket_timeout: self.parse("REDIS_SOCKET_TIMEOUT", TIMEOUT, timeout)?.unwrap_or(SOCKET_TIMEOUT),
+            db: self.parse("REDIS_DB", |text| text.parse().ok())?.unwrap_or(0),
+            tls: self.parse("REDIS_TLS", parse_bool)?.unwrap_or(false),
+            max_connections: self.parse("REDIS_MAX_CONNECTIONS", count)?.unwrap_or(MAX_CONNECTIONS),
+            socket_timeout: self.parse("REDIS_SOCKET_TIMEOUT", timeout)?.unwrap_or(SOCKET_TIMEOUT),
         };
-        self.parse("REDIS_SOCKET_KEEPALIVE", "`1 true yes on` (it is always on)", |text| {
-            parse_bool(text).filter(|on| *on)
-        })?;
+        self.parse("REDIS_SOCKET_KEEPALIVE", |text| parse_bool(text).filter(|on| *on))?;
         settings.place = self.place(&mut settings)?;
         if settings.tls && !cfg!(feature = "redis-tls") {
             return Err(Error::config("TLS to Redis needs the feature `redis-tls` of terrace".to_owned()));
@@ -135,8 +246,8 @@ impl Vars<'_> {
         }
         if let Some(host) = self.get("REDIS_HOST") {
             self.none_of("REDIS_HOST", &["REDIS_MASTER_NAME"])?;
-            let host = host_name(&host).ok_or_else(|| malformed("REDIS_HOST", &host, "a host name or an address"))?;
-            let port = self.parse("REDIS_PORT", "1 to 65535", port)?.unwrap_or(PORT);
+            let host = host_name(&host).ok_or_else(|| malformed("REDIS_HOST", &host, accepts("REDIS_HOST")))?;
+            let port = self.parse("REDIS_PORT", port)?.unwrap_or(PORT);
             return Ok(Place::Server(Address { host, port }));
         }
         if let Some(list) = self.get("REDIS_SENTINELS") {
@@ -160,7 +271,7 @@ impl Vars<'_> {
     /// What the URL says, without ever repeating it: it may hold a password.
     fn url(&self, url: &str, settings: &mut RedisSettings) -> Result<Place, Error> {
         let refused = || {
-            let accepts = "redis://[[user]:password@]host[:port][/db], or the same with rediss:// for TLS";
+            let accepts = accepts("REDIS_URL");
             Error::config(format!(
                 "REDIS_URL (not shown, because it may hold a password) is malformed; it accepts {accepts}"
             ))
@@ -200,9 +311,9 @@ impl Vars<'_> {
         (self.0)(name)
     }
 
-    fn parse<T>(&self, name: &str, accepts: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
+    fn parse<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        parse(&text).map(Some).ok_or_else(|| malformed(name, &text, accepts))
+        parse(&text).map(Some).ok_or_else(|| malformed(name, &text, accepts(name)))
     }
 
     fn none_of(&self, one: &str, others: &[&str]) -> Result<(), Error> {
@@ -212,7 +323,6 @@ impl Vars<'_> {
 }
 
 const BOOLEAN: &str = "`1 0 true false yes no on off`";
-const TIMEOUT: &str = "10ms to 1m, as `500ms` or `5s`, or as seconds";
 
 fn count(text: &str) -> Option<u32> {
     parse_digits(text).and_then(|count| u32::try_from(count).ok()).filter(|count| (1..=10_000).contains(count))
@@ -238,7 +348,7 @@ fn host_name(text: &str) -> Option<String> {
 fn addresses(name: &str, list: &str, default_port: u16) -> Result<Vec<Address>, Error> {
     let parts = list.split(',').map(|part| address(part.trim(), default_port));
     let all: Option<Vec<Address>> = parts.collect();
-    all.ok_or_else(|| malformed(name, list, &format!("host:port,host:port,… (without :port, {default_port})")))
+    all.ok_or_else(|| malformed(name, list, accepts(name)))
 }
 
 fn address(text: &str, default_port: u16) -> Option<Address> {
@@ -282,6 +392,16 @@ mod tests {
 
     fn settings(vars: &[(&str, &str)]) -> RedisSettings {
         read(vars).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_defaults_of_the_table_are_those_that_are_taken() {
+        let given = |name: &str| TABLE.iter().find(|row| row.name == name).map(|row| row.default.to_owned());
+        let all = RedisSettings::from_vars(|name| {
+            if name == "REDIS_HOST" { Some("h".into()) } else { given(name).filter(|text| !text.is_empty()) }
+        });
+        let (all, none) = (all.unwrap().unwrap(), settings(&[("REDIS_HOST", "h")]));
+        assert_eq!(format!("{all:?}"), format!("{none:?}"));
     }
 
     #[test]

@@ -197,7 +197,7 @@ async fn a_lease_that_is_asked_for_again_by_its_holder_is_still_its() {
         assert!(tier.lease(b"key", &one, LIFE).await.unwrap());
         assert!(!tier.lease(b"key", &other, LIFE).await.unwrap());
     }
-    tier.release(b"key", &one).await.unwrap();
+    assert!(tier.release(b"key", &one).await.unwrap());
     assert!(tier.lease(b"key", &other, LIFE).await.unwrap());
 }
 
@@ -300,7 +300,7 @@ async fn lookups_are_told_the_latest_changes_and_when_there_were_more() {
     assert_eq!(told(23).await, changes(vec![], 23), "a hold that goes on is no change");
     tier.end(&change, &[A]).await.unwrap();
     assert_eq!(told(23).await, changes(vec![(hard(A), Mark::At(24))], 24));
-    assert_eq!(told(25).await, Polled::OtherEpoch, "that has not happened here");
+    assert_eq!(told(25).await, Polled::WentBack, "that has not happened here");
 }
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn a_record_that_went_back_is_given_a_new_epoch() {
     let tier = at(server.port());
     let last = tier.invalidate(&[hard(A)]).await.unwrap();
     server.command(&["ZADD", "{test}:ctl", "0", "\0s"]);
-    assert_eq!(tier.poll(&last.epoch, last.position).await.unwrap(), Polled::OtherEpoch);
+    assert_eq!(tier.poll(&last.epoch, last.position).await.unwrap(), Polled::WentBack);
     assert_ne!(tier.current().await.unwrap().epoch, last.epoch);
 }
 
@@ -364,6 +364,37 @@ async fn forgotten_markers_raise_the_floor() {
     let positions = tier.positions(&epoch, &[TagName(1_u128.to_be_bytes()), B]).await.unwrap().unwrap();
     assert_eq!((positions.position, positions.floor), (12, 2));
     assert_eq!(positions.marks, [(Mark::Unmarked, Mark::Unmarked), (Mark::Held, Mark::Unmarked)]);
+}
+
+#[tokio::test]
+async fn markers_of_changes_are_forgotten_too_and_never_too_many_at_once() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let epoch = tier.current().await.unwrap().epoch;
+    let members = || -> i64 { redis::from_redis_value(server.command(&["ZCARD", "{test}:ctl"])).unwrap() };
+    for ten in 0..10 {
+        let tags = |tag: u128| hard(TagName((1_000_000 * (ten + 1) + tag).to_be_bytes()));
+        tier.invalidate(&(0..10_000).map(tags).collect::<Vec<_>>()).await.unwrap();
+    }
+    assert_eq!(members(), 3 + 100_000);
+    for change in 1..=3_u128 {
+        let (token, tags) = (Token::new(), [TagName((change << 64).to_be_bytes())]);
+        tier.hold(&token, &tags, LIFE).await.unwrap();
+        tier.end(&token, &tags).await.unwrap();
+        assert_eq!(members(), 3 + 100_000, "{change}");
+    }
+    assert!(tier.positions(&epoch, &[]).await.unwrap().unwrap().floor >= 1);
+    // As those of a program that forgets nothing.
+    let surplus: Vec<String> = (0..3_000).flat_map(|tag| ["16".into(), format!("h:{tag:016}")]).collect();
+    let add: Vec<&str> = ["ZADD", "{test}:ctl"].into_iter().chain(surplus.iter().map(String::as_str)).collect();
+    server.command(&add);
+    tier.invalidate(&[hard(A)]).await.unwrap();
+    let first = members();
+    assert!((3 + 101_900..3 + 102_100).contains(&first), "{first}");
+    for _ in 0..3 {
+        tier.invalidate(&[hard(A)]).await.unwrap();
+    }
+    assert_eq!(members(), 3 + 100_000);
 }
 
 #[tokio::test]
@@ -451,9 +482,10 @@ async fn a_lease_has_one_holder_and_is_given_back_only_by_it() {
     let (one, other) = (Token::new(), Token::new());
     assert!(tier.lease(b"key", &one, LIFE).await.unwrap());
     assert!(!tier.lease(b"key", &other, LIFE).await.unwrap());
-    tier.release(b"key", &other).await.unwrap();
+    assert!(!tier.release(b"key", &other).await.unwrap());
     assert!(!tier.lease(b"key", &other, LIFE).await.unwrap());
-    tier.release(b"key", &one).await.unwrap();
+    assert!(tier.release(b"key", &one).await.unwrap());
+    assert!(!tier.release(b"key", &one).await.unwrap(), "it is nobody's any more");
     assert!(tier.lease(b"key", &other, LIFE).await.unwrap());
 }
 
@@ -485,7 +517,7 @@ async fn the_bell_tells_the_end_of_a_lease_from_an_invalidation() {
     let ends = async || {
         let token = Token::new();
         assert!(other.lease(b"key", &token, LIFE).await.unwrap());
-        other.release(b"key", &token).await.unwrap();
+        assert!(other.release(b"key", &token).await.unwrap());
     };
     ends().await;
     assert_eq!(rung().await, Rung::Lease);

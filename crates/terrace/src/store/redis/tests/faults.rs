@@ -226,8 +226,10 @@ async fn a_user_with_just_the_rights_it_needs_can_do_everything() {
     tier.hold(&token, &[A], LIFE).await.unwrap();
     tier.end(&token, &[A]).await.unwrap();
     assert!(tier.lease(b"key", &token, LIFE).await.unwrap());
-    tier.release(b"key", &token).await.unwrap();
+    assert!(tier.release(b"key", &token).await.unwrap());
     tier.invalidate_replicated(&[hard(A)], 0, LIFE).await.unwrap();
+    tier.switch("cache off alice why").await.unwrap();
+    assert!(tier.switches().await.unwrap().ends_with(b" cache off alice why\n"));
     tokio::time::timeout(PATIENCE, tier.bell()).await.unwrap();
     server.command(&["DEL", "{test}:ctl"]);
     assert_ne!(tier.current().await.unwrap().epoch, receipt.epoch);

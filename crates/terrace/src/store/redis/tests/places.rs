@@ -148,7 +148,7 @@ async fn entries_are_spread_over_the_nodes_of_a_cluster() {
     loop {
         let page = tier.scan(cursor).await.unwrap();
         assert_eq!((page.keys.len(), page.unreadable), (0, 0), "these are no envelopes");
-        let (next, names) = tier.scan_names(cursor).await.unwrap();
+        let (next, names) = tier.scan_names(cursor, &tier.names.all_entries()).await.unwrap();
         found.extend(names);
         if next == 0 {
             break;

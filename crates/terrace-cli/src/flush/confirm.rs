@@ -13,7 +13,7 @@ pub(super) fn everything(fleet: &Fleet) -> Result<(), Failure> {
     let Fleet { namespace, place, .. } = fleet;
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(format_args!(
-            "--everything purges all of namespace `{namespace}`, and nobody is there to ask; expected --yes as well"
+            "this purges all of namespace `{namespace}`, and nobody is there to ask; expected --yes as well"
         )));
     }
     eprint!("Purge everything in namespace `{namespace}` ({place})? [y/N] ");

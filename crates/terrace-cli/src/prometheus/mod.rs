@@ -1,0 +1,13 @@
+//! What Prometheus has recorded, over its HTTP API.
+//!
+//! ```text
+//! client: the questions ─ http: one exchange, bounded ─ answer: what its JSON says
+//! ```
+
+mod answer;
+mod client;
+mod http;
+
+pub(crate) use answer::{Labels, Rule, Sample, Target};
+pub(crate) use client::{Prometheus, Range};
+pub(crate) use http::Http;
