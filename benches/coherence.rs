@@ -104,7 +104,7 @@ fn compare_invalidations(runtime: &Runtime, many: u32) {
         table.row(&[
             if who == 0 { "few entries" } else { "many entries" }.to_owned(),
             fleet.entries.to_string(),
-            format!("{:?}", fleet.server.command(&["DBSIZE"])),
+            redis::from_redis_value::<u64>(fleet.server.command(&["DBSIZE"])).expect("a number").to_string(),
             format!("{:.1}", Spread::of(turns[who].clone()).median / 1e3),
             format!("{:.2}", Spread::of(ratio).median),
         ]);

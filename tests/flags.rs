@@ -382,6 +382,27 @@ async fn memory_stays_within_its_bytes_under_churn() {
 }
 
 #[tokio::test]
+async fn a_scan_does_not_empty_memory() {
+    let store = Store::new(Config::default().l1_max_bytes(1 << 20));
+    let service = cached(&store, &Origin::answering(|_| text(&[FRESH], vec![b'x'; KIB])));
+    let popular: Vec<_> = (0..100).map(|n| format!("/popular/{n}")).collect();
+    for _ in 0..20 {
+        for path in &popular {
+            call(&service, get(path)).await;
+        }
+    }
+    // Ten times what memory has room for.
+    for n in 0..10_000 {
+        call(&service, get(&format!("/{n}"))).await;
+    }
+    let mut kept = 0;
+    for path in &popular {
+        kept += usize::from(call(&service, get(path)).await.is_hit());
+    }
+    assert!(kept >= 90, "{kept} of {}", popular.len());
+}
+
+#[tokio::test]
 async fn one_entry_larger_than_memory_is_not_kept() {
     let store = Store::new(Config::default().l1_max_bytes(10_000));
     let service = cached(&store, &Origin::answering(|_| text(&[FRESH], vec![b'x'; 20_000])));

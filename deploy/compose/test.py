@@ -28,6 +28,8 @@ def broken(compose, prometheus, alerting, text):
                 if alert not in alerts:
                     yield f"there is no alert {alert}"
     for job in prometheus["scrape_configs"]:
+        for label in {"environment", "service"} - job["static_configs"][0].get("labels", {}).keys():
+            yield f"the job {job['job_name']} has no label {label}"
         for target in [*job["static_configs"][0]["targets"], *(one.get("replacement") for one in job.get("relabel_configs", ()) if "replacement" in one)]:
             host = target.split("//")[-1].split(":")[0]
             if host not in services and host != "localhost":
@@ -125,6 +127,7 @@ def self_test(compose, prometheus, alerting, text):
         (change(0, ["services", "watcher", "environment", "CACHE_NAMESPACE"], "x"), "another namespace"),
         (change(0, ["services", "application", "build", "target"], "x"), "has no x"),
         (change(1, ["scrape_configs", 0, "static_configs", 0, "targets"], ["app:1"]), "Prometheus asks app"),
+        (change(1, ["scrape_configs", 0, "static_configs", 0, "labels"], {"service": "application"}), "no label environment"),
         (change(2, ["inhibit_rules", 0, "source_matchers"], ['alertname="Down"']), "no alert Down"),
         ([compose, prometheus, alerting, text + "${MORE:?}"], "lacks MORE"),
     ]

@@ -229,31 +229,81 @@ fn json(status: &str, body: &str) -> Vec<u8> {
     response(status, "content-type: application/json\r\n", body)
 }
 
+const STATUSES: &[&str] = &[
+    "100 Continue",
+    "201 Created",
+    "202 Accepted",
+    "203 Changed",
+    "205 Reset",
+    "206 Partial",
+    "226 Used",
+    "300 Choose",
+    "304 Same",
+    "400 Bad",
+    "401 Who",
+    "403 No",
+    "404 Nowhere",
+    "418 Teapot",
+    "500 Broken",
+    "502 Behind",
+    "503 Busy",
+    "299 Almost",
+    "999 Beyond",
+];
+
+const BODIES: &[&str] = &[
+    "",
+    " ",
+    "null",
+    "true",
+    "1",
+    "[true]",
+    r#""allowed""#,
+    "{}",
+    "OK",
+    "allowed=true",
+    "{'allowed':true}",
+    r#"{"allowed":"true"}"#,
+    r#"{"allowed":"false"}"#,
+    r#"{"allowed":1}"#,
+    r#"{"allowed":0}"#,
+    r#"{"allowed":null}"#,
+    r#"{"allowed":[true]}"#,
+    r#"{"allowed":{"allowed":true}}"#,
+    r#"{"Allowed":true}"#,
+    r#"{"allow":true}"#,
+    r#"{"data":{"allowed":true}}"#,
+    r#"[{"allowed":true}]"#,
+    r#"{"allowed":True}"#,
+    r#"{"allowed":true,"allowed":true}"#,
+    r#"{"allowed":false,"allowed":true}"#,
+    r#"{"allowed":true,"\u0061llowed":false}"#,
+    r#"{"allowed":true}{"allowed":true}"#,
+    r#"{"allowed":true} x"#,
+    r#"{"allowed":true"#,
+    r#"{"allowed":tru"#,
+    r#"{"allowed":true,}"#,
+    "\u{feff}{\"allowed\":true}",
+    r#"{"allowed":true,"reason":"a","reason":"b"}"#,
+];
+
+/// None of them says that there is one JSON text.
+const TYPES: &[&str] = &[
+    "",
+    "content-type: text/html\r\n",
+    "content-type: text/json\r\n",
+    "content-type: application/jsonp\r\n",
+    "content-type: application\r\n",
+    "content-type: \r\n",
+    "content-type: multipart/x; a=application/json\r\n",
+    "content-type: application/json\r\ncontent-type: application/json\r\n",
+];
+
 /// What is no answer, with a word for people.
 fn no_answers(good: &Uri) -> Vec<(String, Says)> {
     let mut all = Vec::new();
     let mut add = |what: &str, bytes: Vec<u8>| all.push((what.to_owned(), Says::Bytes(bytes)));
-    for status in [
-        "100 Continue",
-        "201 Created",
-        "202 Accepted",
-        "203 Changed",
-        "205 Reset",
-        "206 Partial",
-        "226 Used",
-        "300 Choose",
-        "304 Same",
-        "400 Bad",
-        "401 Who",
-        "403 No",
-        "404 Nowhere",
-        "418 Teapot",
-        "500 Broken",
-        "502 Behind",
-        "503 Busy",
-        "299 Almost",
-        "999 Beyond",
-    ] {
+    for status in STATUSES {
         add(status, json(status, ALLOWED));
     }
     for status in ["301 Moved", "302 Found", "303 See", "307 There", "308 Moved"] {
@@ -261,55 +311,11 @@ fn no_answers(good: &Uri) -> Vec<(String, Says)> {
     }
     add("204", b"HTTP/1.1 204 Nothing\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n".to_vec());
     let long = format!(r#"{{"allowed":true,"x":"{}"}}"#, "x".repeat(16 << 10));
-    for body in [
-        "",
-        " ",
-        "null",
-        "true",
-        "1",
-        "[true]",
-        r#""allowed""#,
-        "{}",
-        "OK",
-        "allowed=true",
-        "{'allowed':true}",
-        r#"{"allowed":"true"}"#,
-        r#"{"allowed":"false"}"#,
-        r#"{"allowed":1}"#,
-        r#"{"allowed":0}"#,
-        r#"{"allowed":null}"#,
-        r#"{"allowed":[true]}"#,
-        r#"{"allowed":{"allowed":true}}"#,
-        r#"{"Allowed":true}"#,
-        r#"{"allow":true}"#,
-        r#"{"data":{"allowed":true}}"#,
-        r#"[{"allowed":true}]"#,
-        r#"{"allowed":True}"#,
-        r#"{"allowed":true,"allowed":true}"#,
-        r#"{"allowed":false,"allowed":true}"#,
-        r#"{"allowed":true,"\u0061llowed":false}"#,
-        r#"{"allowed":true}{"allowed":true}"#,
-        r#"{"allowed":true} x"#,
-        r#"{"allowed":true"#,
-        r#"{"allowed":tru"#,
-        r#"{"allowed":true,}"#,
-        "\u{feff}{\"allowed\":true}",
-        r#"{"allowed":true,"reason":"a","reason":"b"}"#,
-        &long,
-    ] {
+    for body in BODIES.iter().copied().chain([&*long]) {
         let what: String = body.chars().take(60).collect();
         add(&what, json("200 OK", body));
     }
-    for fields in [
-        "",
-        "content-type: text/html\r\n",
-        "content-type: text/json\r\n",
-        "content-type: application/jsonp\r\n",
-        "content-type: application\r\n",
-        "content-type: \r\n",
-        "content-type: multipart/x; a=application/json\r\n",
-        "content-type: application/json\r\ncontent-type: application/json\r\n",
-    ] {
+    for fields in TYPES {
         add(fields, response("200 OK", fields, ALLOWED));
     }
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";

@@ -11,6 +11,7 @@ const ERRORS: f64 = 0.001;
 const SLOWER: f64 = 1.5;
 const HITS: f64 = 0.85;
 const L1: f64 = 0.5;
+const L1_HIT: f64 = 0.001;
 const L2_SHARE: f64 = 0.8;
 const FILL: f64 = 0.030;
 const L2_CHECK: f64 = 0.015;
@@ -27,6 +28,7 @@ struct Names {
     stores: &'static str,
     hits: &'static str,
     l1: &'static str,
+    l1_p95: &'static str,
     l2_share: &'static str,
     fills: &'static str,
 }
@@ -38,6 +40,7 @@ const RESPONSES: Names = Names {
     stores: "response-stores",
     hits: "response-hits",
     l1: "response-l1",
+    l1_p95: "response-l1-p95",
     l2_share: "response-l2-share",
     fills: "response-fill-p95",
 };
@@ -49,6 +52,7 @@ const CHECKS: Names = Names {
     stores: "authz-stores",
     hits: "authz-hits",
     l1: "authz-l1",
+    l1_p95: "authz-l1-p95",
     l2_share: "authz-l2-share",
     fills: "authz-fill-p95",
 };
@@ -205,6 +209,13 @@ impl Judge<'_> {
         let mut findings = vec![
             above(names.hits, cache.combined(all), HITS, "`terrace report` lists the reasons for misses"),
             above(names.l1, cache.l1(all), L1, "see evictions: CACHE_L1_MAX_BYTES may be too small"),
+            below(
+                names.l1_p95,
+                Unit::Seconds,
+                cache.latency_of(all, &["l1_cache_hit"]).p95,
+                L1_HIT,
+                "the process has too little processor time: see its limit and throttling",
+            ),
         ];
         if self.now.summary.has_l2() {
             findings.push(above(

@@ -6,15 +6,17 @@
 mod glob;
 mod options;
 mod report;
+mod rights;
 
 pub(crate) use options::{How, Options, duration, url};
 pub(crate) use report::Report;
 
 use crate::failure::Failure;
 use crate::fleet::Fleet;
+use rights::Rights;
 use std::error::Error as _;
 use std::time::Duration;
-use terrace::{Purge, Receipt, Store};
+use terrace::{Receipt, Store};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// Between two attempts.
@@ -27,6 +29,7 @@ pub(crate) enum Target {
     Tag(String),
     Prefix(String),
     Partition(String),
+    Rights(Rights),
     Everything,
 }
 
@@ -38,18 +41,15 @@ impl Target {
             Self::Tag(tag) => ("tag", tag),
             Self::Prefix(prefix) => ("prefix", prefix),
             Self::Partition(name) => ("partition", name),
+            Self::Rights(rights) => rights.parts(),
             Self::Everything => ("everything", ""),
         }
     }
 
-    fn purge(&self, store: &Store) -> Purge {
-        match self {
-            Self::Url(url) => store.purge_url(url),
-            Self::Tag(tag) => store.purge_tag(tag),
-            Self::Prefix(prefix) => store.purge_prefix(prefix),
-            Self::Partition(name) => store.purge_partition(name),
-            Self::Everything => store.purge_all(),
-        }
+    /// Why it is not acknowledged, if Redis does not say why.
+    fn obstacle(&self) -> &'static str {
+        let of_rights = if let Self::Rights(rights) = self { rights.obstacle() } else { None };
+        of_rights.unwrap_or("Redis did not answer in time")
     }
 }
 
@@ -61,11 +61,14 @@ impl Target {
 pub(crate) fn main(options: &Options) -> Result<(), Failure> {
     let fleet = Fleet::open(options.how.timeout)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
-    let report = if options.glob.is_empty() {
-        runtime.block_on(run(&fleet, targets(options), &options.how))
-    } else {
-        runtime.block_on(glob::run(&fleet, options))
-    };
+    let report = runtime.block_on(async {
+        if !options.glob.is_empty() {
+            return Ok(glob::run(&fleet, options).await);
+        }
+        let mut targets = targets(options);
+        targets.extend(Rights::targets(&fleet, options)?);
+        Ok(run(&fleet, targets, &options.how).await)
+    })?;
     let printed = report.print(options.output);
     report.outcome().and(printed)
 }
@@ -104,29 +107,34 @@ impl How {
     async fn acknowledged(&self, store: &Store, target: &Target) -> Result<Receipt, String> {
         let waits = self.replicas.map_or(Duration::ZERO, |_| self.wait);
         let end = Instant::now() + self.timeout + waits;
-        let mut why = "Redis did not answer in time".to_owned();
+        let mut why = None;
         loop {
             match timeout_at(end, self.purge(store, target)).await {
                 Ok(Ok(receipt)) => return Ok(receipt),
-                Ok(Err(error)) if error.is_unconfirmed() => {
-                    why = error.source().map_or(why, ToString::to_string);
-                }
+                Ok(Err(error)) if error.is_unconfirmed() => why = error.source().map(ToString::to_string).or(why),
                 Ok(Err(error)) => return Err(error.to_string()),
-                Err(_) => return Err(why),
+                Err(_) => return Err(why.unwrap_or_else(|| target.obstacle().to_owned())),
             }
             // What is left of the time is waited for in the next turn.
             let _ = timeout_at(end, sleep(PAUSE)).await;
         }
     }
 
-    fn purge(&self, store: &Store, target: &Target) -> impl Future<Output = Result<Receipt, terrace::Error>> {
-        let mut purge = target.purge(store);
+    async fn purge(&self, store: &Store, target: &Target) -> Result<Receipt, terrace::Error> {
+        let mut purge = match target {
+            Target::Url(url) => store.purge_url(url),
+            Target::Tag(tag) => store.purge_tag(tag),
+            Target::Prefix(prefix) => store.purge_prefix(prefix),
+            Target::Partition(name) => store.purge_partition(name),
+            Target::Rights(rights) => return rights.revoke().await,
+            Target::Everything => store.purge_all(),
+        };
         if self.soft {
             purge = purge.soft();
         }
         if let Some(count) = self.replicas {
             purge = purge.replicated(count, self.wait);
         }
-        purge.into_future()
+        purge.await
     }
 }

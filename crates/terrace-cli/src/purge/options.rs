@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What is purged by its name, which is all that is not a pattern. An argument that goes with another one does not require it
 /// from somebody who has given what that conflicts with; so it conflicts with that, too.
-const NAMED: [&str; 4] = ["urls", "tag", "prefix", "partition"];
+const NAMED: [&str; 5] = ["urls", "tag", "prefix", "partition", "tenant"];
 
 /// Purge in every process of a fleet: what was fetched before is not served again. `terrace flush` purges everything.
 ///
@@ -37,6 +37,18 @@ pub(crate) struct Options {
     /// All that is stored for one partition, such as a user.
     #[arg(long, value_name = "NAME", group = "what")]
     pub(crate) partition: Vec<String>,
+
+    /// What is known of the rights of everybody in a tenant, and the responses that are for them alone: checks ask the source
+    /// again. Not soft, and not for replicas.
+    ///
+    /// The environment has the fleet's AUTHZ_CACHE_KEYS and CACHE_NAMESPACE: with other keys nothing is acknowledged.
+    #[arg(long, value_name = "NAME", group = "what",
+          conflicts_with_all = ["urls", "tag", "prefix", "partition", "soft", "replicas"])]
+    pub(crate) tenant: Option<String>,
+
+    /// The same for one subject in the tenant; may be given again.
+    #[arg(long, value_name = "NAME", requires = "tenant", conflicts_with = "glob")]
+    pub(crate) subject: Vec<String>,
 
     /// Each URL that matches, of those that Redis has entries of: `/img/*.jpg`, or `https://HOST/*` on one host. `*` is any
     /// text, slashes included; everything else is itself, and the scheme does not matter.

@@ -14,6 +14,7 @@ mod headers;
 mod inspect;
 mod manual;
 mod purge;
+mod rights;
 mod shutdown;
 mod startup;
 mod tasks;

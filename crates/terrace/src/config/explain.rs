@@ -63,7 +63,8 @@ pub enum Source {
 }
 
 /// What names begin with that are listed if nobody reads them.
-const FOREIGN: [&str; 5] = ["REDIS_", "QDRANT_", "AUTHZ_", "SEMANTIC_CACHE_", "ENABLE_PROMPT_COMPRESSION"];
+const FOREIGN: [&str; 6] =
+    ["REDIS_", "QDRANT_", "AUTHZ_", "SEMANTIC_CACHE_", "ENABLE_PROMPT_COMPRESSION", "FORCE_CACHE_CONTROLLER"];
 
 impl Environment {
     /// Reads variables, such as [`std::env::vars`]. Those that have nothing to do with Terrace are passed over.

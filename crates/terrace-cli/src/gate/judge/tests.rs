@@ -278,6 +278,12 @@ fn falling_short_warns() {
     let findings = judge(&now, &baseline(5000.0, 5000.0, 0.005), 100);
     assert_eq!((findings.verdict(false), findings.verdict(true)), (Verdict::Pass, Verdict::Warned));
     assert_eq!(status(&findings, "redis-memory"), Status::Warn);
+    for (edge, expected) in [(0.001, Status::Ok), (0.002, Status::Warn)] {
+        let findings = judged(&Fleet { edge, ..WELL });
+        for id in ["response-l1-p95", "authz-l1-p95"] {
+            assert_eq!(status(&findings, id), expected, "{id}: {}", findings.text());
+        }
+    }
     for (found, expected) in [(Some(0.85), Status::Warn), (Some(0.8501), Status::Ok), (None, Status::Skip)] {
         assert_eq!(above("x", found, HITS, "").status, expected, "{found:?}");
     }
