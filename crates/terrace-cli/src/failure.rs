@@ -1,5 +1,6 @@
 //! Why a command ended without doing its work.
 
+use crate::text::plain;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -35,7 +36,8 @@ impl Failure {
     /// Prints the message to standard error and gives the exit status.
     pub(crate) fn report(self) -> ExitCode {
         // Where nobody can be told, the status has to do.
-        let _ = writeln!(io::stderr(), "error: {}", self.message);
+        let lines: Vec<_> = self.message.lines().map(plain).collect();
+        let _ = writeln!(io::stderr(), "error: {}", lines.join("\n"));
         ExitCode::from(self.status)
     }
 }

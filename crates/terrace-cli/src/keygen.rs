@@ -1,7 +1,7 @@
 //! `terrace keygen`: a key for `AUTHZ_CACHE_KEYS` or `CACHE_KEYS`.
 
 use crate::failure::Failure;
-use crate::text::{Format, print_json};
+use crate::text::Format;
 use base64ct::{Base64, Encoding};
 use serde_json::json;
 use std::io::Write;
@@ -36,8 +36,10 @@ pub(crate) fn main(options: &Options) -> Result<(), Failure> {
     let id = options.id.clone().unwrap_or_else(made_up);
     let line = format!("{id}:{}", Base64::encode_string(key));
     match options.output {
-        // Nobody knows a key that could not be printed.
+        // Nobody knows a key that nobody has read, which is a failure here.
         Format::Table => writeln!(std::io::stdout(), "{line}").map_err(|error| unable(&error)),
-        Format::Json => print_json(&json!({ "id": id, "key": line })),
+        Format::Json => {
+            writeln!(std::io::stdout(), "{:#}", json!({ "id": id, "key": line })).map_err(|error| unable(&error))
+        }
     }
 }

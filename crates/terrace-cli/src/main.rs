@@ -34,6 +34,7 @@ mod text;
 mod walk;
 mod warm;
 mod watch;
+mod whole;
 
 use clap::{FromArgMatches, Parser, Subcommand};
 use failure::Failure;
@@ -58,7 +59,7 @@ enum Command {
     Backup(backup::Options),
     Keygen(keygen::Options),
     Config(config::Options),
-    /// The environment; the same as `terrace config`.
+    /// The environment: `terrace env check` is `terrace config check`.
     Env(config::EnvOptions),
     Check(Box<check::Options>),
     Baseline(baseline::Options),

@@ -5,7 +5,7 @@ use crate::{Cli, text};
 use clap::{Args, Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What every command ends with, where it does not say more.
 const STATUS: &str = "Exit status: 0 success. 1 failure. 2 a mistake in the arguments or the environment. 3 it could not be \
@@ -38,10 +38,14 @@ pub(crate) struct Man {
 
 /// The command line, with what each command's exit status means.
 pub(crate) fn command() -> Command {
-    Cli::command().after_long_help(STATUS).mut_subcommands(|command| {
-        let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
-        if about.contains("Exit status") { command } else { command.after_long_help(STATUS) }
-    })
+    with_status(Cli::command())
+}
+
+/// What a command says about its exit status is true of what it consists of, too.
+fn with_status(command: Command) -> Command {
+    let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
+    let command = command.mut_subcommands(with_status);
+    if about.contains("Exit status") { command } else { command.after_long_help(STATUS) }
 }
 
 /// # Errors
@@ -68,13 +72,15 @@ pub(crate) fn pages(options: &Man) -> Result<(), Failure> {
     let Some(directory) = &options.to else {
         return text::print(&page(&clap_mangen::Man::new(all))?);
     };
-    for command in all.get_subcommands().chain([&all]) {
-        let man = clap_mangen::Man::new(command.clone());
-        let written = fs::write(directory.join(man.get_filename()), page(&man)?);
-        written
-            .map_err(|error| Failure::runtime(format_args!("cannot write to --to {}: {error}", directory.display())))?;
-    }
-    Ok(())
+    write(&all, directory)
+}
+
+/// The page of a command, and those of what it consists of.
+fn write(command: &Command, directory: &Path) -> Result<(), Failure> {
+    let man = clap_mangen::Man::new(command.clone());
+    let written = fs::write(directory.join(man.get_filename()), page(&man)?);
+    written.map_err(|error| Failure::runtime(format_args!("cannot write to --to {}: {error}", directory.display())))?;
+    command.get_subcommands().try_for_each(|one| write(one, directory))
 }
 
 fn page(man: &clap_mangen::Man) -> Result<String, Failure> {
@@ -90,10 +96,12 @@ mod tests {
 
     #[test]
     fn every_command_says_what_its_exit_status_means() {
-        for command in command().get_subcommands_mut() {
+        fn says(command: &mut Command) {
             let help = command.render_long_help().to_string();
             assert_eq!(help.matches("Exit status").count(), 1, "{}: {help}", command.get_name());
+            command.get_subcommands_mut().filter(|one| one.get_name() != "help").for_each(says);
         }
+        says(&mut command());
     }
 
     #[test]

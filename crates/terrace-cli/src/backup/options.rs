@@ -19,8 +19,8 @@ use std::time::Duration;
 /// The environment is that of the fleet; its user needs INFO, REPLCONF and SYNC, and BGSAVE and TIME for --bgsave. A cluster has no
 /// server with everything: copy its nodes one by one, each by `REDIS_HOST`. Directories are not to be shared by several.
 ///
-/// Exit status: 0 there is a new copy, and `terrace watch` knows it. 1 there is none, or Redis did not take the note about
-/// it, or standard output. 2 a mistake in the arguments or the environment.
+/// Exit status: 0 there is a new copy, and `terrace watch` knows it. 1 there is none, or there is one, but Redis did
+/// not take the note about it, older ones could not be removed, or it could not be printed. 2 a mistake in the arguments or the environment.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
@@ -45,6 +45,10 @@ pub(crate) struct Options {
     /// Give up when nothing has come for so long.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) timeout: Duration,
+
+    /// Give up when there is no copy after so long, however much has come.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = crate::proxy::options::duration)]
+    pub(crate) deadline: Duration,
 
     /// What to print on standard output.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]

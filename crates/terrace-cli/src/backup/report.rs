@@ -51,9 +51,8 @@ impl Copied {
     }
 }
 
-/// Of a copy, or of why there is none.
-pub(super) fn json(fleet: &Fleet, ended: &Result<Copied, Failure>) -> Value {
-    let copied = ended.as_ref().ok();
+/// Of a copy, and of what went wrong.
+pub(super) fn json(fleet: &Fleet, copied: Option<&Copied>, failure: Option<&Failure>) -> Value {
     json!({
         "namespace": fleet.namespace,
         "redis": fleet.place,
@@ -65,6 +64,6 @@ pub(super) fn json(fleet: &Fleet, ended: &Result<Copied, Failure>) -> Value {
         "role": copied.map(Copied::role),
         "seconds": copied.map(|copied| (copied.took.as_secs_f64() * 1e3).round() / 1e3),
         "removed": copied.map(|copied| &copied.removed),
-        "error": ended.as_ref().err().map(ToString::to_string),
+        "error": failure.map(ToString::to_string),
     })
 }

@@ -7,6 +7,7 @@
 use super::options::Options;
 use super::wire::{Info, Wire};
 use crate::failure::Failure;
+use crate::text::plain;
 use std::time::Duration;
 use terrace::Store;
 use tokio::time::{Instant, sleep};
@@ -28,7 +29,10 @@ pub(super) async fn choose(store: &Store, options: &Options) -> Result<Server, F
     for (host, port) in replicas(&replication) {
         match try_replica(store, (&host, port), written, options.timeout).await {
             Ok(wire) => return Ok(Server { wire, is_replica: true }),
-            Err(why) => eprintln!("warning: the replica at {host}:{port} is not copied: {why}"),
+            Err(why) => {
+                let (host, why) = (plain(&host), plain(&why.to_string()));
+                eprintln!("warning: the replica at {host}:{port} is not copied: {why}");
+            }
         }
     }
     if !has_backlog(&replication) && !options.new_epoch {

@@ -10,6 +10,7 @@ pub(crate) use options::Options;
 use crate::failure::Failure;
 use crate::measured::{Document, Recorded, Summary, between, markdown, tables};
 use crate::text::{Format, print, print_json};
+use crate::whole;
 use options::{Capture, Command};
 
 /// Captures one, or compares two.
@@ -31,14 +32,16 @@ fn capture(options: &Capture) -> Result<(), Failure> {
         return Err(Failure::inconclusive("there was no traffic in that time: nothing is usual yet"));
     }
     let text = || markdown(&Document { title: "Baseline".into(), sections: tables(&summary) });
-    if let Some(file) = &options.markdown {
-        let unwritten = |error| Failure::inconclusive(format_args!("{}: {error}", file.display()));
-        std::fs::write(file, text()).map_err(unwritten)?;
-    }
-    match options.output {
+    // First what the time was spent for.
+    let printed = match options.output {
         Format::Json => print_json(&summary.json()),
         Format::Table => print(&text()),
-    }
+    };
+    let written = options.markdown.as_ref().map_or(Ok(()), |file| {
+        let unwritten = |error| Failure::runtime(format_args!("--markdown {}: {error}", file.display()));
+        whole::write(file, &text()).map_err(unwritten)
+    });
+    printed.and(written)
 }
 
 async fn measure(options: &Capture) -> Result<Summary, Failure> {

@@ -27,7 +27,7 @@ pub(super) enum Command {
 /// One JSON document on standard output, for `terrace gate` and `terrace baseline diff`. From what Prometheus has recorded
 /// of the last so long; or, without one, from what the processes say now and so long from now.
 ///
-/// Exit status: 0 there it is. 1 it cannot be printed. 2 a mistake in the arguments or the environment. 3 there was no traffic, or Prometheus or a
+/// Exit status: 0 there it is. 1 it cannot be printed, or not written to --markdown. 2 a mistake in the arguments or the environment. 3 there was no traffic, or Prometheus or a
 /// process did not answer.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, group(ArgGroup::new("source").args(["prometheus", "scrape"]).required(true).multiple(true)))]

@@ -36,7 +36,7 @@ enum Action {
     Export,
 }
 
-/// `terrace env check`: the same under the name of the script that it replaces.
+/// `terrace env check` is `terrace config check`, under the name of the script that it replaces.
 #[derive(Debug, Args)]
 pub(crate) struct EnvOptions {
     #[command(subcommand)]

@@ -62,12 +62,14 @@ impl Admin {
                 let (content_type, text) = metrics::render(&self.metrics).await;
                 reply::typed(StatusCode::OK, content_type, text)
             }
+            _ if self.routes.is_none() => NOTHING_ELSE.into_response(),
             _ => NOT_FOUND.into_response(),
         }
     }
 }
 
 const NOT_READ: Refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
+const NOTHING_ELSE: Refusal = Refusal::new(StatusCode::NOT_FOUND, "there are /healthz and /metrics here");
 const NOT_FOUND: Refusal = Refusal::new(StatusCode::NOT_FOUND, "there are /healthz, /metrics and /terrace/ here");
 
 /// What `/terrace` or something below it is called there.

@@ -15,6 +15,7 @@ pub(crate) use options::Options;
 use crate::failure::Failure;
 use crate::measured::{Document, Recorded, Summary, Window, markdown, now, tables, time};
 use crate::text::{Format, print, print_json};
+use crate::whole;
 
 /// Reports.
 ///
@@ -28,7 +29,7 @@ pub(crate) fn main(options: &Options) -> Result<(), Failure> {
     let (summary, document) = runtime.block_on(read(&recorded, window)).map_err(Failure::inconclusive)?;
     if let Some(file) = &options.html {
         let unwritten = |error| Failure::inconclusive(format_args!("{}: {error}", file.display()));
-        std::fs::write(file, html::html(&document)).map_err(unwritten)?;
+        whole::write(file, &html::html(&document)).map_err(unwritten)?;
     }
     match options.output {
         Format::Json => print_json(&summary.json()),

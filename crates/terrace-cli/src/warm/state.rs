@@ -1,8 +1,9 @@
 //! What was done before an interruption.
 
+use crate::whole;
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,7 @@ const HEAD: &str = "terrace-warm 1 ";
 /// Not more often than this, and not for more than a twentieth of the time.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The URLs that need not be asked for again, in a file that is always whole: it is written anew beside the old one, and
-/// put in its place.
+/// The URLs that need not be asked for again, in a file that is always whole.
 #[derive(Debug)]
 pub(crate) struct State {
     file: PathBuf,
@@ -83,15 +83,8 @@ impl State {
     }
 
     fn write(&self) -> io::Result<()> {
-        let mut beside = self.file.clone().into_os_string();
-        beside.push(".new");
-        let mut writer = BufWriter::new(File::create(&beside)?);
-        writeln!(writer, "{}", self.head)?;
-        for url in &self.done {
-            writeln!(writer, "{url}")?;
-        }
-        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(beside, &self.file)
+        let lines = std::iter::once(&self.head).chain(&self.done);
+        whole::write(&self.file, &lines.flat_map(|line| [line, "\n"]).collect::<String>())
     }
 
     /// Everything was asked for: the next run begins anew.

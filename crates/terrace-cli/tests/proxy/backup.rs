@@ -388,3 +388,22 @@ fn mistakes_are_told_from_failures() {
     let ended = run(terrace().env("REDIS_URL", "redis://127.0.0.1:1").args(["backup", "--to"]).arg(to.path()));
     ended.failed(1, &["127.0.0.1:1"]);
 }
+
+#[test]
+fn a_server_that_goes_on_saving_for_ever_is_waited_for_until_the_deadline() {
+    let (server, to) = (Server::start(), TempDir::new().unwrap());
+    let port = rewritten(&server, "rdb_bgsave_in_progress:0", "rdb_bgsave_in_progress:1");
+    backup_through(port, to.path(), &["--timeout", "1s", "--deadline", "2s"]).failed(1, &["2s", "--deadline"]);
+    assert_eq!(files(to.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_copy_is_told_of_though_an_older_one_cannot_be_removed() {
+    let (server, to) = (Server::start(), TempDir::new().unwrap());
+    fs::create_dir(to.path().join("terrace-20200101T000000.000Z.rdb")).unwrap();
+    let ended = run(&mut backup(&server, to.path(), &["--new-epoch", "--keep", "1"]));
+    let said = ended.failed(1, &["is made, but", "cannot be removed"]).json();
+    assert!(said["error"].as_str().unwrap().contains("cannot be removed"), "{said}");
+    assert!(Path::new(said["file"].as_str().unwrap()).is_file(), "{said}");
+    assert_ne!(server.command(&["GET", "{default}:task:backup"]), Value::Nil, "the watcher hears of it");
+}
