@@ -26,7 +26,7 @@ pub(crate) fn main(options: &Options) -> Result<(), Failure> {
 }
 
 fn capture(options: &Capture) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::inconclusive)?;
     let summary = runtime.block_on(measure(options))?;
     if !summary.has_traffic() {
         return Err(Failure::inconclusive("there was no traffic in that time: nothing is usual yet"));

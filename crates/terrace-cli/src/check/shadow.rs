@@ -8,7 +8,7 @@ use crate::proxy::origin::OriginUrl;
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 
-const ID: &str = "shadow";
+pub(super) const ID: &str = "shadow";
 
 /// `shadow`: so many as were asked for; `None` if none were.
 pub(super) async fn compare(web: &Web, options: &Options) -> Option<Finding> {

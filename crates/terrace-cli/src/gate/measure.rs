@@ -15,7 +15,7 @@ pub(super) struct Measurements {
     pub(super) parts: Vec<Increases>,
     /// How many are there at the end of the time.
     pub(super) processes: f64,
-    /// Whether each feature is on in all processes.
+    /// Whether each feature is on in any process.
     pub(super) features: BTreeMap<String, bool>,
     /// Of Redis's own limit, the greatest part that a server of it uses.
     pub(super) redis_memory: Option<f64>,
@@ -32,7 +32,7 @@ pub(super) async fn measure(recorded: &Recorded, window: Window) -> Result<Measu
     let range = Range { from: from + part, to: to + part / 2.0, step: part };
     let parts = recorded.increases(&["cache_requests_total", "cache_l2_errors_total"], part, range).await?;
     let parts = parts.into_values().filter(|part| part.has("cache_requests_total")).collect();
-    let features = recorded.ask("min by (feature) (cache_feature_enabled{})", to).await?;
+    let features = recorded.ask("max by (feature) (cache_feature_enabled{})", to).await?;
     let feature = |sample: crate::prometheus::Sample| Some((sample.labels.get("feature")?.clone(), sample.value > 0.0));
     Ok(Measurements {
         summary: recorded.summary(window).await?,

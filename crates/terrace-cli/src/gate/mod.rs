@@ -24,7 +24,7 @@ use serde_json::json;
 pub(crate) fn main(options: &Options) -> Result<(), Failure> {
     let baseline = Baseline::read(&options.baseline)?;
     let recorded = Recorded::open(&options.place)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::inconclusive)?;
     let findings = runtime.block_on(judged(&recorded, &baseline, options));
     // What does not apply, such as checks where nothing is authorized, is no warning.
     let strict = options.strict && findings.count(Status::Warn) > 0;

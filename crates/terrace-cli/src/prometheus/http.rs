@@ -36,7 +36,7 @@ impl Http {
     pub(crate) fn new(base: OriginUrl, timeout: Duration) -> Result<Self, Failure> {
         let mut client = legacy::Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).pool_idle_timeout(POOL_IDLE);
-        let client = client.build(connector(timeout).map_err(Failure::runtime)?);
+        let client = client.build(connector(timeout).map_err(Failure::inconclusive)?);
         Ok(Self { client, base, authorization: None, timeout })
     }
 

@@ -7,7 +7,7 @@ mod error;
 mod url;
 
 pub(crate) use error::OriginError;
-pub(crate) use url::OriginUrl;
+pub(crate) use url::{OriginUrl, check_scheme};
 
 use super::body::{OriginBody, Progress, RequestBody};
 use super::connect::Connector;

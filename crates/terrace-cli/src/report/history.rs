@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 /// How many points a line has.
 const POINTS: f64 = 120.0;
 
-/// A point tells of at least so long, in seconds: Prometheus needs two scrapes to see something grow.
-const SHORTEST: f64 = 60.0;
+/// A point tells of at least so long, in seconds: Prometheus needs two scrapes to see something grow, and scrapes once a
+/// minute where nobody says otherwise.
+const SHORTEST: f64 = 150.0;
 
 /// What is drawn.
 const METRICS: [&str; 8] = [

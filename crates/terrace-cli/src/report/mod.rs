@@ -25,7 +25,7 @@ use crate::whole;
 pub(crate) fn main(options: &Options) -> Result<(), Failure> {
     let window = window(options, now())?;
     let recorded = Recorded::open(&options.place)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::inconclusive)?;
     let (summary, document) = runtime.block_on(read(&recorded, window)).map_err(Failure::inconclusive)?;
     if let Some(file) = &options.html {
         let unwritten = |error| Failure::inconclusive(format_args!("{}: {error}", file.display()));

@@ -81,7 +81,8 @@ impl FromStr for OriginUrl {
     }
 }
 
-fn check_scheme(scheme: &Scheme, expected: &str) -> Result<(), String> {
+/// Whether it can be spoken by this build.
+pub(crate) fn check_scheme(scheme: &Scheme, expected: &str) -> Result<(), String> {
     match scheme.as_str() {
         "http" => Ok(()),
         "https" if cfg!(feature = "tls") => Ok(()),
