@@ -15,6 +15,9 @@ use std::time::Duration;
 /// subjects that services are asked for are new ones. A check whose target was not given is skipped; where no variable says
 /// where Redis is, it could not be judged. What was switched by `terrace flag` counts as on or off.
 ///
+/// Of Redis it expects both forms of persistence (RDB and AOF), replicas that are at most a second behind, and two of them
+/// where there are Sentinels. It warns of less, and fails for a replica more than five seconds behind, and for Sentinels without any.
+///
 /// Exit status: 0 all is well, 1 a check failed, 2 a mistake in the arguments, 3 something could not be judged,
 /// 4 there are warnings or checks that were skipped, and --strict.
 #[derive(Debug, Args)]
@@ -101,8 +104,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
 
-    /// A Prometheus that is to scrape the fleet (jobs with `cache_build_info` in the last day) and to have its rules (groups
-    /// `terrace.*`). Its token is read from `TERRACE_PROMETHEUS_TOKEN`.
+    /// A Prometheus that is to scrape the fleet (jobs with `cache_build_info` in the last day) and to have all its alerts
+    /// (groups `terrace.*`). Where `terrace watch` tells it of warming and backups, they are to have succeeded in their time.
+    /// Its token is read from `TERRACE_PROMETHEUS_TOKEN`.
     #[arg(long, value_name = "URL")]
     pub(crate) prometheus: Option<OriginUrl>,
 

@@ -1,6 +1,6 @@
 //! What the server says about itself, judged. Everything here is pure.
 
-use crate::findings::{Finding, Status};
+use crate::findings::Finding;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use terrace::inspect::{Examination, Sentinel, Watch};
@@ -14,13 +14,17 @@ pub(super) struct Demands {
 }
 
 const USUAL_MEMORY: u64 = 2 << 30;
-/// How far apart clocks may be, and how long a replica may have said nothing.
+/// How far apart clocks may be.
 const CLOCKS: Duration = Duration::from_secs(1);
+/// How many seconds a replica may have said nothing, and how many it does if all is well: it says something in each.
 const LAG: u64 = 5;
+const USUAL_LAG: u64 = 1;
 /// Of the connections that a server accepts, in percent.
 const CLIENTS: u64 = 80;
 /// With fewer, the loss of one ends all failovers.
 const SENTINELS: usize = 3;
+/// With one, nobody takes over while it is away, be it for an upgrade.
+const REPLICAS: usize = 2;
 
 /// Judges all of it. The server was asked between the two times of `asked`.
 pub(super) fn judge(seen: &Examination, asked: (SystemTime, SystemTime), demands: Demands) -> Vec<Finding> {
@@ -158,18 +162,21 @@ impl Server<'_> {
             return Finding::fail("redis-persistence", format!("{name} is err"), fix);
         }
         let is_saved = self.setting("save").map(|save| !save.is_empty());
-        match (self.text("aof_enabled"), is_saved) {
-            (Some("1"), Some(true)) => Finding::ok("redis-persistence", "AOF and RDB"),
-            (Some("1"), _) => Finding::ok("redis-persistence", "AOF"),
-            (_, Some(true)) => Finding::ok("redis-persistence", "RDB"),
-            (Some(_), Some(false)) => Finding::warn(
+        let is_logged = self.text("aof_enabled").map(|enabled| enabled == "1");
+        match (is_logged, is_saved) {
+            (Some(true), Some(true)) => Finding::ok("redis-persistence", "AOF and RDB"),
+            (Some(true), Some(false)) => Finding::warn("redis-persistence", "AOF alone", "set save 900 1"),
+            (Some(false), Some(true)) => Finding::warn("redis-persistence", "RDB alone", "set appendonly yes"),
+            (Some(false), Some(false)) => Finding::warn(
                 "redis-persistence",
                 "none: after a restart every entry is fetched anew",
                 "set appendonly yes and save 900 1",
             ),
+            (Some(true), None) => Finding::ok("redis-persistence", "AOF; the server does not tell save"),
+            (None, Some(true)) => Finding::ok("redis-persistence", "RDB; the server does not tell aof_enabled"),
             _ => hidden("redis-persistence", "aof_enabled, or CONFIG GET save"),
         }
-        .threshold("AOF or RDB")
+        .threshold("AOF and RDB")
     }
 
     fn min_replicas(&self) -> Finding {
@@ -195,10 +202,13 @@ impl Server<'_> {
         let off = replicas.iter().find(|replica| !replica.is_online || replica.lag.is_none_or(|lag| lag > LAG));
         match (off, worst) {
             (Some(replica), _) => Finding::fail("redis-replication-lag", replica.text(), fix),
+            (None, Some(lag)) if lag > USUAL_LAG => {
+                Finding::warn("redis-replication-lag", format!("{lag} s, of {}", replicas.len()), fix)
+            }
             (None, Some(lag)) => Finding::ok("redis-replication-lag", format!("{lag} s, of {}", replicas.len())),
             (None, None) => Finding::ok("redis-replication-lag", "no replica is connected"),
         }
-        .threshold(format!("<= {LAG} s"))
+        .threshold(format!("<= {USUAL_LAG} s, fails above {LAG} s"))
     }
 
     fn clients(&self, connections: u64) -> Finding {
@@ -292,21 +302,27 @@ fn sentinels(all: &[Sentinel]) -> [Finding; 3] {
     };
     let known = answers.iter().map(|watch| watch.others + 1).max().unwrap_or(0);
     let replicas = answers.iter().map(|watch| watch.replicas).min().unwrap_or(0);
-    [
-        quorum.threshold("ckquorum on each"),
-        at_least(
-            "sentinel-count",
-            known,
-            SENTINELS,
-            "start more Sentinels: with two, the loss of one ends all failovers",
-        ),
-        at_least("sentinel-replicas", replicas, 1, "start a replica: without one nobody takes over"),
-    ]
+    [quorum.threshold("ckquorum on each"), enough(known), spare(replicas)]
 }
 
-fn at_least(id: &'static str, count: usize, least: usize, fix: &str) -> Finding {
-    let finding = Finding::ok(id, count.to_string()).threshold(format!(">= {least}"));
-    if count >= least { finding } else { Finding { status: Status::Fail, fix: Some(fix.to_owned()), ..finding } }
+fn enough(sentinels: usize) -> Finding {
+    let (id, count) = ("sentinel-count", sentinels.to_string());
+    if sentinels >= SENTINELS {
+        Finding::ok(id, count)
+    } else {
+        Finding::fail(id, count, "start more Sentinels: with two, the loss of one ends all failovers")
+    }
+    .threshold(format!(">= {SENTINELS}"))
+}
+
+fn spare(replicas: usize) -> Finding {
+    let (id, count) = ("sentinel-replicas", replicas.to_string());
+    match replicas {
+        0 => Finding::fail(id, count, "start replicas: without one nobody takes over"),
+        few if few < REPLICAS => Finding::warn(id, count, "start another: while this one is away nobody takes over"),
+        _ => Finding::ok(id, count),
+    }
+    .threshold(format!(">= {REPLICAS}, fails without one"))
 }
 
 fn hidden(id: &'static str, what: &str) -> Finding {

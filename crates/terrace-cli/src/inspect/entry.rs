@@ -305,12 +305,12 @@ fn names(list: &[http::HeaderName]) -> Vec<String> {
 }
 
 /// With milliseconds.
-fn seconds(time: Duration) -> f64 {
+pub(super) fn seconds(time: Duration) -> f64 {
     Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
 /// In whole seconds, or milliseconds below one.
-fn time(time: Duration) -> String {
+pub(super) fn time(time: Duration) -> String {
     let whole = if time < Duration::from_secs(1) {
         Duration::from_millis(u64::from(time.subsec_millis()))
     } else {

@@ -2,11 +2,11 @@
 
 use super::document::Figure;
 use crate::prometheus::Labels;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What of the catalogue is measured, and by which of its labels.
 pub(super) const COUNTERS: [(&str, &[&str]); 17] = [
-    ("cache_requests_total", &["cache_status"]),
+    ("cache_requests_total", &["cache_namespace", "cache_status"]),
     ("cache_request_duration_seconds_bucket", &["cache_status", "le"]),
     ("authz_check_total", &["cache_status", "decision"]),
     ("authz_check_duration_seconds_bucket", &["cache_status", "le"]),
@@ -63,6 +63,11 @@ impl Increases {
             *all.entry(values.join(" ")).or_insert(0.0) += value;
         }
         all
+    }
+
+    /// The values that a label has.
+    pub(crate) fn values(&self, metric: &str, label: &str) -> BTreeSet<&str> {
+        self.of(metric, &[]).filter_map(|(labels, _)| labels.get(label).map(String::as_str)).collect()
     }
 
     /// A quantile of a histogram, as Prometheus estimates it: within a bucket, all values are equally likely. Of one that is

@@ -102,7 +102,7 @@ fn summary(before: &Said, after: Said) -> Summary {
         }
     }
     let window = Window { from: before.at, to: after.at };
-    Summary { source: "scrapes", window, builds, increases, oldest_proof: None, max_lag: None }
+    Summary { source: "scrapes", window, builds, increases, ..Summary::default() }
 }
 
 fn kept(metric: &str) -> &'static [&'static str] {

@@ -3,13 +3,14 @@
 use super::document::Figure;
 use super::increases::{Increases, Wanted};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Of the document. Members are added within one; a number that would mean something else is another.
 pub(crate) const SCHEMA: u64 = 1;
 
 /// From when to when, in seconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Window {
     pub(crate) from: f64,
     pub(crate) to: f64,
@@ -30,7 +31,7 @@ pub(crate) struct Build {
 }
 
 /// What a fleet did over a time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) source: &'static str,
     pub(crate) window: Window,
@@ -40,6 +41,30 @@ pub(crate) struct Summary {
     pub(crate) oldest_proof: Option<f64>,
     /// The bound of that.
     pub(crate) max_lag: Option<f64>,
+    /// The greatest part of its limit that was ever in use: of a server of Redis (`redis`), and of what a process has
+    /// for each cache. Empty if nobody watched.
+    pub(crate) memory: BTreeMap<String, f64>,
+    /// How often each alert of ours began to fire, by its name and the job that it is about. `None` if nobody watched.
+    pub(crate) alerts: Option<BTreeMap<String, f64>>,
+}
+
+/// What of the requests for one namespace the cache has answered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Namespace {
+    pub(crate) name: String,
+    pub(crate) hits: f64,
+    pub(crate) misses: f64,
+}
+
+impl Namespace {
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        ratio(self.hits, self.hits + self.misses)
+    }
+
+    fn json(self) -> (String, Value) {
+        let (hits, misses, ratio) = (figure(Some(self.hits)), figure(Some(self.misses)), figure(self.ratio()));
+        (self.name, json!({ "hits": hits, "misses": misses, "ratio": ratio }))
+    }
 }
 
 /// Which of the two caches.
@@ -66,6 +91,8 @@ const TRAFFIC: &[&str] = &[
     "cache_miss",
     "cache_error",
 ];
+/// Traffic that is no hit.
+const MISSES: &[&str] = &["cache_miss", "cache_error"];
 const BEHIND_MEMORY: &[&str] = &["l2_cache_hit", "cache_coalesced", "cache_miss", "cache_error"];
 const LOOKED_UP: &[&str] = &["hit", "stale", "miss", "rejected", "error", "timeout"];
 const FOUND: &[&str] = &["hit", "stale"];
@@ -125,6 +152,19 @@ impl Cache {
     /// Of what consulted the cache, the part that it answered.
     pub(crate) fn combined(self, increases: &Increases) -> Option<f64> {
         ratio(self.requests(increases, Some(HITS)), self.requests(increases, Some(TRAFFIC)))
+    }
+
+    /// By namespaces, for which responses alone are counted: those that were asked for, the most asked for first.
+    pub(crate) fn namespaces(self, increases: &Increases) -> Vec<Namespace> {
+        let metric = self.requests_metric();
+        let of = |name: &str| {
+            let count = |statuses| increases.sum(metric, &[("cache_namespace", &[name]), ("cache_status", statuses)]);
+            Namespace { name: name.to_owned(), hits: count(HITS), misses: count(MISSES) }
+        };
+        let mut all: Vec<_> = increases.values(metric, "cache_namespace").into_iter().map(of).collect();
+        all.retain(|one| one.hits + one.misses >= 0.5);
+        all.sort_by(|a, b| (b.hits + b.misses).total_cmp(&(a.hits + a.misses)));
+        all
     }
 
     /// Of what was looked for in process memory, the part that was there.
@@ -217,11 +257,13 @@ impl Cache {
         let (all, seconds) = (&summary.increases, summary.window.seconds());
         let requests = self.requests(all, None);
         let of_this: Wanted<'_> = &[("cache", &[self.name()])];
-        let counted = |metric: &str, labels: &[&str]| figures(all.by(metric, labels, of_this));
+        let counted = |metric: &str, labels: &[&str]| figures(&all.by(metric, labels, of_this));
+        let namespaces: Map<_, _> = self.namespaces(all).into_iter().map(Namespace::json).collect();
         json!({
             "requests": figure(Some(requests)),
             "requests_per_second": figure(ratio(requests, seconds)),
-            "statuses": figures(all.by(self.requests_metric(), &["cache_status"], &[])),
+            "statuses": figures(&all.by(self.requests_metric(), &["cache_status"], &[])),
+            "namespaces": namespaces,
             "ratios": { "combined": figure(self.combined(all)), "l1": figure(self.l1(all)), "l2_share": figure(self.l2_share(all)) },
             "errors": figure(Some(self.errors(all))),
             "error_share": figure(self.error_share(all)),
@@ -263,7 +305,7 @@ impl Summary {
     /// The document that `terrace baseline` keeps. No number of it is anything but finite; what is not known is null.
     pub(crate) fn json(&self) -> Value {
         let all = &self.increases;
-        let counted = |metric: &str, labels: &[&str]| figures(all.by(metric, labels, &[]));
+        let counted = |metric: &str, labels: &[&str]| figures(&all.by(metric, labels, &[]));
         let caches: Map<_, _> =
             Cache::ALL.map(|cache| (cache.name().to_owned(), cache.json(self))).into_iter().collect();
         let build = |build: &Build| json!({ "version": build.version, "revision": build.revision, "processes": figure(Some(build.processes)) });
@@ -284,6 +326,8 @@ impl Summary {
                 "oldest_proof_seconds": figure(self.oldest_proof),
                 "max_lag_seconds": figure(self.max_lag),
             },
+            "memory": figures(&self.memory),
+            "alerts": self.alerts.as_ref().map(figures),
         })
     }
 }
@@ -314,8 +358,8 @@ fn members<const N: usize>(all: [(&str, Option<Figure>); N]) -> Value {
     Value::Object(object)
 }
 
-fn figures(all: std::collections::BTreeMap<String, f64>) -> Value {
-    Value::Object(all.into_iter().map(|(name, number)| (name, figure(Some(number)))).collect())
+fn figures(all: &BTreeMap<String, f64>) -> Value {
+    Value::Object(all.iter().map(|(name, number)| (name.clone(), figure(Some(*number)))).collect())
 }
 
 /// As in RFC 3339.
@@ -326,74 +370,4 @@ pub(crate) fn time(seconds: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn summary(counts: &[(&'static str, &[(&str, &str)], f64)]) -> Summary {
-        let mut increases = Increases::default();
-        for (metric, labels, value) in counts {
-            let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            increases.add(metric, labels, *value);
-        }
-        let window = Window { from: 0.0, to: 10.0 };
-        Summary { source: "prometheus", window, builds: Vec::new(), increases, oldest_proof: None, max_lag: None }
-    }
-
-    /// As the rules record them: bypasses are in no ratio, and what process memory answers never reaches Redis.
-    #[test]
-    fn ratios_are_those_that_are_recorded() {
-        let check = |status| [("cache_status", status), ("decision", "allow")];
-        let lookup = |tier, result| [("cache", "response"), ("tier", tier), ("result", result)];
-        let summary = summary(&[
-            ("authz_check_total", &check("l1_cache_hit"), 60.0),
-            ("authz_check_total", &check("l2_cache_hit"), 30.0),
-            ("authz_check_total", &check("cache_miss"), 10.0),
-            ("authz_check_total", &check("cache_bypass"), 100.0),
-            ("authz_check_total", &[("cache_status", "cache_error"), ("decision", "error")], 0.0),
-            ("cache_requests_total", &[("cache_status", "cache_bypass")], 7.0),
-            ("cache_lookups_total", &lookup("l1", "hit"), 1.0),
-            ("cache_lookups_total", &lookup("l1", "miss"), 3.0),
-            ("cache_lookups_total", &lookup("l1", "skipped"), 50.0),
-        ]);
-        let json = summary.json();
-        assert_eq!(json["caches"]["authz"]["ratios"], json!({ "combined": 0.9, "l1": null, "l2_share": 0.75 }));
-        assert_eq!(json["caches"]["authz"]["requests_per_second"], 20.0);
-        assert_eq!(json["caches"]["response"]["ratios"], json!({ "combined": null, "l1": 0.25, "l2_share": null }));
-        assert!(summary.has_traffic() && !summary.has_l2());
-    }
-
-    #[test]
-    fn what_is_beyond_the_last_edge_is_null_and_above_it() {
-        let bucket = |le| [("cache_status", "l1_cache_hit"), ("cache", "response"), ("le", le)];
-        let (request, origin) = ("cache_request_duration_seconds_bucket", "cache_origin_duration_seconds_bucket");
-        let summary = summary(&[
-            ("cache_requests_total", &[("cache_status", "l1_cache_hit")], 100.0),
-            (request, &bucket("5.0"), 80.0),
-            (request, &bucket("+Inf"), 100.0),
-            (origin, &bucket("30.0"), 1.0),
-            (origin, &bucket("+Inf"), 9.0),
-        ]);
-        let response = &summary.json()["caches"]["response"];
-        let latency = json!({ "p50": 3.125, "p95": null, "p95_above": 5.0, "p99": null, "p99_above": 5.0 });
-        assert_eq!(response["latency_seconds"]["all"], latency);
-        let saved = json!({ "origin_calls": 100.0, "seconds_estimate": null, "seconds_estimate_above": 3000.0 });
-        assert_eq!(response["saved"], saved);
-        let page = crate::measured::markdown(&crate::measured::Document {
-            title: String::new(),
-            sections: crate::measured::tables(&summary),
-        });
-        assert!(page.contains("| all | 3.12 s | \\> 5.00 s | \\> 5.00 s |\n"), "{page}");
-        assert!(page.contains("| time saved, an estimate | \\> 50.0 min |\n"), "{page}");
-        assert!(!page.contains("inf ") && !page.contains("NaN"), "{page}");
-    }
-
-    #[test]
-    fn what_is_not_known_is_null() {
-        for unknown in [None, Some(f64::NAN), Some(f64::INFINITY)] {
-            assert_eq!(figure(unknown), Value::Null);
-        }
-        assert_eq!(figure(Some(0.123_456_789)), json!(0.123_457));
-        assert!(!summary(&[]).json().to_string().contains("NaN") && !summary(&[]).has_traffic());
-        assert_eq!((time(f64::NAN).as_str(), time(1e9).as_str()), ("1970-01-01T00:00:00Z", "2001-09-09T01:46:40Z"));
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! A summary for people.
 
 use super::document::{Section, Unit};
-use super::summary::{Cache, Percentiles, Summary, time};
+use super::summary::{Cache, Namespace, Percentiles, Summary, time};
 use std::collections::BTreeMap;
 
 /// How many reasons are listed.
@@ -12,12 +12,15 @@ pub(crate) fn tables(summary: &Summary) -> Vec<Section> {
     let mut sections = vec![overview(summary)];
     for cache in Cache::ALL {
         if cache.requests(&summary.increases, None) > 0.0 {
-            sections.extend([traffic(cache, summary), latency(cache, summary), savings(cache, summary)]);
+            sections.push(traffic(cache, summary));
+            sections.extend(namespaces(cache, summary));
+            sections.extend([latency(cache, summary), savings(cache, summary)]);
         } else {
             sections.push(Section::new(heading(cache)).text("No traffic."));
         }
     }
-    sections.extend([reasons(summary), memory(summary), redis(summary), invalidations(summary), coherence(summary)]);
+    sections.extend([reasons(summary), memory(summary), evictions(summary), redis(summary)]);
+    sections.extend([invalidations(summary), coherence(summary), alerts(summary)]);
     sections
 }
 
@@ -54,6 +57,18 @@ fn traffic(cache: Cache, summary: &Summary) -> Section {
         row("share without an answer", Unit::Share, cache.error_share(all)),
     ];
     Section::new(heading(cache)).table(&["", "value"], rows, "")
+}
+
+/// `None` where nothing is counted by namespaces.
+fn namespaces(cache: Cache, summary: &Summary) -> Option<Section> {
+    let all = cache.namespaces(&summary.increases);
+    let row = |one: &Namespace| {
+        let count = |number| Unit::Count.show(Some(number));
+        vec![one.name.clone(), count(one.hits), count(one.misses), Unit::Share.show(one.ratio())]
+    };
+    let rows: Vec<_> = all.iter().map(row).collect();
+    let section = Section::new(format!("{}: namespaces", heading(cache)));
+    (!rows.is_empty()).then(|| section.table(&["namespace", "hits", "misses", "hit ratio"], rows, ""))
 }
 
 fn latency(cache: Cache, summary: &Summary) -> Section {
@@ -97,6 +112,15 @@ fn reasons(summary: &Summary) -> Section {
 }
 
 fn memory(summary: &Summary) -> Section {
+    let of = |name: &str| match name {
+        "redis" => "Redis, of maxmemory".to_owned(),
+        cache => format!("a process, of what it has for the cache {cache}"),
+    };
+    let rows = summary.memory.iter().map(|(name, part)| vec![of(name), Unit::Share.show(Some(*part))]);
+    Section::new("Memory").table(&["in use by", "highest part"], rows.collect(), "How full it was is not known.")
+}
+
+fn evictions(summary: &Summary) -> Section {
     let evicted = top(summary.increases.by("cache_evictions_total", &["cache", "reason"], &[]));
     Section::new("Evictions").table(&["cache, reason", "entries"], evicted, "Nothing left process memory.")
 }
@@ -137,9 +161,24 @@ fn coherence(summary: &Summary) -> Section {
     )
 }
 
-/// The greatest first.
+fn alerts(summary: &Summary) -> Section {
+    let section = Section::new("Alerts");
+    let none = "None fired, if the rules were loaded: `terrace check --prometheus` tells whether they are.";
+    match summary.alerts.clone() {
+        Some(all) => section.table(&["alert, job", "times"], ranked(all), none),
+        None => section.text("Which fired is not known."),
+    }
+}
+
+/// The greatest first, and no more than the first of them.
 fn top(all: BTreeMap<String, f64>) -> Vec<Vec<String>> {
+    let mut all = ranked(all);
+    all.truncate(TOP);
+    all
+}
+
+fn ranked(all: BTreeMap<String, f64>) -> Vec<Vec<String>> {
     let mut all: Vec<_> = all.into_iter().filter(|(_, number)| *number >= 0.5).collect();
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
-    all.into_iter().take(TOP).map(|(name, number)| vec![name, Unit::Count.show(Some(number))]).collect()
+    all.into_iter().map(|(name, number)| vec![name, Unit::Count.show(Some(number))]).collect()
 }

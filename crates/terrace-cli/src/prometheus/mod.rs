@@ -2,12 +2,17 @@
 //!
 //! ```text
 //! client: the questions ─ http: one exchange, bounded ─ answer: what its JSON says
+//! alerts: those of Terrace
 //! ```
 
+mod alerts;
 mod answer;
 mod client;
 mod http;
 
+pub(crate) use alerts::ALERTS;
+#[cfg(test)]
+pub(crate) use alerts::FILE as ALERTS_FILE;
 pub(crate) use answer::{Labels, Rule, Sample, Target};
 pub(crate) use client::{Prometheus, Range};
 pub(crate) use http::Http;

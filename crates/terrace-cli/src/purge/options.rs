@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// What is known of the rights of everybody in a tenant, and the responses that are for them alone: checks ask the source
     /// again. Not soft, and not for replicas.
     ///
-    /// The environment has the fleet's AUTHZ_CACHE_KEYS and CACHE_NAMESPACE: with other keys nothing is acknowledged.
+    /// The environment has the fleet's `AUTHZ_CACHE_KEYS` and `CACHE_NAMESPACE`: with other keys nothing is acknowledged.
     #[arg(long, value_name = "NAME", group = "what",
           conflicts_with_all = ["urls", "tag", "prefix", "partition", "soft", "replicas"])]
     pub(crate) tenant: Option<String>,

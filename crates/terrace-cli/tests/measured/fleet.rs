@@ -168,6 +168,10 @@ async fn figures_are_those_of_what_happened() {
     let report = prometheus.terrace(&["report", "--for", &whole, "--html", &page]).with(0);
     for part in [
         "## Responses: latency",
+        "## Responses: namespaces",
+        "| default | ",
+        "| a process, of what it has for the cache response | ",
+        "None fired, if the rules were loaded",
         "time saved, an estimate",
         "## Why requests went further",
         "| uri_miss | ",
@@ -180,6 +184,14 @@ async fn figures_are_those_of_what_happened() {
     assert!(text.contains("time saved, an estimate") && text.contains("Responses: hit ratios"), "{text}");
     let figures = prometheus.terrace(&["report", "--for", &whole, "-o", "json"]).with(0).json();
     assert!(figures["caches"]["response"]["requests"].as_f64().is_some_and(|requests| requests > 500.0), "{figures:#}");
+
+    let namespace = &figures["caches"]["response"]["namespaces"]["default"];
+    let told = |name: &str| namespace[name].as_f64().unwrap_or_else(|| panic!("{figures:#}"));
+    assert!((told("ratio") - 580.0 / 600.0).abs() < 0.005 && told("hits") > 500.0, "{figures:#}");
+    assert!((told("hits") / (told("hits") + told("misses")) - told("ratio")).abs() < 0.001, "{figures:#}");
+    let memory = figures["memory"]["response"].as_f64();
+    assert!(memory.is_some_and(|part| part > 0.0 && part < 0.5), "twenty small responses: {figures:#}");
+    assert_eq!((&figures["memory"]["redis"], &figures["alerts"]), (&Value::Null, &json!({})), "{figures:#}");
 
     // Long before there was anything, there was nothing.
     let early = ["report", "--from", "2001-01-01", "--to", "2001-01-02T12:00:00Z"];
@@ -200,6 +212,8 @@ async fn without_a_prometheus_processes_are_asked_themselves() {
         let capture = ["baseline", "capture", "--for", "1s", "--markdown", &file("page.md")];
         let captured = run(terrace().args(capture).args(&scrapes)).with(0);
         let (json, responses) = (captured.json(), captured.json()["caches"]["response"].clone());
+        assert_eq!((&json["memory"], &json["alerts"]), (&json!({}), &Value::Null), "nobody has watched: {json:#}");
+        assert_eq!(responses["namespaces"]["default"]["ratio"], responses["ratios"]["combined"], "{json:#}");
         assert_eq!(
             (&json["source"], json["builds"][0]["processes"].as_f64()),
             (&json!("scrapes"), Some(2.0)),

@@ -1,5 +1,6 @@
 //! What the command says of a fleet that a real Prometheus watches.
 
+mod alerts;
 mod answers;
 mod fleet;
 #[allow(dead_code, reason = "it is that of the tests of the proxy")]

@@ -261,6 +261,9 @@ async fn without_a_url_it_shows_the_namespace() {
     }
     fleet.has_stored(3).await;
     fleet.run(&["purge", "--tag", "a", "--tag", "b"]).ok();
+    for (name, life) in fleet.entries().iter().zip(["1000", "2000", "3000"]) {
+        fleet.redis.command(&["EXPIRE", name, life]);
+    }
     let before = fleet.names("*");
     let ended = fleet.run(&["inspect", "-o", "json"]).ok();
     let said = ended.json();
@@ -275,8 +278,15 @@ async fn without_a_url_it_shows_the_namespace() {
     assert!(said["server"]["used_memory"].as_u64() > Some(100_000) && said["epoch"].as_str().unwrap().len() == 56);
     assert_eq!(said["warnings"], json!([]));
     assert_eq!(fleet.names("*"), before, "it leaves no mark");
+    let lives = &said["expires_in"];
+    for (percentile, life) in [("p10", 1000.0), ("p50", 2000.0), ("p90", 3000.0)] {
+        let gone = life - lives[percentile].as_f64().unwrap();
+        assert!((0.0..120.0).contains(&gone), "{percentile}: {lives}");
+    }
+    assert_eq!(lives["entries"], 3, "{lives}");
     let text = text(&fleet, &[]);
     assert!(text.contains("entries    3\n") && text.contains("listeners  2\n"), "{text}");
+    assert!(text.contains("\nexpire in  1") && text.contains(" (P90), of 3 entries\n"), "{text}");
     assert!(!format!("{ended:?}{text}").contains(password));
     // Among many other keys, so many are looked at and no more.
     fleet.redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
@@ -286,6 +296,8 @@ async fn without_a_url_it_shows_the_namespace() {
     assert_eq!(said["entries"]["exact"], false);
     assert!(said["entries"]["about"].as_u64() <= Some(15), "{said}");
     assert!(said["warnings"][0].as_str().unwrap().contains("volatile-lru"), "{said}");
+    let said = fleet.run(&["inspect", "-o", "json", "--max-keys", "0"]).ok().json();
+    assert_eq!(said["expires_in"], json!({ "p10": null, "p50": null, "p90": null, "entries": 0 }), "{said}");
 }
 
 #[test]

@@ -4,8 +4,19 @@ use crate::{KEY, PATIENT, Said, check, harness};
 use std::process::{Child, Stdio};
 use terrace_redis_server::{Server, form_cluster};
 
-pub(crate) const SOUND: [&str; 8] =
-    ["--maxmemory", "3gb", "--maxmemory-policy", "volatile-lru", "--appendonly", "yes", "--maxclients", "1000"];
+pub(crate) const SOUND: [&str; 11] = [
+    "--maxmemory",
+    "3gb",
+    "--maxmemory-policy",
+    "volatile-lru",
+    "--appendonly",
+    "yes",
+    "--save",
+    "900",
+    "1",
+    "--maxclients",
+    "1000",
+];
 
 fn sound(more: &[&str]) -> Server {
     Server::with(&[&SOUND, more].concat())
@@ -67,6 +78,12 @@ fn warnings_count_if_they_are_to() {
     assert_eq!((said.status, &said.json["verdict"]), (Some(4), &"warned".into()), "{said:?}");
     let said = pre(&server, &[("AUTHZ_CACHE_KEYS", "none")], &["--min-memory", "100MiB"]);
     assert_eq!(said.bad(), ["redis-persistence", "authz-keys"], "{said:?}");
+    assert!(said.measured("redis-persistence").starts_with("none: "), "{said:?}");
+    for (setting, value, alone) in [("appendonly", "yes", "AOF alone"), ("save", "900 1", "AOF and RDB")] {
+        server.command(&["CONFIG", "SET", setting, value]);
+        let said = pre(&server, &[], &[]);
+        assert_eq!(said.measured("redis-persistence"), alone, "{said:?}");
+    }
 }
 
 /// With it the control record may go, which costs entries and never lets one live too long.
@@ -104,7 +121,7 @@ fn a_replica_is_no_server_to_deploy_on() {
     let said = pre(&primary, &[], &[]);
     said.failed("redis-min-replicas", "with 1 replicas");
     primary.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-    let said = pre(&primary, &[], &["--wait", "60s"]);
+    let said = pre(&primary, &[], &["--strict", "--wait", "60s"]);
     assert_eq!((said.status, said.bad()), (Some(0), vec![]), "{said:?}");
     assert!(said.measured("redis-replication-lag").ends_with("of 1"), "{said:?}");
 }
@@ -160,7 +177,7 @@ fn a_wrong_environment_is_said_before_anything_is_asked() {
 #[test]
 fn sentinels_have_a_quorum_and_are_enough() {
     let primary = sound(&["--min-replicas-to-write", "1"]);
-    let _replica = Server::replica_of(&primary);
+    let _replicas = [Server::replica_of(&primary), Server::replica_of(&primary)];
     let mut sentinels: Vec<Server> = (0..3).map(|_| Server::sentinel_of(&primary, 2, "")).collect();
     let list: Vec<String> = sentinels.iter().map(|one| format!("127.0.0.1:{}", one.port())).collect();
     let list = list.join(",");
@@ -174,7 +191,7 @@ fn sentinels_have_a_quorum_and_are_enough() {
     let said = check(&vars, &["--pre", "--strict", "--wait", "90s"]);
     assert_eq!((said.status, said.bad()), (Some(0), vec![]), "{said:?}");
     assert!(said.measured("sentinel-quorum").contains("3 Sentinels agree on 127.0.0.1"), "{said:?}");
-    assert_eq!((said.measured("sentinel-count"), said.measured("sentinel-replicas")), ("3", "1"));
+    assert_eq!((said.measured("sentinel-count"), said.measured("sentinel-replicas")), ("3", "2"));
     sentinels[0].kill();
     check(&vars, &["--pre"]).failed("sentinel-quorum", &format!("127.0.0.1:{}", sentinels[0].port()));
 

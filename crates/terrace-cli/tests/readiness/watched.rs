@@ -9,7 +9,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 const OURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/prometheus/*.yml");
@@ -117,11 +119,43 @@ async fn who_watches_is_asked_what_it_scrapes_of_ours_and_which_rules_of_ours_it
 async fn one_that_watches_somebody_else_is_found_out() {
     let origin = Origin::start(|_| async { Response::new(full("")) }).await;
     let other = Prometheus::start(&["others.yml"], &[("others", origin.address)]);
-    let said = other.until(("fail", "nothing with cache_build_info"), ("fail", "missing: CacheCoherenceStale"));
+    let said = other.until(("fail", "nothing with cache_build_info"), ("fail", "missing: RedisDown, RedisHighMemory"));
     said.failed("prometheus-targets", "is scraped");
-    said.failed("prometheus-rules", "RedisDown");
+    said.failed("prometheus-rules", "BackupStale");
     drop(other);
     let said = post(&[], &["--prometheus", "http://127.0.0.1:1"]);
-    let seen = (said.of("prometheus-targets"), said.of("prometheus-rules"), said.status);
-    assert_eq!(seen, ("unknown", "unknown", Some(3)));
+    let seen = ["prometheus-targets", "prometheus-rules", "prometheus-tasks"].map(|id| said.of(id));
+    assert_eq!((seen, said.status), (["unknown"; 3], Some(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_has_not_succeeded_in_its_time_is_told() {
+    let begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let backup = Arc::new(AtomicU64::new(begin));
+    let noted = Arc::clone(&backup);
+    let watch = Origin::start(move |_| {
+        let (name, noted) = ("cache_task_last_success_timestamp_seconds", noted.load(Ordering::SeqCst));
+        let text = format!(
+            "cache_build_info{{version=\"1\"}} 1\n{name}{{task=\"warm_full\"}} {begin}\n\
+             {name}{{task=\"warm_hot\"}} {begin}\n{name}{{task=\"backup\"}} {noted}\n"
+        );
+        async move { Response::builder().header("content-type", "text/plain; version=0.0.4").body(full(text)).unwrap() }
+    })
+    .await;
+    let prometheus = Prometheus::start(&[OURS], &[("watch", watch.address)]);
+    let (up, loaded) = (("ok", "1 are up"), ("ok", "are loaded"));
+    let said = prometheus.until(up, loaded);
+    assert_eq!(said.of("prometheus-tasks"), "ok", "{said:?}");
+    backup.store(begin - 8 * 3600, Ordering::SeqCst);
+    let (start, mut said) = (Instant::now(), said);
+    while said.of("prometheus-tasks") != "warn" {
+        assert!(start.elapsed() < PATIENCE, "{said:?}");
+        said = prometheus.until(up, loaded);
+    }
+    assert_eq!(said.measured("prometheus-tasks"), "backup of watch: 8.0 h ago", "{said:?}");
+    // A process that serves runs no task, and nothing is said of any.
+    let origin = Origin::start(|_| async { Response::new(full("")) }).await;
+    let proxy = Proxy::start(origin.address, &["--access-log", "off"]);
+    let prometheus = Prometheus::start(&[OURS], &[("fleet", proxy.admin)]);
+    assert_eq!(prometheus.until(up, loaded).of("prometheus-tasks"), "skip");
 }

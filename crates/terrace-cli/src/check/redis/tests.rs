@@ -1,4 +1,5 @@
 use super::*;
+use crate::findings::Status;
 
 const WELL: &str = "role:master\nrun_id:a\nmaster_replid:b\nredis_version:7.0.15\nmaxmemory:4294967296\n\
     maxmemory_policy:volatile-lru\nused_memory:1048576\naof_enabled:1\nrdb_last_bgsave_status:ok\nconnected_slaves:1\n\
@@ -53,12 +54,42 @@ fn each_fault_is_found_by_its_own_check() {
         ("aof_enabled:1", "aof_enabled:0", "redis-persistence", Status::Warn),
         ("bgsave_status:ok", "bgsave_status:err", "redis-persistence", Status::Fail),
         ("min_slaves_good_slaves:1\n", "", "redis-min-replicas", Status::Fail),
+        ("lag=1", "lag=2", "redis-replication-lag", Status::Warn),
+        ("lag=1", "lag=5", "redis-replication-lag", Status::Warn),
         ("lag=1", "lag=6", "redis-replication-lag", Status::Fail),
         ("state=online", "state=wait_bgsave", "redis-replication-lag", Status::Fail),
         ("maxclients:1000", "maxclients:160", "redis-clients", Status::Fail),
     ] {
         assert!(WELL.contains(from), "{from}");
-        assert_eq!(bad(&WELL.replace(from, to), ""), [(id, status)], "{from} -> {to}");
+        assert_eq!(bad(&WELL.replace(from, to), "900 1"), [(id, status)], "{from} -> {to}");
+    }
+}
+
+/// Who keeps something keeps it in both forms. Who keeps nothing has chosen that, and is told what it costs.
+#[test]
+fn one_form_of_persistence_alone_is_a_warning() {
+    for (enabled, save, status, measured) in [
+        (Some("1"), Some("900 1"), Status::Ok, "AOF and RDB"),
+        (Some("1"), Some(""), Status::Warn, "AOF alone"),
+        (Some("0"), Some("900 1"), Status::Warn, "RDB alone"),
+        (Some("0"), Some(""), Status::Warn, "none: after a restart every entry is fetched anew"),
+        // Who may not ask for settings does not know that it is one alone.
+        (Some("1"), None, Status::Ok, "AOF; the server does not tell save"),
+        (None, Some("900 1"), Status::Ok, "RDB; the server does not tell aof_enabled"),
+        (None, None, Status::Warn, "the server does not tell aof_enabled, or CONFIG GET save"),
+    ] {
+        let of = |name: &str, value: Option<&str>| value.map(|value| (name.to_owned(), value.to_owned()));
+        let info = of("aof_enabled", enabled).into_iter().collect();
+        let config = of("save", save).into_iter().collect();
+        let found = Server(&info, &config).persistence();
+        assert_eq!((found.status, found.measured.as_str()), (status, measured), "{enabled:?} {save:?}");
+    }
+}
+
+#[test]
+fn behind_sentinels_one_replica_is_a_warning_and_none_fails() {
+    for (replicas, status) in [(0, Status::Fail), (1, Status::Warn), (2, Status::Ok), (3, Status::Ok)] {
+        assert_eq!(spare(replicas).status, status, "{replicas}");
     }
 }
 

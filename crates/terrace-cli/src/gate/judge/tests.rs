@@ -83,7 +83,7 @@ impl Fleet {
         let builds = vec![Build { version: "1".into(), revision: "r".into(), processes: self.processes }];
         let window = Window { from: 0.0, to: 600.0 };
         let increases = self.increases();
-        let summary = Summary { source: "prometheus", window, builds, increases, oldest_proof: None, max_lag: None };
+        let summary = Summary { source: "prometheus", window, builds, increases, ..Summary::default() };
         let parts = self.failures.iter().take(self.parts).map(part).collect();
         Measurements { summary, parts, processes: self.processes, features: BTreeMap::new(), redis_memory: None }
     }
@@ -282,6 +282,21 @@ fn falling_short_warns() {
         let findings = judged(&Fleet { edge, ..WELL });
         for id in ["response-l1-p95", "authz-l1-p95"] {
             assert_eq!(status(&findings, id), expected, "{id}: {}", findings.text());
+        }
+    }
+    for (errors, expected) in [(1.0, Status::Ok), (1.1, Status::Warn), (10.0, Status::Warn), (10.1, Status::Fail)] {
+        let findings = judged(&Fleet { errors, ..WELL });
+        for id in ["request-errors", "check-errors"] {
+            assert_eq!(status(&findings, id), expected, "{id}: {}", findings.text());
+        }
+    }
+    // As slow as usual, and too slow for a cache. The P95 is at 95 % of the only bucket.
+    for (p95, expected) in [(0.0499, Status::Ok), (0.0501, Status::Warn), (0.2, Status::Warn)] {
+        let now = Fleet { edge: p95 / 0.95, ..WELL }.measured();
+        let findings = judge(&now, &baseline(5000.0, 5000.0, p95), 100);
+        for (goal, usual) in [("request-p95-goal", "request-p95"), ("check-p95-goal", "check-p95")] {
+            let found = (status(&findings, goal), status(&findings, usual));
+            assert_eq!(found, (expected, Status::Ok), "{goal}: {}", findings.text());
         }
     }
     for (found, expected) in [(Some(0.85), Status::Warn), (Some(0.8501), Status::Ok), (None, Status::Skip)] {
