@@ -24,8 +24,8 @@ use std::time::Duration;
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[command(verbatim_doc_comment, group(ArgGroup::new("when").args(["pre", "post"])))]
 pub(crate) struct Options {
-    /// Before deploying: the environment, Redis, Sentinel.
-    #[arg(long)]
+    /// Before deploying: the environment, Redis, Sentinel. What asks the fleet does not go with it.
+    #[arg(long, conflicts_with_all = ["url", "metrics", "authz_url", "probe_url", "prometheus", "shadow", "log", "exercise_degradation"])]
     pub(crate) pre: bool,
 
     /// After deploying: the same, the ten readiness checks, and whether the fleet is coherent and watched. The default.

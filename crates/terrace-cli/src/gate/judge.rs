@@ -268,9 +268,7 @@ impl Judge<'_> {
             0 if self.now.parts.is_empty() => Finding::unknown("redis-connection", shown, "there is no data"),
             0 if total > 0.0 => Finding::warn("redis-connection", shown, help),
             0 => Finding::ok("redis-connection", shown),
-            bad if bad >= self.now.parts.len() => {
-                Finding::fail("redis-connection", shown, format!("roll back; {help}"))
-            }
+            bad if bad >= PARTS => Finding::fail("redis-connection", shown, format!("roll back; {help}")),
             _ => Finding::warn("redis-connection", shown, help),
         }
         .threshold("a part without failures")

@@ -14,9 +14,9 @@ use std::time::Duration;
 /// Redis although something was fetched, or when a hit was found to differ from a fresh answer.
 ///
 /// It warns when less than 99.99 % of requests or checks are answered, when the P95 is 50 ms or more whatever is usual,
-/// when hits are fewer than 85 % of what asked the cache, process memory answers less than half, Redis less than
-/// 80 % of what reaches it, what is stored takes longer than 30 ms, a check that Redis answers longer than 15 ms, Redis's
-/// memory is more than 80 % full, or a process that ran is not there any more.
+/// when hits are fewer than 85 % of what asked the cache, process memory answers less than half or takes 1 ms, Redis less than
+/// 80 % of what reaches it, what is stored takes longer than 30 ms, a check that Redis answers longer than 15 ms, a Redis
+/// that this Prometheus knows is more than 80 % full, or a process that ran is not there any more.
 ///
 /// It never passes what it could not see: too few requests, in that time or in the baseline, a time without data, a P95 and
 /// its bound beyond what is timed, or a Prometheus that does not answer are inconclusive. What is switched off on purpose,

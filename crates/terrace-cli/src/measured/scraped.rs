@@ -9,7 +9,7 @@ use crate::prometheus::{Http, Labels};
 use crate::proxy::origin::OriginUrl;
 use http::Uri;
 use http::uri::PathAndQuery;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -87,8 +87,11 @@ impl Said {
 
 fn summary(before: &Said, after: Said) -> Summary {
     let mut increases = Increases::default();
+    // Everything of a process that was started anew began at zero, whatever it has come to since.
+    let fell = after.counts.iter().filter(|(key, value)| before.counts.get(key).is_some_and(|earlier| earlier > value));
+    let anew: BTreeSet<usize> = fell.map(|((process, ..), _)| *process).collect();
     for (key, value) in after.counts {
-        let earlier = before.counts.get(&key).copied().filter(|earlier| *earlier <= value);
+        let earlier = before.counts.get(&key).copied().filter(|_| !anew.contains(&key.0));
         let (_, metric, mut labels) = key;
         labels.retain(|name, _| kept(metric).contains(&name.as_str()));
         increases.add(metric, labels, value - earlier.unwrap_or(0.0));
@@ -134,6 +137,17 @@ mod tests {
         assert_eq!(all, BTreeMap::from([("cache_miss".to_owned(), 10.0)]));
         assert!((summary.window.seconds() - 60.0).abs() < 1e-9 && !summary.increases.has("other_total"));
         assert_eq!(summary.builds, [Build { version: "1".into(), revision: "r".into(), processes: 2.0 }]);
+    }
+
+    #[test]
+    fn what_grew_beyond_its_old_count_since_a_restart_began_at_zero_too() {
+        let text = |hits: u32, errors: u32| {
+            let line = |status, value| format!("cache_requests_total{{cache_status=\"{status}\"}} {value}\n");
+            line("l1_cache_hit", hits) + &line("cache_error", errors) + "cache_build_info{version=\"1\"} 1\n"
+        };
+        let (before, after) = (said(0.0, &[&text(10_000, 3)]), said(1.0, &[&text(5000, 5)]));
+        let all = summary(&before, after).increases.by("cache_requests_total", &["cache_status"], &[]);
+        assert_eq!(all, BTreeMap::from([("l1_cache_hit".to_owned(), 5000.0), ("cache_error".to_owned(), 5.0)]));
     }
 
     #[test]

@@ -166,6 +166,7 @@ fn what_was_not_seen_never_passes() {
         ("nothing is known", Fleet { parts: 0, ..WELL }),
         ("no process", Fleet { processes: 0.0, ..WELL }),
         ("Redis is gone from what is measured", Fleet { has_l2: false, ..WELL }),
+        ("Redis was out of reach in all that was seen", Fleet { parts: 1, failures: [1.0; PARTS], ..WELL }),
         ("errors, of too few", Fleet { requests: 50.0, checks: 50.0, errors: 50.0, ..WELL }),
     ] {
         let findings = judged(&fleet);
