@@ -14,8 +14,8 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Hit ratios, also by namespaces, latencies, what it saved, why requests went further, how full memory was, evictions,
 /// failures of Redis, invalidations, coherence, and which alerts fired.
 ///
-/// From what Prometheus has recorded; but for the alerts, its rules need not be loaded. On standard output as Markdown, or as the document that
-/// `terrace baseline` keeps; and as a page that needs nothing but a browser, with plots.
+/// From what Prometheus has recorded; but for the alerts, its rules need not be loaded. On standard output as Markdown, or
+/// as the document that `terrace baseline` keeps; and as a page that needs nothing but a browser, with plots.
 ///
 /// Exit status: 0 there it is, also if there was no traffic. 1 it cannot be printed. 2 a mistake in the arguments or the environment. 3 Prometheus
 /// does not answer or has nothing of Terrace in that time, or the file cannot be written.
