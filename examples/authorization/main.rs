@@ -8,10 +8,15 @@
 //! | `DATA_DIR` | the directory of the database; without it, one that is removed at the end |
 //! | `JWKS_FILE`, `JWT_ISSUER`, `JWT_AUDIENCE` | an identity provider: its public keys, the `iss` and the `aud` of its tokens |
 //! | `REDIS_URL` and the like, `CACHE_*`, `AUTHZ_*` | see the manual of Terrace |
+//!
+//! Its log is JSON on standard error, with the trace of requests that are part of one (`traceparent`).
 
 mod database;
 mod identity;
 mod issuer;
+#[path = "../json.rs"]
+mod json;
+mod log;
 mod routes;
 
 use database::Database;
@@ -28,8 +33,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
-    log.with_max_level(tracing_subscriber::filter::LevelFilter::INFO).init();
+    log::start();
     let Err(error) = run().await else {
         return ExitCode::SUCCESS;
     };

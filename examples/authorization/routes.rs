@@ -1,8 +1,10 @@
 //! What is answered, and to whom.
 
 use crate::database::{Database, DatabaseError};
+use crate::log;
 use axum::Router;
 use axum::extract::{Path, State};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use http::{StatusCode, header};
@@ -25,11 +27,13 @@ pub(crate) fn all(app: App, store: Store, metrics: MetricsHandle) -> Router {
     guarded(app, store)
         .route("/health", get(move || healthy(database, health)))
         .route("/metrics", get(move || render(metrics.clone())))
+        // Around all, so that what the cache logs of a request has its trace.
+        .layer(from_fn(log::trace))
 }
 
 /// Healthy as long as the database answers. What the cache has to say is a field: without it the answers are the same.
 async fn healthy(database: Database, store: Store) -> impl IntoResponse {
-    let asked = database.answers().await.inspect_err(|error| eprintln!("authorization: {error}"));
+    let asked = database.answers().await.inspect_err(failed);
     let (code, status, answers) = match asked {
         Ok(()) => (StatusCode::OK, "healthy", "answers"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", "fails"),
@@ -118,16 +122,20 @@ impl From<DatabaseError> for Failure {
     }
 }
 
+fn failed(error: &DatabaseError) {
+    tracing::error!(event = "database_failed", "database_failed: {error}");
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, text) = match self {
             Self::Unknown => (StatusCode::NOT_FOUND, "there is none of this name\n"),
             Self::Unannounced(error) => {
-                eprintln!("authorization: {error}");
+                tracing::error!(event = "change_unannounced", "change_unannounced: {error}");
                 (StatusCode::SERVICE_UNAVAILABLE, "nothing was changed; try again\n")
             }
             Self::Database(error) => {
-                eprintln!("authorization: {error}");
+                failed(&error);
                 (StatusCode::INTERNAL_SERVER_ERROR, "the database failed\n")
             }
         };

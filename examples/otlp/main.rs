@@ -4,6 +4,8 @@
 //! `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 cargo run --bin otlp` starts it on port 3000, `PORT` on another
 //! one. The `OTEL_*` variables mean what OpenTelemetry says they do, `REDIS_*` and `CACHE_*` what Terrace's manual says.
 
+#[path = "../json.rs"]
+mod json;
 mod telemetry;
 
 use axum::Router;

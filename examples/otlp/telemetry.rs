@@ -1,5 +1,6 @@
 //! Traces for a collector, and log lines that name them.
 
+use crate::json::{Fields, Json};
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -12,20 +13,15 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::runtime::Tokio;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor;
-use serde_json::{Map, Value};
 use std::error::Error;
-use std::fmt::{self, Debug};
-use tracing::field::{Empty, Field, Visit};
+use tracing::field::Empty;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Instrument, Level, Span, Subscriber, dispatcher, info, info_span};
+use tracing::span::Id;
+use tracing::{Dispatch, Instrument, Span, info, info_span};
 use tracing_opentelemetry::{OpenTelemetrySpanExt, get_otel_context};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sends spans to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` names, and log lines to standard error.
@@ -42,7 +38,7 @@ pub(crate) fn start() -> Result<SdkTracerProvider, Box<dyn Error>> {
     // The spans of the cache are at level DEBUG: for traces, not for the log.
     let levels = Targets::new().with_default(LevelFilter::INFO).with_target("terrace", LevelFilter::DEBUG);
     let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer("terrace-example")).with_filter(levels);
-    let lines = tracing_subscriber::fmt::layer().event_format(Json).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().event_format(Json(ids)).with_writer(std::io::stderr);
     let lines = lines.with_filter(log_level()?);
     tracing_subscriber::registry().with(spans).with(lines).try_init()?;
     Ok(traces)
@@ -79,61 +75,11 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
     answer.instrument(span).await
 }
 
-/// One JSON object per line, with `trace_id` and `span_id` of the span that an event is in.
-struct Json;
-
-impl<S, N> FormatEvent<S, N> for Json
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        let mut fields = Fields(Map::new());
-        fields.put("timestamp", time);
-        // The word that queries for such logs look for.
-        let level = *event.metadata().level();
-        fields.put("level", if level == Level::WARN { "WARNING" } else { level.as_str() });
-        if let Some(span) = context.lookup_current() {
-            let known = dispatcher::get_default(|dispatch| get_otel_context(&span.id(), dispatch));
-            if let Some(known) = known {
-                let ids = known.span().span_context().clone();
-                fields.put("trace_id", ids.trace_id().to_string());
-                fields.put("span_id", ids.span_id().to_string());
-            }
-        }
-        event.record(&mut fields);
-        writeln!(writer, "{}", Value::Object(fields.0))
-    }
-}
-
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(name.to_owned(), value.into());
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put(field.name(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field.name(), value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field.name(), value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field.name(), value);
+/// Names the trace of a line, and the span in it.
+fn ids(dispatch: &Dispatch, span: &Id, line: &mut Fields) {
+    if let Some(known) = get_otel_context(span, dispatch) {
+        let ids = known.span().span_context().clone();
+        line.put("trace_id", ids.trace_id().to_string());
+        line.put("span_id", ids.span_id().to_string());
     }
 }

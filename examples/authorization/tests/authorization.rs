@@ -7,11 +7,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rusqlite::Connection;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -22,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn command(vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new(EXAMPLE);
-    command.arg("0").env_clear().envs(vars.iter().copied()).stderr(Stdio::null());
+    command.arg("0").env_clear().envs(vars.iter().copied());
     command
 }
 
@@ -30,13 +32,19 @@ fn command(vars: &[(&str, &str)]) -> Command {
 struct Server {
     child: Child,
     said: Vec<String>,
+    /// The lines of its log.
+    log: Receiver<String>,
 }
 
 impl Server {
     fn start(vars: &[(&str, &str)]) -> Self {
-        let mut child = command(vars).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(vars).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let mut server = Self { child, said: Vec::new() };
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = channel();
+        // To the end, so that it never waits for somebody to read.
+        std::thread::spawn(move || errors.lines().for_each(|line| drop(lines.send(line.unwrap()))));
+        let mut server = Self { child, said: Vec::new(), log };
         let last = if vars.iter().any(|(name, _)| *name == "JWKS_FILE") { "It hears of" } else { "/metrics" };
         for line in output.lines().map(Result::unwrap) {
             let ends = line.contains(last);
@@ -75,6 +83,17 @@ impl Server {
         let bearer = format!("Bearer {}", self.vars()[token]);
         let url = format!("{}{target}", self.url());
         Curl { method, url, fields: vec![("authorization".into(), bearer)], body: Bytes::new() }
+    }
+
+    /// What it logs, up to a line with this word.
+    fn logs(&self, word: &str) -> Vec<String> {
+        let (mut lines, mut found) = (Vec::new(), false);
+        while !found {
+            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {word} in {lines:?}"));
+            found = line.contains(word);
+            lines.push(line);
+        }
+        lines
     }
 
     async fn metric(&self, series: &str) -> f64 {
@@ -343,6 +362,8 @@ async fn a_database_that_fails_allows_and_denies_nobody() {
     let answer = health.run().await;
     assert_eq!((answer.status, answer.field("cache-control")), (503, "no-store"));
     assert_eq!(answer.body, r#"{"status":"unhealthy","database":"fails","cache":"alone"}"#);
+    let log = server.logs("database_failed");
+    assert_eq!(query(&log, "database_failed", "ERROR").len(), 1, "{log:?}");
     by_hand(&directory).execute_batch("ALTER TABLE gone RENAME TO role_permission").unwrap();
     assert_eq!((invoices.status().await, health.status().await), (200, 200));
 }
@@ -361,6 +382,73 @@ async fn without_redis_it_is_healthy_and_says_so() {
     drop(redis);
     let degraded = health.until("it is degraded", |answer| answer.body != coherent).await;
     assert_eq!((degraded.status, &*degraded.body), (200, &*coherent.replace("coherent", "degraded")));
+}
+
+/// What `|= "WORD" | json | level="LEVEL"` finds in a log.
+fn query(lines: &[String], word: &str, level: &str) -> Vec<Map<String, Value>> {
+    let with_word = lines.iter().filter(|line| line.contains(word));
+    let parsed = with_word.map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+    parsed.filter(|line: &Map<String, Value>| line["level"] == level).collect()
+}
+
+#[tokio::test]
+async fn what_redis_does_for_a_request_is_logged_with_its_trace_and_without_its_secrets() {
+    const FILLS: &str = "0af7651916cd43dd8448eb211c80319c";
+    const FINDS: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const FAILS: &str = "5759e988bd862e3fe1be46a994272793";
+    let (directory, mut redis) = (TempDir::new().unwrap(), terrace_redis_server::Server::start());
+    let url = redis.url();
+    // What is slow here is the machine.
+    let vars = [
+        ("DATA_DIR", path(directory.path())),
+        ("REDIS_URL", &url),
+        ("CACHE_NAMESPACE", "invoices"),
+        ("AUTHZ_CACHE_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        ("CACHE_L1_MAX_LAG", "1m"),
+        ("CACHE_L2_READ_BUDGET", "10s"),
+        ("CACHE_L2_WRITE_BUDGET", "10s"),
+    ];
+    let first = Server::start(&vars);
+    let second = Server::start(&[&vars[..], &[("AUTHZ_CACHE_L1_MAX_BYTES", "0")]].concat());
+    let asks = async |server: &Server, trace: &str| {
+        let mut invoices = server.request("BOB", Method::GET, "/orgs/acme/invoices");
+        invoices.fields.push(("traceparent".into(), format!("00-{trace}-00f067aa0ba902b7-01")));
+        assert_eq!(invoices.status().await, 200);
+    };
+    for server in [&first, &second] {
+        let health = Curl { fields: Vec::new(), ..server.request("BOB", Method::GET, "/health") };
+        health.until("it is coherent", |answer| answer.body.contains("coherent")).await;
+        while server.metric("authz_ring_joined").await < 1.0 {}
+    }
+
+    asks(&first, FILLS).await;
+    let mut filled = first.logs("authz_l2_cache_populated");
+    asks(&second, FINDS).await;
+    let mut found = second.logs("authz_l2_cache_hit");
+    redis.kill();
+    asks(&second, FAILS).await;
+    found.extend(second.logs("authz_l2_cache_error"));
+
+    let secrets = ["ALICE", "BOB", "LIMITED"].map(|name| first.vars()[name].to_owned());
+    for (mut server, lines) in [(first, &mut filled), (second, &mut found)] {
+        server.child.kill().unwrap();
+        lines.extend(server.log.iter());
+    }
+    for (lines, word, level, trace) in [
+        (&filled, "authz_l2_cache_populated", "INFO", FILLS),
+        (&found, "authz_l2_cache_hit", "INFO", FINDS),
+        (&found, "authz_l2_cache_error", "WARNING", FAILS),
+    ] {
+        let told = query(lines, word, level);
+        assert!(!told.is_empty(), "no {word} in {lines:?}");
+        let is_well = |line: &Map<String, Value>| line["event"] == word && line.get("trace_id") == Some(&trace.into());
+        assert!(told.iter().all(is_well), "{told:?}");
+    }
+    for line in filled.iter().chain(&found) {
+        assert!(serde_json::from_str::<Map<String, Value>>(line).is_ok(), "no JSON: {line}");
+        let told = ["acme", "alice", "bob"].into_iter().chain(secrets.iter().map(String::as_str));
+        assert_eq!(told.filter(|word| line.contains(word)).collect::<Vec<_>>(), [""; 0], "{line}");
+    }
 }
 
 #[tokio::test]

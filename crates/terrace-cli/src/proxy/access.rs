@@ -1,13 +1,14 @@
 //! The access log: one line per request, written when the response's last byte was handed over or the client left.
 //!
-//! No field of the request but `Host` is written, so neither cookies nor credentials are. Query strings are left out
-//! unless asked for, because tokens and personal data travel in them; `?` shows that there was one.
+//! No field of the request but `Host` and the trace in `traceparent` is written, so neither cookies nor credentials are.
+//! Query strings are left out unless asked for, because tokens and personal data travel in them; `?` shows that there was
+//! one.
 
 use super::body::Body;
 use super::origin::OriginError;
 use bytes::Bytes;
 use http::header::{HOST, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
@@ -43,6 +44,7 @@ impl AccessLines {
             target: request.uri().clone(),
             with_query: matches!(self, Self::WithQuery),
             version: request.version(),
+            trace_id: trace_id(request.headers()).map(str::to_owned),
             start: Instant::now(),
             status: CLIENT_CLOSED_REQUEST,
             cache: None,
@@ -60,6 +62,26 @@ fn host<B>(request: &Request<B>) -> Option<HeaderValue> {
     named.or_else(|| request.headers().get(HOST).cloned())
 }
 
+/// The trace that a request says it is part of, if it says it once and as W3C Trace Context has it: version, trace, parent
+/// and flags, in lowercase hexadecimal digits.
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let mut fields = headers.get_all("traceparent").iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let mut parts = field.to_str().ok()?.splitn(5, '-');
+    let [version, trace, parent, flags] = [(); 4].map(|()| parts.next().unwrap_or_default());
+    // Only later versions may say more.
+    let is_version = is_hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
+    (is_version && is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2)).then_some(trace)
+}
+
+fn is_id(text: &str, digits: usize) -> bool {
+    is_hex(text, digits) && text.bytes().any(|digit| digit != b'0')
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A request's line; written when dropped, so that one whose client left is not forgotten.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -69,6 +91,7 @@ pub(crate) struct Line {
     target: Uri,
     with_query: bool,
     version: Version,
+    trace_id: Option<String>,
     start: Instant,
     status: u16,
     cache: Option<HeaderValue>,
@@ -122,6 +145,7 @@ impl Drop for Line {
             duration_ms = self.start.elapsed().as_secs_f64() * 1e3,
             cache = text(&self.cache),
             complete = self.whole,
+            trace_id = self.trace_id.as_deref(),
         );
     }
 }

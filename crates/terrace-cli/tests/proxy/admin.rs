@@ -99,6 +99,43 @@ async fn access_lines_hold_no_secrets() {
 }
 
 #[tokio::test]
+async fn access_lines_name_the_trace_that_a_request_says_it_is_part_of() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let origin = Origin::start(|_| async { no_store(full("four")) }).await;
+    let valid = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let proxy = Proxy::start(origin.address, &["--access-log", "json"]);
+    let traced = async |parents: &[&str]| {
+        let fields: Vec<String> = parents.iter().map(|parent| format!("traceparent: {parent}\r\n")).collect();
+        proxy.exchange(&format!("GET /x HTTP/1.1\r\nHost: a.example\r\n{}\r\n", fields.concat())).await;
+        let mut line: serde_json::Value = serde_json::from_str(&proxy.line()).unwrap();
+        line.as_object_mut().unwrap().remove("trace_id")
+    };
+    assert_eq!(traced(&[&valid]).await, Some(TRACE.into()));
+    assert_eq!(traced(&[&format!("cc{}-more", &valid[2..])]).await, Some(TRACE.into()), "of a later version");
+    assert_eq!(traced(&[]).await, None);
+    assert_eq!(traced(&[&valid, &valid]).await, None);
+    for bad in [
+        String::new(),
+        valid.to_uppercase(),
+        valid.replace(TRACE, &TRACE.to_uppercase()),
+        valid.replace(TRACE, &"0".repeat(32)),
+        valid.replace(TRACE, &TRACE[1..]),
+        valid.replace(TRACE, &format!("{TRACE}0")),
+        valid.replace(TRACE, &TRACE.replace('f', "g")),
+        valid.replace("b7ad6b7169203331", &"0".repeat(16)),
+        valid.replace("b7ad6b7169203331", "b7ad6b716920333"),
+        format!("ff{}", &valid[2..]),
+        format!("0{}", &valid[2..]),
+        format!("{valid}-more"),
+        valid[..valid.len() - 1].to_owned(),
+        valid.replace('-', "_"),
+        format!("{TRACE}\" level=ERROR"),
+    ] {
+        assert_eq!(traced(&[&bad]).await, None, "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn access_lines_tell_answers_that_nobody_heard() {
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
     let origin = raw_origin(move |mut client, _| {

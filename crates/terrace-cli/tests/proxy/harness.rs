@@ -43,7 +43,7 @@ pub(crate) fn terrace() -> Command {
 /// A running `terrace proxy`.
 pub(crate) struct Proxy {
     child: Child,
-    lines: mpsc::Receiver<String>,
+    pub(crate) lines: mpsc::Receiver<String>,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
