@@ -1,18 +1,24 @@
 //! Starts each example and uses it as its text says.
 
+use axum::{Router, routing::get};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const QUICK_START: &str = env!("CARGO_BIN_EXE_quick-start");
 const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 const HYPER: &str = env!("CARGO_BIN_EXE_hyper");
+const LOAD: &str = env!("CARGO_BIN_EXE_load");
 
 /// An example that runs until this is dropped.
 struct Server {
@@ -229,4 +235,129 @@ async fn the_hyper_server_shares_its_cache_between_http1_and_http2() {
 
     let other = Curl { url: http2.url.replace("/one", "/two"), ..http2 };
     assert_eq!(Answer::of_twice(&other).await.body, "answer 2 is for /two\n");
+}
+
+fn load(url: &str, more: &str) -> Output {
+    Command::new(LOAD).arg(url).args(more.split(' ')).output().unwrap()
+}
+
+/// The numbers that the load generator prints, by their names.
+struct Loaded(HashMap<String, String>);
+
+impl Loaded {
+    fn counts<const N: usize>(&self, names: [&str; N]) -> [u32; N] {
+        names.map(|name| self.0[name].parse().unwrap())
+    }
+
+    fn milliseconds(&self, name: &str) -> f64 {
+        self.0[name].parse().unwrap()
+    }
+}
+
+fn loaded(url: &str, more: &str) -> Loaded {
+    let Output { status, stdout, stderr } = load(url, more);
+    assert!(status.success(), "{}", stderr.escape_ascii());
+    let text = String::from_utf8(stdout).unwrap();
+    let lines = text.lines().map(|line| line.split_once(": ").unwrap());
+    Loaded(lines.map(|(name, value)| (name.into(), value.split(' ').next().unwrap().into())).collect())
+}
+
+#[tokio::test]
+async fn the_load_generator_counts_requests_and_hits_as_the_service_does() {
+    let mut server = Server::start(QUICK_START);
+    let [product, _, _, metrics] = server.commands(4).try_into().unwrap();
+    let url = product.url.replace("/7", "/{key}");
+    let first = loaded(&url, "--keys 5 --rate 100 --seconds 1");
+    let [requests, failures, hits] = first.counts(["requests", "failures", "hits"]);
+    assert_eq!((requests, failures), (100, 0));
+    assert!(hits <= 95, "each key was a miss once, and yet there are {hits} hits");
+    let second = loaded(&url, "--keys 5 --rate 200 --seconds 1 --order zipf");
+    assert_eq!(second.counts(["requests", "failures", "hits"]), [200, 0, 200]);
+    for run in [first, second] {
+        let [mean, p50, p95, p99] = ["mean", "P50", "P95", "P99"].map(|name| run.milliseconds(name));
+        assert!(mean > 0.0 && p50 <= p95 && p95 <= p99, "{mean} {p50} {p95} {p99}");
+    }
+
+    let text = metrics.run().await.body;
+    let count = |status: &str| -> u32 {
+        let lines = text.lines().filter(|line| line.starts_with("cache_requests_total{") && line.contains(status));
+        lines.map(|line| line.split(' ').next_back().unwrap().parse::<u32>().unwrap()).sum()
+    };
+    assert_eq!((count(""), count(r#""l1_cache_hit""#)), (300, hits + 200), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_load_generator_counts_latency_from_when_a_request_was_due() {
+    #[derive(Default)]
+    struct Asked {
+        all: AtomicU32,
+        now: AtomicU32,
+        most: AtomicU32,
+    }
+    let asked = Arc::new(Asked::default());
+    let counted = Arc::clone(&asked);
+    let answer = async move || {
+        counted.most.fetch_max(counted.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        if counted.all.fetch_add(1, Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        counted.now.fetch_sub(1, Ordering::SeqCst);
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, Router::new().route("/", get(answer))).into_future());
+
+    let run = loaded(&url, "--rate 100 --seconds 1 --concurrency 1");
+    assert_eq!(run.counts(["requests", "failures", "hits"]), [100, 0, 0]);
+    assert_eq!((asked.all.load(Ordering::SeqCst), asked.most.load(Ordering::SeqCst)), (100, 1));
+    // While the first is answered, 99 more become due, ten milliseconds apart: half of all take half a second or longer.
+    let [mean, p50, p99] = ["mean", "P50", "P99"].map(|name| run.milliseconds(name));
+    assert!(mean >= 500.0 && p50 >= 500.0 && p99 >= 990.0, "{mean} {p50} {p99}");
+}
+
+#[test]
+fn the_load_generator_asks_other_machines_only_if_told_so() {
+    let mut server = Server::start(QUICK_START);
+    let [product, ..] = &server.commands(1)[..] else { panic!("there is a command") };
+    let at = |host: &str| product.url.replace("127.0.0.1", host);
+    let few = "--rate 10 --seconds 1";
+    // Which is this machine, but is not what loopback addresses are.
+    let refused = load(&at("0.0.0.0"), few);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(refused.stderr).unwrap(),
+        "load: 0.0.0.0 is not a loopback address; if its owner agrees to the load, say --anywhere\n"
+    );
+    assert_eq!(loaded(&at("0.0.0.0"), "--anywhere --rate 10 --seconds 1").counts(["requests"]), [10]);
+    assert_eq!(loaded(&at("localhost"), few).counts(["requests"]), [10]);
+}
+
+#[test]
+fn the_load_generator_tells_failures_from_answers() {
+    let mut server = Server::start(QUICK_START);
+    let [product, ..] = &server.commands(1)[..] else { panic!("there is a command") };
+    let few = "--keys 6 --rate 12 --seconds 1";
+    // There are 500 products.
+    let some = loaded(&product.url.replace("/7", "/{key}00"), few);
+    assert_eq!(some.counts(["requests", "failures"]), [12, 2]);
+
+    let said = |failed: Output| (failed.status.code(), String::from_utf8(failed.stderr).unwrap());
+    let none = load(&product.url.replace("/7", "/50{key}"), few);
+    let why = "load: of 12 that failed one had: status 404 Not Found\nload: no request was answered\n";
+    assert_eq!(said(none), (Some(1), why.to_owned()));
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let why = format!("load: cannot connect to {nobody}: Connection refused (os error 111)\n");
+    assert_eq!(said(load(&format!("http://{nobody}/{{key}}"), few)), (Some(1), why));
+    let why = "load: with --keys 6 the URL must say where the key belongs: {key}\n";
+    assert_eq!(said(load(&product.url, few)), (Some(1), why.to_owned()));
+}
+
+#[test]
+fn the_load_generator_ends_when_nobody_answers() {
+    // The system takes connections for it, and nobody looks at them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let failed = load(&format!("http://{}", silent.local_addr().unwrap()), "--rate 5 --seconds 1 --concurrency 1");
+    let why = "load: of 5 that failed one had: no answer within 10s\nload: no request was answered\n";
+    assert_eq!((failed.status.code(), &*String::from_utf8(failed.stderr).unwrap()), (Some(1), why));
 }
