@@ -132,7 +132,7 @@ async fn serve() {
     let _metrics = terrace::prometheus::install().expect("the first recorder of this process");
     let store = Store::from_env().await.expect("an environment of one variable");
     let source = Arc::new(Source { places: Semaphore::new(PLACES), queries: AtomicU64::new(0) });
-    let cache = CacheLayer::new(store).rules(Rules::new().default_ttl(Duration::from_secs(60)));
+    let cache = CacheLayer::new(store).rules(Rules::new().default_ttl(Duration::from_mins(1)));
     let app = Router::new().route("/products/{id}", get(product)).layer(cache).with_state(Arc::clone(&source));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     println!("http://{}", listener.local_addr().expect("an address"));
