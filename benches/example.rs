@@ -24,7 +24,7 @@ struct Options {
     /// The load generator: `load` of the examples.
     #[arg(value_name = "PROGRAM", required_unless_present = "serve")]
     load: Option<PathBuf>,
-    /// For how long latency is measured, in seconds; a sixth of it for what the service takes.
+    /// For how long latency is measured, in seconds; a twelfth of it for what the service takes.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
     /// For itself: be the service, until nobody holds its standard input.
@@ -57,7 +57,7 @@ const RATE: u32 = 800;
 
 /// More than the service can take without a cache, and with one; not so much more that the generator, which waits ten
 /// seconds for an answer, gives up what is under way.
-const FLOOD: [u32; 2] = [1500, 30_000];
+const FLOOD: [u32; 2] = [1500, 60_000];
 
 /// What one service did.
 struct Measured {
@@ -74,7 +74,7 @@ impl Measured {
         let usual = service.load(load, RATE, seconds);
         assert!(usual.contains("\nfailures: 0\n"), "{usual}");
         let forwarded = per(100 * service.queries(), RATE * seconds);
-        let flood = service.load(load, FLOOD[usize::from(cached)], seconds.div_ceil(6));
+        let flood = service.load(load, FLOOD[usize::from(cached)], seconds.div_ceil(12));
         Self { mean: number(&usual, "mean"), p95: number(&usual, "P95"), forwarded, most: number(&flood, "answered") }
     }
 }
