@@ -122,7 +122,11 @@ fn main() -> ExitCode {
         Role::Stampede(options) => crowd::stampede::measure(&options, &mut report),
         Role::Hot(options) => crowd::hot::measure(&options, &mut report),
     };
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if !is_good {
+        eprintln!("the last table shows what must not be: {}", std::env::args().skip(1).collect::<Vec<_>>().join(" "));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
 fn torture(breakages: &[Breakage], time: Duration, load: &Load, report: &mut Report) -> bool {

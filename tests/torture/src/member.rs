@@ -203,11 +203,17 @@ fn number(word: &str) -> u64 {
 
 /// Starts one, and waits until it follows what others do.
 pub(crate) fn start(server: &Server, origin: &Origin, options: &[&str]) -> Process {
-    let url = origin.url();
-    let mut arguments = vec!["member", "--origin", &url];
+    start_with(server, origin, options, &[])
+}
+
+/// The same, with these variables too.
+pub(crate) fn start_with(server: &Server, origin: &Origin, options: &[&str], variables: &[(&str, &str)]) -> Process {
+    let (origin, redis) = (origin.url(), server.url());
+    let mut arguments = vec!["member", "--origin", &origin];
     arguments.extend(options);
-    let variables = [("REDIS_URL", server.url()), ("CACHE_METRICS_ENABLED", "false".to_owned())];
-    let mut member = Process::start(&arguments, &variables.map(|(name, value)| (name.to_owned(), value)));
+    let own = [("REDIS_URL", redis.as_str()), ("CACHE_METRICS_ENABLED", "false")];
+    let variables = own.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let mut member = Process::start(&arguments, &variables.collect::<Vec<_>>());
     assert_eq!(member.hear(), "ready");
     member
 }
