@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 use terrace::stats::{
-    BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, Feature, PollResult, RejectReason,
-    SampleResult, StoreResult, Tier,
+    BreakerName, BreakerState, CacheStatus, CoherenceState, EpochChange, ErrorKind, Feature, L2Op, PollResult,
+    RejectReason, SampleResult, StoreResult, Tier,
 };
 use terrace::{Cache, CacheLayer, Store, Switch};
 use terrace_redis_server::{Proxy, Server};
@@ -95,6 +95,36 @@ async fn a_lookup_is_one_round_trip() {
     // Connections that are still being made have some of their own.
     let trips = proxy.round_trips() - trips;
     assert!((100..150).contains(&trips), "{trips}");
+}
+
+/// As where processes may use only a share of a processor, and stand still until they have the next.
+#[tokio::test]
+async fn what_redis_has_said_in_time_counts_though_the_process_stood_still_meanwhile() {
+    const BUDGET: Duration = Duration::from_millis(30);
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    Process::new(&server, &origin, &[]).joined().await.get_stored("/").await;
+    let (url, budget) = (server.url(), format!("{}ms", BUDGET.as_millis()));
+    let vars = [("REDIS_URL", url.as_str()), ("CACHE_L2_READ_BUDGET", &budget), ("CACHE_L1_ENABLED", "off")];
+    let store = Store::from_vars(vars).unwrap();
+    let service = CacheLayer::new(store.clone()).layer(origin.clone());
+    let process = Process { store, service }.joined().await;
+    for stands_still in [2, 4, 8, 16].map(|turns| BUDGET * turns) {
+        let standing_still = async {
+            // Until the question is sent.
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+            // It answers in turn: after the second answer the question was answered too.
+            for _ in 0..2 {
+                server.command(&["PING"]);
+            }
+            std::thread::sleep(stands_still);
+        };
+        let (answer, ()) = tokio::join!(process.get("/"), standing_still);
+        assert_eq!(answer.text(), "1", "after {stands_still:?}");
+    }
+    assert_eq!(process.store.stats().requests(CacheStatus::L2CacheHit), 4);
+    assert_eq!(process.store.stats().l2_errors(L2Op::Get, ErrorKind::Timeout), 0);
 }
 
 #[tokio::test]

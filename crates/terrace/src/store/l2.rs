@@ -2,6 +2,7 @@
 
 use super::breaker::Breaker;
 use super::coherence::{Mirror, Outbox, Owed, Tag};
+use super::race::in_time;
 use super::remote::{Fault, Marker, Receipt, Remote, Reply};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 /// The shared tier of one store.
 pub(crate) struct L2 {
@@ -119,7 +121,7 @@ impl L2 {
     /// A reply, if it comes until then.
     pub(super) async fn by<T>(&self, until: Instant, reply: Reply<'_, T>) -> Result<T, Fault> {
         let left = until.duration_since(self.clock.now());
-        tokio::time::timeout(left + MORE, reply).await.unwrap_or(Err(Fault::Timeout))
+        in_time(reply, sleep(left + MORE)).await.unwrap_or(Err(Fault::Timeout))
     }
 
     /// What a look-up says about the tier, if its first call was `answered`, and had the `whole` budget. A reply that is

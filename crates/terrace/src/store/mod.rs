@@ -16,6 +16,7 @@ mod l1;
 mod l2;
 mod lease;
 mod purge;
+mod race;
 #[cfg(feature = "redis")]
 mod reclaim;
 #[cfg(feature = "redis")]

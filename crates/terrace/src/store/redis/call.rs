@@ -3,24 +3,14 @@
 use super::link::Link;
 use super::pool::{Manners, Pool};
 use super::reply::Reading;
+use crate::store::race::{first, in_time};
 use crate::store::remote::Fault;
 use redis::{Pipeline, RedisResult, ScriptInvocation, Value};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
-
-/// The result of whichever is ready first; the left one where both are.
-pub(super) async fn first<A, B>(left: impl Future<Output = A>, right: impl Future<Output = B>) -> Result<A, B> {
-    let (mut left, mut right) = (pin!(left), pin!(right));
-    poll_fn(|cx| match left.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Ok(value)),
-        Poll::Pending => right.as_mut().poll(cx).map(Err),
-    })
-    .await
-}
 
 impl Pool {
     /// Sends commands in one round trip, perhaps on one connection after another.
@@ -75,14 +65,14 @@ impl Pool {
         };
         let _in_use = self.uses(&link);
         let mut reply = Box::pin(request(link.clone()));
-        match (first(reply.as_mut(), timer).await, self.manners) {
-            (Ok(Ok(reply)), _) => read(reply).map_err(|misread| self.failed(&link, link.misread(&misread))),
-            (Ok(Err(error)), _) => Err(self.failed(&link, link.failed(&error))),
-            (Err(()), Manners::Patient) => {
+        match (in_time(reply.as_mut(), timer).await, self.manners) {
+            (Some(Ok(reply)), _) => read(reply).map_err(|misread| self.failed(&link, link.misread(&misread))),
+            (Some(Err(error)), _) => Err(self.failed(&link, link.failed(&error))),
+            (None, Manners::Patient) => {
                 link.watch(reply);
                 Err(Fault::Timeout)
             }
-            (Err(()), Manners::Strict | Manners::Alone) => {
+            (None, Manners::Strict | Manners::Alone) => {
                 link.give_up();
                 Err(Fault::Timeout)
             }

@@ -1,10 +1,10 @@
 //! Looking for entries, each with the proof that it is valid. Look-ups that are asked for while others are under way go
 //! together: in one write, with one proof for all of them.
 
-use super::call::first;
 use super::reply::{self, FLOOR, SEQUENCE};
 use super::{Names, Pools};
 use crate::clock::{Clock, Instant};
+use crate::store::race::in_time;
 use crate::store::remote::{Epoch, Fault, Looked, Polled};
 use futures_util::future::join;
 use redis::{Cmd, Pipeline};
@@ -238,7 +238,7 @@ impl Turn {
                 return asked.await;
             };
             let left = next.duration_since(desk.clock.now());
-            if let Ok(looked) = first(asked.as_mut(), sleep(left)).await {
+            if let Some(looked) = in_time(asked.as_mut(), sleep(left)).await {
                 return looked;
             }
             let over = next.max(desk.clock.now());

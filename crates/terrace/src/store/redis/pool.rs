@@ -1,9 +1,9 @@
 //! The connections of one purpose.
 
-use super::call::first;
 use super::connect::Connector;
 use super::link::{InUse, Link};
 use super::nodes::Nodes;
+use crate::store::race::first;
 use crate::store::remote::Fault;
 use bb8_redis::bb8::{self, ManageConnection, RunError};
 use std::future::Future;

@@ -1,11 +1,11 @@
 //! Tells what is found out about the server.
 
 use super::Redis;
-use super::call::first;
 use super::connect::{Hearing, Status};
 use super::facts::{ServerFacts, Warning};
 use crate::observe::Observe;
 use crate::observe::stats::{FenceMode, Weakness};
+use crate::store::race::first;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;

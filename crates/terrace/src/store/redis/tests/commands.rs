@@ -1,6 +1,6 @@
-use super::super::call::first;
 use super::*;
 use crate::observe::stats::RejectReason;
+use crate::store::race::first;
 use std::time::SystemTime;
 use terrace_redis_server::Proxy;
 

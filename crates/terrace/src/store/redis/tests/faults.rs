@@ -364,7 +364,7 @@ async fn replicas_are_waited_for_when_asked() {
     let mut waiting =
         std::pin::pin!(async { tier.invalidate_replicated(&[hard(B)], 1, Duration::from_secs(1)).await.unwrap().1 });
     let quick = async { tier.invalidate_replicated(&[hard(A)], 0, PATIENCE).await.unwrap().1 };
-    assert_eq!(crate::store::redis::call::first(waiting.as_mut(), quick).await, Err(0));
+    assert_eq!(crate::store::race::first(waiting.as_mut(), quick).await, Err(0));
     assert_eq!(waiting.await, 0);
     let (receipt, reached) = tier.invalidate_replicated(&[hard(A)], 1, Duration::from_millis(50)).await.unwrap();
     assert_eq!((receipt.position, reached), (5, 0));
@@ -431,8 +431,7 @@ async fn whoever_waits_together_with_others_waits_no_longer_than_its_own_time() 
     let hurried = [b"a", b"b", b"c"].map(|key| tier.lookup(&epoch, 0, tier.entry(key)));
     tier.budgets.read.set(PATIENCE);
     let mut patient = tier.lookup(&epoch, 0, tier.entry(b"d"));
-    let told =
-        crate::store::redis::call::first(join_all(hurried), patient.as_mut()).await.expect("not the patient one");
+    let told = crate::store::race::first(join_all(hurried), patient.as_mut()).await.expect("not the patient one");
     assert!(told.iter().all(|looked| *looked == Err(Fault::Timeout)), "{told:?}");
     server.resume();
     assert_eq!(patient.await.unwrap().entry, None);
@@ -451,7 +450,7 @@ async fn a_connection_is_in_use_while_somebody_waits_for_a_reply() {
     let mut looking =
         std::pin::pin!(async { join(tier.lookup(&epoch, 0, tier.entry(b"key")), tier.poll(&epoch, 0)).await });
     let used = until_ok(async || if tier.usage().in_use == 2 { Ok(()) } else { Err(Fault::Other) });
-    assert_eq!(crate::store::redis::call::first(looking.as_mut(), used).await.err(), Some(()));
+    assert_eq!(crate::store::race::first(looking.as_mut(), used).await.err(), Some(()));
     assert_eq!((connections(&tier), tier.usage().max), (tier.usage().idle + 2, max));
     server.resume();
     let (looked, polled) = looking.await;
@@ -511,7 +510,7 @@ async fn whether_messages_arrive_is_known() {
     let deaf = as_user(&server, &RIGHTS.replace("+subscribe", "")).await;
     let listening = tokio::spawn(async move {
         let bell = deaf.bell();
-        crate::store::redis::call::first(bell, heard(&deaf, Hearing::Denied)).await
+        crate::store::race::first(bell, heard(&deaf, Hearing::Denied)).await
     });
     assert_eq!(listening.await.unwrap(), Err(()));
 }
