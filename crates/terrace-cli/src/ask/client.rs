@@ -1,22 +1,19 @@
 //! One request, and all of its answer.
 
 use super::{Resource, Verdict};
-use crate::proxy::connect::{Connector, connector};
+use crate::proxy::connect::Connector;
 use crate::proxy::origin::{OriginError, OriginUrl};
+use crate::web::client;
 use bytes::{Buf, Bytes};
 use http::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::io;
 use std::time::{Duration, Instant};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// How long an unused connection is kept; shorter than servers keep theirs.
-const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// Asks one fleet, and nobody else: an answer that points elsewhere is an answer.
 #[derive(Clone, Debug)]
@@ -44,11 +41,9 @@ impl Client {
     ///
     /// When the operating system's certificate authorities cannot be read.
     pub(crate) fn new(base: OriginUrl, name: &str, timeout: Duration) -> io::Result<Self> {
-        let mut http = legacy::Client::builder(TokioExecutor::new());
-        http.pool_timer(TokioTimer::new()).pool_idle_timeout(POOL_IDLE);
         let user_agent = format!("{name}/{}", env!("CARGO_PKG_VERSION"));
         let user_agent = HeaderValue::from_str(&user_agent).map_err(io::Error::other)?;
-        Ok(Self { http: http.build(connector(timeout)?), base, user_agent, timeout })
+        Ok(Self { http: client(timeout)?, base, user_agent, timeout })
     }
 
     pub(crate) fn base(&self) -> &OriginUrl {

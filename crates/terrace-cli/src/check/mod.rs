@@ -4,22 +4,21 @@
 //! options ─┬ redis: what the server says, judged             ┐
 //!          ├ configured: what is switched and set            │
 //!          ├ exercise: stores of this process, tried out     │
-//!          ├ service, shadow, web: what is deployed, asked   ├ findings
+//!          ├ service, shadow: what is deployed, asked        ├ findings
 //!          ├ tail: what it writes meanwhile                  │
-//!          ├ exposition: its metrics, judged                 │
+//!          ├ process: its metrics, judged                    │
 //!          └ monitoring: who watches                         ┘
 //! ```
 
 mod configured;
 mod exercise;
-mod exposition;
 mod monitoring;
 mod options;
+mod process;
 mod redis;
 mod service;
 mod shadow;
 mod tail;
-mod web;
 
 pub(crate) use options::Options;
 
@@ -29,6 +28,7 @@ use crate::findings::{Finding, Findings, Status, Verdict};
 use crate::fleet::Fleet;
 use crate::prometheus::Prometheus;
 use crate::text::{Format, print};
+use crate::web::Web;
 use configured::keys;
 use exercise::Vars;
 use serde_json::json;
@@ -38,7 +38,6 @@ use std::time::{Duration, Instant, SystemTime};
 use terrace::Store;
 use terrace::config::{Environment, Source};
 use tokio::time::timeout;
-use web::Web;
 
 /// How long after a round that did not pass the next one begins.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -66,7 +65,7 @@ fn names() -> Result<BTreeSet<String>, Failure> {
     let metrics = terrace::prometheus::install().map_err(Failure::inconclusive)?;
     // It connects to nothing.
     let _store = Store::from_vars([("REDIS_URL", "redis://127.0.0.1")]).map_err(Failure::inconclusive)?;
-    let names = exposition::Exposition::parse(&metrics.render()).names;
+    let names = process::Scrape::read(&metrics.render()).names;
     Ok(names.into_iter().filter(|name| name.starts_with("cache_")).collect())
 }
 
@@ -266,7 +265,7 @@ async fn processes(services: &Services<'_>, options: &Options, expected: &BTreeS
     let mut all: Vec<Finding> = Vec::new();
     for url in &options.metrics {
         let judged = match services.scraped(url).await {
-            Ok(seen) => exposition::judge(&seen, expected),
+            Ok(seen) => process::judge(&seen, expected),
             Err(why) => vec![Finding::fail("metrics-present", why, "is it the address that Prometheus scrapes?")],
         };
         for finding in judged {

@@ -2,6 +2,7 @@
 
 use crate::proxy::origin::{OriginUrl, check_scheme};
 use crate::purge::duration;
+use crate::size;
 use crate::text::Format;
 use clap::{ArgGroup, Args};
 use http::Uri;
@@ -46,7 +47,7 @@ pub(crate) struct Options {
     pub(crate) timeout: Duration,
 
     /// How much memory Redis is to have free, such as 512MiB. Less fails; without this less than 2GiB is a warning.
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     pub(crate) min_memory: Option<u64>,
 
     /// How many processes there will be: their connections are to be at most 80 % of what Redis accepts.
@@ -129,30 +130,9 @@ fn url(text: &str) -> Result<Uri, String> {
     if has_login { Err(EXPECTED.into()) } else { Ok(uri) }
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let factor = match &text[end..] {
-        "" => Some(1),
-        "KiB" => Some(1 << 10),
-        "MiB" => Some(1 << 20),
-        "GiB" => Some(1 << 30),
-        _ => None,
-    };
-    let bytes = factor.and_then(|factor: u64| text[..end].parse::<u64>().ok()?.checked_mul(factor));
-    bytes.ok_or_else(|| "expected a number and a unit, such as 512MiB or 2GiB".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_a_unit_or_are_bytes() {
-        assert_eq!((bytes("2GiB"), bytes("7"), bytes("1MiB")), (Ok(2 << 30), Ok(7), Ok(1 << 20)));
-        for bad in ["", "GiB", "2GB", "-1", "99999999999GiB"] {
-            assert!(bytes(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn targets_are_absolute_and_hold_no_login() {

@@ -1,6 +1,7 @@
 //! What the server says about itself, judged. Everything here is pure.
 
 use crate::findings::Finding;
+use crate::size;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use terrace::inspect::{Examination, Sentinel, Watch};
@@ -112,7 +113,7 @@ impl Server<'_> {
         let fix = "set maxmemory in redis.conf, to less than the machine or the container has";
         match self.number("maxmemory") {
             Some(0) => Finding::fail("redis-memory-limit", "none", fix),
-            Some(bytes) => Finding::ok("redis-memory-limit", size(bytes)),
+            Some(bytes) => Finding::ok("redis-memory-limit", size::shown(bytes)),
             None => hidden("redis-memory-limit", "maxmemory"),
         }
         .threshold("set")
@@ -143,14 +144,14 @@ impl Server<'_> {
         let finding = match all.zip(self.number("used_memory")) {
             None => hidden("redis-free-memory", "used_memory"),
             Some((all, used)) if all.saturating_sub(used) >= least => {
-                Finding::ok("redis-free-memory", size(all.saturating_sub(used)))
+                Finding::ok("redis-free-memory", size::shown(all.saturating_sub(used)))
             }
             Some((all, used)) if demanded.is_some() => {
-                Finding::fail("redis-free-memory", size(all.saturating_sub(used)), fix)
+                Finding::fail("redis-free-memory", size::shown(all.saturating_sub(used)), fix)
             }
-            Some((all, used)) => Finding::warn("redis-free-memory", size(all.saturating_sub(used)), fix),
+            Some((all, used)) => Finding::warn("redis-free-memory", size::shown(all.saturating_sub(used)), fix),
         };
-        finding.threshold(format!(">= {}", size(least)))
+        finding.threshold(format!(">= {}", size::shown(least)))
     }
 
     fn persistence(&self) -> Finding {
@@ -331,15 +332,6 @@ fn hidden(id: &'static str, what: &str) -> Finding {
         format!("the server does not tell {what}"),
         "permit INFO, TIME and CONFIG GET to this user, or look at the server",
     )
-}
-
-fn size(bytes: u64) -> String {
-    const MIB: u64 = 1 << 20;
-    if bytes < 1024 * MIB {
-        format!("{} MiB", bytes / MIB)
-    } else {
-        format!("{}.{} GiB", bytes >> 30, ((bytes & ((1 << 30) - 1)) * 10) >> 30)
-    }
 }
 
 #[cfg(test)]

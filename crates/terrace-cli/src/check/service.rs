@@ -1,13 +1,13 @@
 //! What is deployed, asked as its clients ask it.
 
 use super::exercise::{l2_hit, median, millis, nonce};
-use super::exposition::Exposition;
 use super::options::Options;
+use super::process::Scrape;
 use super::tail::Tail;
-use super::web::{Reply, Web};
 use crate::ask::Verdict;
 use crate::failure::Failure;
 use crate::findings::Finding;
+use crate::web::{Reply, Web};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Request, StatusCode, Uri};
@@ -138,12 +138,12 @@ impl<'a> Services<'a> {
     /// # Errors
     ///
     /// In a few words, why there are no metrics.
-    pub(super) async fn scraped(&self, metrics: &Uri) -> Result<Exposition, String> {
+    pub(super) async fn scraped(&self, metrics: &Uri) -> Result<Scrape, String> {
         let reply = self.web.get(metrics).await?;
         if !reply.status.is_success() {
             return Err(format!("{metrics}: status {}", reply.status.as_u16()));
         }
-        Ok(Exposition::parse(&String::from_utf8_lossy(&reply.body)))
+        Ok(Scrape::read(&String::from_utf8_lossy(&reply.body)))
     }
 
     /// `performance` and `same-answer`.
@@ -209,7 +209,9 @@ impl<'a> Services<'a> {
         let parent = format!("00-{trace}-{}-01", nonce());
         let request = if is_check { self.question(url) } else { Request::get(with_parameter(url, &nonce())?) };
         let body = if is_check { self.body(&format!("terrace-check-{}", nonce())) } else { Bytes::new() };
-        self.web.exchange(request.header("traceparent", parent).body(Full::from(body))).await?;
+        let request =
+            request.header("traceparent", parent).body(Full::from(body)).map_err(|error| error.to_string())?;
+        self.web.exchange(request).await?;
         // It is written when the request has ended, and perhaps later.
         let lines = tail.until(&trace, self.options.timeout).await.map_err(unread)?;
         Ok((lines, trace))
@@ -230,7 +232,8 @@ impl<'a> Services<'a> {
 
     /// A decision about somebody; an answer that is none is an error, whatever its status.
     async fn decided(&self, url: &Uri, user: &str) -> Result<Reply, String> {
-        let reply = self.web.exchange(self.question(url).body(Full::from(self.body(user)))).await?;
+        let question = self.question(url).body(Full::from(self.body(user))).map_err(|error| error.to_string())?;
+        let reply = self.web.exchange(question).await?;
         let allowed = serde_json::from_slice::<Value>(&reply.body).ok().and_then(|answer| answer["allowed"].as_bool());
         if reply.status == StatusCode::OK && allowed.is_some() {
             return Ok(reply);
@@ -287,9 +290,9 @@ fn structured(lines: &str, trace: &str) -> Finding {
 }
 
 /// Checks that came from Redis, and others.
-fn came(before: &Exposition, after: &Exposition) -> (f64, f64) {
+fn came(before: &Scrape, after: &Scrape) -> (f64, f64) {
     let since = |labels: &[(&str, &str)]| {
-        let of = |seen: &Exposition| seen.sum("authz_check_total", labels).unwrap_or(0.0);
+        let of = |seen: &Scrape| seen.sum("authz_check_total", labels).unwrap_or(0.0);
         of(after) - of(before)
     };
     let hits = since(&[("cache_status", "l2_cache_hit")]);

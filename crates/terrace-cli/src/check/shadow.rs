@@ -1,10 +1,10 @@
 //! Answers of the cache beside those of the origin.
 
 use super::options::Options;
-use super::web::{Reply, Web};
 use crate::ask::Verdict;
 use crate::findings::Finding;
 use crate::proxy::origin::OriginUrl;
+use crate::web::{Reply, Web};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 
@@ -87,7 +87,7 @@ async fn both(web: &Web, url: &Uri, origin: &OriginUrl) -> Result<(Reply, Reply)
     let place = origin.locate(url).map_err(|error| error.to_string())?;
     let host = url.authority().map_or("", |authority| authority.as_str());
     let fresh = Request::get(place).header(http::header::HOST, host).body(http_body_util::Full::<Bytes>::default());
-    Ok((web.get(url).await?, web.exchange(fresh).await?))
+    Ok((web.get(url).await?, web.exchange(fresh.map_err(|error| error.to_string())?).await?))
 }
 
 fn same(cached: &Reply, fresh: &Reply) -> bool {

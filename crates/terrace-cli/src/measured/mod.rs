@@ -3,13 +3,12 @@
 //! ```text
 //! options ─ when and where ─┬ recorded: Prometheus ─────────┐
 //!                           └ scraped: /metrics, twice ─────┴ increases ─ summary ─┬ JSON
-//!                              └ exposition: what these say                        └ tables ─ document ─ markdown
+//!                                                                                  └ tables ─ document ─ markdown
 //! ```
 //!
 //! What is counted is never looked at as it is, for that is of the whole life of a process: only by how much it grew.
 
 mod document;
-mod exposition;
 mod increases;
 mod markdown;
 mod options;

@@ -1,9 +1,9 @@
 //! From the processes themselves, who are asked twice.
 
-use super::exposition::{Row, rows};
 use super::increases::{COUNTERS, Increases};
 use super::options::now;
 use super::summary::{Build, Summary, Window};
+use crate::exposition::{Row, rows};
 use crate::failure::Failure;
 use crate::prometheus::{Http, Labels};
 use crate::proxy::origin::OriginUrl;
@@ -61,11 +61,11 @@ async fn ask(clients: &[(Http, &str)]) -> Result<Said, Failure> {
     let mut said = Said { at: now(), counts: BTreeMap::new(), builds: Vec::new() };
     for (process, (client, path)) in clients.iter().enumerate() {
         let why = |why: &dyn std::fmt::Display| Failure::inconclusive(format_args!("{}{path}: {why}", client.base()));
-        let (status, text) = client.get(path).await.map_err(|error| why(&error))?;
-        if !status.is_success() {
-            return Err(why(&format_args!("status {}", status.as_u16())));
+        let reply = client.get(path).await.map_err(|error| why(&error))?;
+        if !reply.status.is_success() {
+            return Err(why(&format_args!("status {}", reply.status.as_u16())));
         }
-        said.add(process, &String::from_utf8_lossy(&text));
+        said.add(process, &String::from_utf8_lossy(&reply.body));
         if said.builds.len() == process {
             return Err(why(&"there is no cache_build_info: these are not the metrics of Terrace"));
         }

@@ -4,6 +4,7 @@ use super::answer::{self, Rule, Sample, Series, Target};
 use super::http::Http;
 use crate::failure::Failure;
 use crate::proxy::origin::OriginUrl;
+use crate::web::Reply;
 use std::time::Duration;
 
 /// A server of Prometheus's HTTP API (v1), or something that speaks it.
@@ -89,8 +90,8 @@ impl Prometheus {
         self.told(self.0.post(path, form).await)
     }
 
-    fn told(&self, answer: Result<(http::StatusCode, bytes::Bytes), String>) -> Result<serde_json::Value, String> {
-        let data = answer.and_then(|(status, body)| answer::data(status, &body));
+    fn told(&self, answer: Result<Reply, String>) -> Result<serde_json::Value, String> {
+        let data = answer.and_then(|reply| answer::data(reply.status, &reply.body));
         data.map_err(|why| format!("Prometheus at {}: {why}", self.base()))
     }
 }

@@ -1,7 +1,7 @@
 //! What Prometheus has recorded, over its HTTP API.
 //!
 //! ```text
-//! client: the questions ─ http: one exchange, bounded ─ answer: what its JSON says
+//! client: the questions ─ http: a server, with a token ─ answer: what its JSON says
 //! alerts: those of Terrace
 //! ```
 

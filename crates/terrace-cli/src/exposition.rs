@@ -5,15 +5,20 @@ use crate::prometheus::Labels;
 
 /// One line: what it is called, by which labels, and its value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) labels: Labels,
-    pub(super) value: f64,
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) labels: Labels,
+    pub(crate) value: f64,
 }
 
 /// All lines that have a finite value. What cannot be read is left out: it is nothing that Terrace has written.
-pub(super) fn rows(text: &str) -> impl Iterator<Item = Row> {
+pub(crate) fn rows(text: &str) -> impl Iterator<Item = Row> {
     text.lines().filter(|line| !line.starts_with('#')).filter_map(row)
+}
+
+/// The metrics that it says the type of.
+pub(crate) fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
 }
 
 fn row(line: &str) -> Option<Row> {
@@ -69,6 +74,7 @@ mod tests {
         let all: Vec<_> = rows(text).collect();
         assert_eq!(all.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["a", "b", "last"]);
         assert_eq!(all[1].labels["e"], "f \"}\\\n");
+        assert_eq!(names(text).collect::<Vec<_>>(), ["a"]);
         assert!((all[1].value - 2500.0).abs() < 1e-9 && all[1].labels["c"] == "d" && all[2].labels.is_empty());
     }
 }

@@ -1,55 +1,40 @@
 //! What a process tells Prometheus, read and judged. Everything here is pure.
 
+use crate::exposition::{Row, names, rows};
 use crate::findings::Finding;
 use std::collections::BTreeSet;
 
 /// A scrape.
 #[derive(Debug, Default)]
-pub(super) struct Exposition {
+pub(super) struct Scrape {
     pub(super) names: BTreeSet<String>,
-    samples: Vec<(String, f64)>,
+    rows: Vec<Row>,
 }
 
-impl Exposition {
-    /// Reads the text format; lines that are none of it are passed over.
-    pub(super) fn parse(text: &str) -> Self {
-        let mut all = Self::default();
-        for line in text.lines() {
-            if let Some(name) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next()) {
-                all.names.insert(name.to_owned());
-            } else if let Some((series, value)) = line.rsplit_once(' ').filter(|_| !line.starts_with('#')) {
-                all.samples.extend(value.parse().ok().map(|value| (series.to_owned(), value)));
-            }
-        }
-        all
+impl Scrape {
+    pub(super) fn read(text: &str) -> Self {
+        Self { names: names(text).map(str::to_owned).collect(), rows: rows(text).collect() }
     }
 
     /// The sum of the series with this name and these labels; `None` if there is none.
     pub(super) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let is_one = |series: &str| {
-            let (own, rest) = series.split_once('{').unwrap_or((series, ""));
-            own == name && labels.iter().all(|(label, value)| has(rest, &format!("{label}=\"{value}\"")))
-        };
-        let found: Vec<f64> =
-            self.samples.iter().filter(|(series, _)| is_one(series)).map(|(_, value)| *value).collect();
+        let has = |row: &Row, (label, value): &(&str, &str)| row.labels.get(*label).is_some_and(|own| own == value);
+        let is_one = |row: &&Row| row.name == name && labels.iter().all(|label| has(row, label));
+        let found: Vec<f64> = self.rows.iter().filter(is_one).map(|row| row.value).collect();
         (!found.is_empty()).then(|| found.iter().sum())
     }
 }
 
-fn has(labels: &str, wanted: &str) -> bool {
-    labels.trim_end_matches('}').split("\",").any(|label| label.trim_end_matches('"') == wanted.trim_end_matches('"'))
-}
-
 /// Judges one process. `expected` are names that it is to have.
-pub(super) fn judge(seen: &Exposition, expected: &BTreeSet<String>) -> Vec<Finding> {
-    let mut all = vec![names(seen, expected)];
+pub(super) fn judge(seen: &Scrape, expected: &BTreeSet<String>) -> Vec<Finding> {
+    let mut all = vec![present(seen, expected)];
     if seen.names.contains("cache_l2_up") {
         all.extend([proof(seen), fence(seen), breaker(seen)]);
     }
     all
 }
 
-fn names(seen: &Exposition, expected: &BTreeSet<String>) -> Finding {
+fn present(seen: &Scrape, expected: &BTreeSet<String>) -> Finding {
     let missing: Vec<&str> = expected.difference(&seen.names).map(String::as_str).collect();
     let threshold = format!("all {}", expected.len());
     if missing.is_empty() {
@@ -60,7 +45,7 @@ fn names(seen: &Exposition, expected: &BTreeSet<String>) -> Finding {
         .threshold(threshold)
 }
 
-fn proof(seen: &Exposition) -> Finding {
+fn proof(seen: &Scrape) -> Finding {
     if seen.sum("cache_coherence_state", &[("state", "alone")]).is_some_and(|value| value >= 1.0) {
         let fix = "none while that is wanted: CACHE_L2_ENABLED, or a flag, says that Redis is not used";
         return Finding::warn("coherence", "alone: invalidations of other processes are not followed", fix);
@@ -80,7 +65,7 @@ fn proof(seen: &Exposition) -> Finding {
     .threshold(format!("< {bound} s"))
 }
 
-fn fence(seen: &Exposition) -> Finding {
+fn fence(seen: &Scrape) -> Finding {
     let is_strict = seen.sum("cache_coherence_fence_mode", &[("mode", "strict")]).is_some_and(|value| value >= 1.0);
     if is_strict {
         return Finding::ok("fence-mode", "strict").threshold("strict");
@@ -89,7 +74,7 @@ fn fence(seen: &Exposition) -> Finding {
     Finding::fail("fence-mode", "not strict, or not known yet", fix).threshold("strict")
 }
 
-fn breaker(seen: &Exposition) -> Finding {
+fn breaker(seen: &Scrape) -> Finding {
     let open: Vec<&str> = ["data", "control"]
         .into_iter()
         .filter(|breaker| {
@@ -116,7 +101,7 @@ mod tests {
 
     fn statuses(text: &str) -> Vec<(&'static str, Status)> {
         let expected = ["cache_l2_up", "cache_coherence_state"].map(str::to_owned).into();
-        judge(&Exposition::parse(text), &expected).into_iter().map(|one| (one.id, one.status)).collect()
+        judge(&Scrape::read(text), &expected).into_iter().map(|one| (one.id, one.status)).collect()
     }
 
     #[test]
@@ -148,7 +133,7 @@ mod tests {
 
     #[test]
     fn labels_are_compared_whole_and_series_summed() {
-        let all = Exposition::parse("a{x=\"1\",y=\"2\"} 3\na{y=\"2\",x=\"11\"} 4\na{x=\"1\"} 5\nb 1\n");
+        let all = Scrape::read("a{x=\"1\",y=\"2\"} 3\na{y=\"2\",x=\"11\"} 4\na{x=\"1\"} 5\nb 1\n");
         assert_eq!((all.sum("a", &[("x", "1")]), all.sum("a", &[("y", "2")])), (Some(8.0), Some(7.0)));
         assert_eq!((all.sum("a", &[("x", "2")]), all.sum("b", &[])), (None, Some(1.0)));
     }
