@@ -203,7 +203,7 @@ impl Stage {
     /// Until one of the replicas is the primary.
     fn wait_for_election(&self) {
         let until = crate::clock::now() + crate::clock::nanoseconds(Duration::from_secs(60));
-        while !self.nodes[1..].iter().any(|node| node.info("replication", "role") == "master") {
+        while !self.nodes[1..].iter().any(Server::is_primary) {
             assert!(crate::clock::now() < until, "no primary was elected");
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -4,7 +4,7 @@ use crate::clock::milliseconds;
 use crate::fault::Fault;
 use crate::load::{Sample, Way};
 use crate::phase::{Record, Span};
-use crate::stalls::overlap;
+use crate::stalls::{overlap, running_for};
 use crate::state::State;
 
 /// What Redis may cost a request: `CACHE_L2_READ_BUDGET`, and what comes on top of it.
@@ -95,6 +95,11 @@ impl Record {
         &self.samples[at(span.start)..at(span.end)]
     }
 
+    /// When the machine has run for so long since then: who stands still finds out nothing.
+    fn running_for(&self, time: u64, since: u64) -> u64 {
+        running_for(time, &self.stalls, since)
+    }
+
     /// What the app had counted then.
     fn state_at(&self, time: u64) -> State {
         let at = self.seen.partition_point(|(seen, _)| *seen <= time);
@@ -115,7 +120,7 @@ impl Record {
 
     /// While Redis was not asked.
     fn open(&self) -> Option<Span> {
-        self.opened().map(|opened| opened + SETTLES..self.broken.end).filter(|open| !open.is_empty())
+        self.opened().map(|opened| self.running_for(SETTLES, opened)..self.broken.end).filter(|open| !open.is_empty())
     }
 
     fn recovery(&self) -> Option<u64> {
@@ -203,7 +208,8 @@ impl Record {
             let has_all = memory > 0 && origin > 0 && (shared > 0 || *name == "broken");
             problems.check(has_all, || format!("{name}: not all tiers were asked ({memory}, {shared}, {origin} %)"));
         }
-        let recovered = verdict.recovery.is_some_and(|time| time <= RECOVERY);
+        let in_time = self.running_for(RECOVERY, self.broken.end) - self.broken.end;
+        let recovered = verdict.recovery.is_some_and(|time| time <= in_time);
         problems.check(recovered, || format!("Redis is used again after {:?} ns", verdict.recovery));
         if !self.fault.is_storm() {
             problems.time(verdict.added_running <= BUDGET + ON_TOP, || {
@@ -226,7 +232,8 @@ impl Record {
         let clients = self.clients_while_off.unwrap_or_default();
         problems.check(clients == 0, || format!("{clients} connections to Redis while it is switched off"));
         if self.fault == Fault::SwitchedOff {
-            let asked = self.state_at(self.broken.end).asked - self.state_at(self.broken.start + SETTLES).asked;
+            let settled = self.state_at(self.running_for(SETTLES, self.broken.start));
+            let asked = self.state_at(self.broken.end).asked - settled.asked;
             problems.check(asked == 0, || format!("{asked} look-ups while it is switched off"));
         }
         problems.0
@@ -250,11 +257,12 @@ impl Record {
     /// What memory answers without proof.
     fn memory(&self, problems: &mut Problems) {
         let slack = if self.fault == Fault::ReadOnly { FOUND_OUT } else { 0 };
-        let proven = self.broken.start + slack;
+        let proven = self.running_for(slack, self.broken.start);
         let broken = self.during(&self.broken);
         let unproven = || broken.iter().filter(|sample| sample.way == Way::Unproven);
         problems.check(unproven().count() > 0, || "memory never answered without proof".to_owned());
-        let silent = broken.iter().filter(|it| it.way == Way::Memory && it.due > proven + MAX_LAG).count();
+        let is_over = self.running_for(MAX_LAG, proven);
+        let silent = broken.iter().filter(|it| it.way == Way::Memory && it.due > is_over).count();
         problems.check(silent == 0, || format!("{silent} answers without proof do not say so"));
         let until = |sample: &Sample| sample.made.max(proven) + self.degraded_max + MAX_LAG - milliseconds(1000);
         let old = unproven().filter(|sample| sample.due > until(sample)).count();

@@ -283,6 +283,14 @@ impl Server {
         line.unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
     }
 
+    /// Whether it says that it is a primary. While it becomes one, by the word of a Sentinel, it closes connections and says
+    /// nothing.
+    #[must_use]
+    pub fn is_primary(&self) -> bool {
+        let Ok(Value::Array(role)) = self.try_command(&["ROLE"]) else { return false };
+        role.first() == Some(&Value::BulkString(b"master".into()))
+    }
+
     /// Ends it at once, as `kill -9`. What it has on disk stays.
     pub fn kill(&mut self) {
         self.running = None;
