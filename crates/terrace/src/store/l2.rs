@@ -10,6 +10,7 @@ use crate::observe::Observe;
 use crate::observe::stats::{BellDirection, BreakerName, BreakerState, Feature, FenceMode, L2Op};
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -121,7 +122,8 @@ impl L2 {
     /// A reply, if it comes until then.
     pub(super) async fn by<T>(&self, until: Instant, reply: Reply<'_, T>) -> Result<T, Fault> {
         let left = until.duration_since(self.clock.now());
-        in_time(reply, sleep(left + MORE)).await.unwrap_or(Err(Fault::Timeout))
+        // Pinned here, so that it is not moved with what waits for it.
+        in_time(reply, pin!(sleep(left + MORE))).await.unwrap_or(Err(Fault::Timeout))
     }
 
     /// What a look-up says about the tier, if its first call was `answered`, and had the `whole` budget. A reply that is
