@@ -2,6 +2,7 @@
 
 use crate::explore::{Outcome, Verdict, explore};
 use crate::overlap::Overlap;
+use crate::primaries::Primaries;
 use crate::promise::Promise;
 use crate::rules::{Rule, Rules};
 use crate::scenario::{Part, Scenario};
@@ -36,6 +37,7 @@ pub enum Size {
 enum Subject {
     Protocol(Scenario),
     Overlap { losses: u8, forgeries: u8 },
+    Primaries { changes: u8 },
 }
 
 impl Case {
@@ -47,6 +49,7 @@ impl Case {
             Subject::Overlap { losses, forgeries } => {
                 explore(&Overlap { invalidations: 1, losses, forgeries, rules }, limit)
             }
+            Subject::Primaries { changes } => explore(&Primaries { changes, rules }, limit),
         }
     }
 
@@ -89,6 +92,9 @@ const OWN: Scenario = ALONE.with(Part::OwnInvalidation);
 const SHORTCUT: Scenario = ALONE.with(Part::Shortcut).with(Part::OtherTag);
 const OWN_SHORTCUT: Scenario = SHORTCUT.with(Part::OwnInvalidation);
 
+/// One that was left while it lives, and one that was promoted.
+const TWO_PRIMARIES: Subject = Subject::Primaries { changes: 1 };
+
 /// The protocol under everything that may happen to it.
 pub fn scenarios() -> Vec<Case> {
     [invalidations(), losses(), guards(), local_positions(), news(), shortcuts(), own_invalidations()].concat()
@@ -120,6 +126,8 @@ fn losses() -> Vec<Case> {
         holds("control key evicted, one process", ALONE.evictions(1)),
         holds("control key evicted, without memory", L2_ONLY.evictions(1)),
         holds("control key evicted", ONE.evictions(1)).size(Size::Large),
+        Case::holds("two primaries", TWO_PRIMARIES),
+        Case::holds("two primaries, two changes", Subject::Primaries { changes: 2 }).size(Size::Large),
     ]
 }
 
@@ -207,7 +215,15 @@ fn own_invalidations() -> Vec<Case> {
 
 /// The protocol without one rule, where that shows soonest.
 pub fn mutants() -> Vec<Case> {
-    [mutants_of_l2(), mutants_of_l1(), mutants_of_guards(), mutants_of_local_positions(), mutants_of_holds()].concat()
+    [
+        mutants_of_l2(),
+        mutants_of_l1(),
+        mutants_of_guards(),
+        mutants_of_local_positions(),
+        mutants_of_holds(),
+        mutants_of_primaries(),
+    ]
+    .concat()
 }
 
 fn mutant(rule: Rule, breaks: Promise, name: &'static str, scenario: Scenario) -> Case {
@@ -283,4 +299,10 @@ fn mutants_of_holds() -> Vec<Case> {
             OWN.evictions(1),
         ),
     ]
+}
+
+fn mutants_of_primaries() -> Vec<Case> {
+    let mutant = |rule| Case::mutant(rule, Promise::Split, "two primaries", TWO_PRIMARIES);
+    let rules = [Rule::ProofLimitsL2, Rule::PollTakesWrite, Rule::FenceTakesWrite, Rule::WritesNeedReplica];
+    rules.map(mutant).to_vec()
 }

@@ -11,6 +11,7 @@ mod invalidator;
 mod l1;
 pub mod overlap;
 mod poller;
+pub mod primaries;
 pub mod promise;
 mod reader;
 pub mod rules;

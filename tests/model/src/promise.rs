@@ -13,6 +13,9 @@ pub enum Promise {
     Epoch,
     /// The process that invalidates serves nothing older from the moment it begins.
     Own,
+    /// While two servers take themselves for the primary, Redis never gives a value that is older than an acknowledgement
+    /// by more than `max_lag`.
+    Split,
 }
 
 impl fmt::Display for Promise {
@@ -22,6 +25,7 @@ impl fmt::Display for Promise {
             Self::L1 => "P-L1",
             Self::Epoch => "P-epoch",
             Self::Own => "P-own",
+            Self::Split => "P-split",
         })
     }
 }

@@ -55,11 +55,19 @@ pub enum Rule {
     PendingUntilCaughtUp,
     /// A receipt of another epoch than the mirror's is caught up with by a poll that was sent after it.
     ReceiptOfAnotherEpochAwaitsPoll,
+    /// What was read from Redis counts only if a poll that the same server answered was sent within `max_lag`.
+    ProofLimitsL2,
+    /// A server that takes no writes answers no poll.
+    PollTakesWrite,
+    /// Nor does it let anybody connect: what is fetched then would be stamped by who hears of no invalidation.
+    FenceTakesWrite,
+    /// A server without a replica takes no writes.
+    WritesNeedReplica,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::StampBeforeFetch,
         Self::FenceOnConnect,
         Self::IdentityHasReplicationId,
@@ -86,6 +94,10 @@ impl Rule {
         Self::HeldBeforeShortcut,
         Self::PendingUntilCaughtUp,
         Self::ReceiptOfAnotherEpochAwaitsPoll,
+        Self::ProofLimitsL2,
+        Self::PollTakesWrite,
+        Self::FenceTakesWrite,
+        Self::WritesNeedReplica,
     ];
 
     /// As the code, the README and the output name it: `stamp_before_fetch`.
