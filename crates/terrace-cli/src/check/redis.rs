@@ -98,6 +98,16 @@ impl Server<'_> {
         let measured = self.text("redis_version").unwrap_or_default();
         match self.major() {
             Some(version) if version >= (7, 0) => Finding::ok("redis-version", measured),
+            // Scripts are not refused there, and every invalidation is one.
+            Some(version) if version >= (6, 2) && self.number("connected_slaves").is_some_and(|count| count > 0) => {
+                Finding::fail(
+                    "redis-version",
+                    format!(
+                        "{measured}: min-replicas-to-write has no effect, and a primary that is cut off acknowledges"
+                    ),
+                    "use Redis 7 or later",
+                )
+            }
             Some(version) if version >= (6, 2) => Finding::warn(
                 "redis-version",
                 measured,

@@ -45,7 +45,7 @@ fn each_fault_is_found_by_its_own_check() {
     for (from, to, id, status) in [
         ("role:master", "role:slave", "redis-primary", Status::Fail),
         ("run_id:a\n", "", "redis-fence-mode", Status::Fail),
-        ("7.0.15", "6.2.7", "redis-version", Status::Warn),
+        ("7.0.15", "6.2.7", "redis-version", Status::Fail),
         ("7.0.15", "6.0.16", "redis-version", Status::Fail),
         ("maxmemory:4294967296", "maxmemory:0\ntotal_system_memory:8589934592", "redis-memory-limit", Status::Fail),
         ("volatile-lru", "allkeys-lru", "redis-eviction", Status::Warn),
@@ -62,6 +62,14 @@ fn each_fault_is_found_by_its_own_check() {
     ] {
         assert!(WELL.contains(from), "{from}");
         assert_eq!(bad(&WELL.replace(from, to), "900 1"), [(id, status)], "{from} -> {to}");
+    }
+}
+
+#[test]
+fn before_version_7_a_server_may_have_no_replicas() {
+    for (replicas, status) in [("connected_slaves:0", Status::Warn), ("connected_slaves:1", Status::Fail)] {
+        let all = server_checks(&WELL.replace("7.0.15", "6.2.7").replace("connected_slaves:1", replicas), "900 1");
+        assert_eq!(all.iter().find(|one| one.id == "redis-version").unwrap().status, status, "{replicas}");
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) enum Warning {
     EvictsAnything { policy: String },
     /// Invalidations fail when the memory is full.
     FullRefusesInvalidations,
-    /// A cut-off primary goes on taking writes.
-    WritesWithoutReplicas { replicas: u32 },
+    /// A cut-off primary goes on taking writes, whatever it is told if it is `old`: before 7.0 scripts are not refused.
+    WritesWithoutReplicas { replicas: u32, old: bool },
     /// Restarts and failovers cannot be seen.
     HiddenIdentity,
     /// Nothing is known about eviction.
@@ -104,8 +104,9 @@ impl ServerFacts {
         if self.identity.is_none() {
             all.push(Warning::HiddenIdentity);
         }
-        if self.replicas > 0 && !self.asks_for_replicas {
-            all.push(Warning::WritesWithoutReplicas { replicas: self.replicas });
+        let old = self.version.is_some() && !self.has_script_flags();
+        if self.replicas > 0 && (old || !self.asks_for_replicas) {
+            all.push(Warning::WritesWithoutReplicas { replicas: self.replicas, old });
         }
         if !self.denied.is_empty() {
             all.push(Warning::Denied { commands: self.denied.clone() });
@@ -161,12 +162,19 @@ impl fmt::Display for Warning {
                  they succeed), and entries may be stale up to their lifetime meanwhile; set volatile-lru or \
                  volatile-ttl, or use Redis 7 or later",
             ),
-            Self::WritesWithoutReplicas { replicas } => write!(
-                f,
-                "the primary has {replicas} replicas and min-replicas-to-write 0: one that is cut off goes on \
-                 acknowledging, and processes on the other side may serve what was invalidated there up to its \
-                 lifetime; set min-replicas-to-write 1 and min-replicas-max-lag 5"
-            ),
+            Self::WritesWithoutReplicas { replicas, old } => {
+                let (cause, cure) = if *old {
+                    ("is older than 7.0, where min-replicas-to-write does not concern scripts", "use Redis 7 or later, and ")
+                } else {
+                    ("min-replicas-to-write 0", "")
+                };
+                write!(
+                    f,
+                    "the primary has {replicas} replicas and {cause}: one that is cut off goes on acknowledging, and \
+                     processes on the other side may serve what was invalidated there up to its lifetime; {cure}set \
+                     min-replicas-to-write 1 and min-replicas-max-lag 5"
+                )
+            }
             Self::HiddenIdentity => f.write_str(
                 "the server hides its run_id or master_replid, as behind a proxy or from a user without INFO: a failover that loses writes is not \
                  noticed, and entries invalidated by them may be served up to their lifetime; connect to the server \
@@ -220,6 +228,9 @@ mod tests {
             assert!(warning.to_string().contains(bound) || expected == Weakness::FullRefusesInvalidations, "{warning}");
         }
         assert_eq!(ServerFacts::parse(SERVER, &guarded, MEMORY).warnings(), []);
+        let [warning] = &*ServerFacts::parse(&old, &guarded, MEMORY).warnings() else { panic!() };
+        assert_eq!(warning.weakness(), Weakness::WritesWithoutReplicas);
+        assert!(warning.to_string().contains("use Redis 7 or later, and set"), "{warning}");
         let unlimited = "maxmemory:0\nmaxmemory_policy:noeviction";
         assert_eq!(ServerFacts::parse(&old, PRIMARY, unlimited).warnings(), []);
     }
