@@ -550,6 +550,39 @@ async fn a_server_that_takes_no_writes_is_not_read_either() {
     assert_eq!(fleet.chaos.lookups(), lookups);
 }
 
+/// While a failover is under way the primary that was left may go on answering, and hear of no invalidation.
+#[tokio::test(start_paused = true)]
+async fn what_redis_answers_counts_no_longer_than_it_is_known_to_take_writes() {
+    let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
+    fleet.stores[1].flags().set(Feature::L1, false);
+    fleet.get(0, "/").await;
+    let found = async || fleet.get(1, "/").await.field("cache-status").contains("detail=l2");
+    fleet.chaos.fails(Failure::PollsHang);
+    fleet.pass(Duration::from_millis(700)).await;
+    assert!(found().await, "it was heard of within the lag");
+    fleet.pass(Duration::from_millis(320)).await;
+    let started = tokio::time::Instant::now();
+    assert!(!found().await);
+    assert!(started.elapsed() < Duration::from_millis(40), "no longer than for any answer of it");
+    let stats = fleet.stores[1].stats();
+    assert_eq!(stats.rejected(Tier::L2, RejectReason::Proof), 1);
+    fleet.chaos.fails(Failure::None);
+    fleet.pass(Duration::from_secs(2)).await;
+    assert!(found().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_stood_still_believes_redis_as_soon_as_it_has_polled() {
+    let fleet = Fleet::of(1, Origin::counting(&[FRESH])).await;
+    fleet.get(0, "/").await;
+    fleet.stores[0].flags().set(Feature::L1, false);
+    // Nothing ran meanwhile, and the next poll is not due.
+    fleet.clock.advance(Duration::from_secs(20));
+    let started = tokio::time::Instant::now();
+    assert!(call(&fleet.services[0], get("/")).await.field("cache-status").contains("detail=l2"));
+    assert!(started.elapsed() < Duration::from_millis(20));
+}
+
 #[tokio::test(start_paused = true)]
 async fn however_many_answers_of_a_slow_tier_a_request_needs_it_waits_for_one_budget() {
     let origin = Origin::answering(|_| text(&[FRESH, ("vary", "accept-language"), ("cache-tag", "a")], "x"));

@@ -44,6 +44,8 @@ pub enum Failure {
     Full,
     /// Entries take longer to be stored than they may. All else is answered.
     StoresHang,
+    /// Who asks what was invalidated is not answered in time. All else is answered.
+    PollsHang,
     /// Every answer takes this long.
     Slow(Duration),
 }
@@ -174,9 +176,21 @@ impl Chaos {
             Failure::Refuses => Box::pin(ready(Err(Fault::Connect))),
             Failure::ReadOnly if writes => Box::pin(ready(Err(Fault::ReadOnly))),
             Failure::Full if writes => Box::pin(ready(Err(Fault::Oom))),
-            Failure::None | Failure::ReadOnly | Failure::Full | Failure::StoresHang => {
+            Failure::None | Failure::ReadOnly | Failure::Full | Failure::StoresHang | Failure::PollsHang => {
                 Box::pin(ready(Ok(work(&mut record))))
             }
+        }
+    }
+
+    /// The same, for those who ask what was invalidated: a server that takes no writes does not answer them at all.
+    fn polled<T: Send + 'static>(&self, writes: bool, work: impl FnOnce(&mut Record) -> T) -> Reply<'static, T> {
+        let (failure, [_, budget]) = {
+            let record = self.record();
+            (record.failure, record.budgets)
+        };
+        match failure {
+            Failure::PollsHang => Box::pin(late(budget)),
+            _ => self.answer(writes || failure == Failure::ReadOnly, work),
         }
     }
 }
@@ -333,14 +347,14 @@ impl Remote for Chaos {
 
     fn poll<'a>(&'a self, epoch: &'a Epoch, since: u64) -> Reply<'a, Polled> {
         let now = self.clock.now();
-        self.answer(false, |record| {
+        self.polled(false, |record| {
             record.sweep(now);
             record.since(epoch, since)
         })
     }
 
     fn probe(&self) -> Reply<'_, ()> {
-        self.answer(true, |_| ())
+        self.polled(true, |_| ())
     }
 
     fn set_limits(&self, read: Duration, write: Duration) {

@@ -17,6 +17,8 @@ pub enum Protection {
     CheckedAtRead,
     /// Memory is believed no longer than its proof allows.
     ProofLimitsL1,
+    /// Redis is believed no longer than its server is known to take writes.
+    ProofLimitsL2,
     /// An entry of another past than the record's, by its epoch or its position, is dead.
     EpochCompared,
     /// A connection is used after the fence only.
@@ -40,10 +42,11 @@ static WALL_MOVED: AtomicI64 = AtomicI64::new(0);
 
 /// Every protection, with its name in the model.
 #[cfg(feature = "test-util")]
-pub const ALL: [(Protection, &str); 5] = [
+pub const ALL: [(Protection, &str); 6] = [
     (Protection::StampBeforeFetch, "stamp_before_fetch"),
     (Protection::CheckedAtRead, "checked_at_read"),
     (Protection::ProofLimitsL1, "proof_limits_l1"),
+    (Protection::ProofLimitsL2, "proof_limits_l2"),
     (Protection::EpochCompared, "epoch_compared"),
     (Protection::FenceOnConnect, "fence_on_connect"),
 ];

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 mod monitor;
@@ -289,6 +289,19 @@ impl Server {
     pub fn is_primary(&self) -> bool {
         let Ok(Value::Array(role)) = self.try_command(&["ROLE"]) else { return false };
         role.first() == Some(&Value::BulkString(b"master".into()))
+    }
+
+    /// Has this Sentinel promote a replica though the primary lives, as soon as it knows one that will do.
+    ///
+    /// # Panics
+    ///
+    /// If it never does.
+    pub fn fails_over(&self) {
+        let begun = Instant::now();
+        while let Err(error) = self.try_command(&["SENTINEL", "FAILOVER", "main"]) {
+            assert!(begun.elapsed() < PATIENCE, "{error}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Ends it at once, as `kill -9`. What it has on disk stays.

@@ -37,6 +37,9 @@ pub(crate) enum Breakage {
     LossyFailover,
     /// The primary of three servers is killed, and Sentinels promote another.
     Sentinel,
+    /// Sentinels promote another while the primary lives, which for some seconds takes itself for the primary too. One process,
+    /// whose polls are held up and which writes nothing, stays with it.
+    TwoPrimaries,
 }
 
 impl Breakage {
@@ -59,6 +62,7 @@ impl Breakage {
             Self::ControlLost => "control record deleted",
             Self::LossyFailover => "failover that loses 400 ms of writes",
             Self::Sentinel => "primary killed, Sentinels promote another",
+            Self::TwoPrimaries => "Sentinels promote another while the primary lives",
         }
     }
 
@@ -69,20 +73,25 @@ impl Breakage {
             Self::AnswersHeld | Self::Restart | Self::Rollback | Self::Flush | Self::ControlLost => 2,
             Self::PollsHeld | Self::RollbackUnseen | Self::LossyFailover => 3,
             Self::AnswersAndPollsHeld => 4,
-            Self::Pause | Self::Sentinel => 6,
+            Self::Pause | Self::Sentinel | Self::TwoPrimaries => 6,
         }
     }
 
     pub(crate) fn servers(self) -> Servers {
         match self {
             Self::LossyFailover => Servers::replicated(),
-            Self::Sentinel => Servers::watched(),
+            Self::Sentinel | Self::TwoPrimaries => Servers::watched(),
             _ => Servers::one(),
         }
     }
 
     pub(crate) fn holds_answers(self) -> bool {
         matches!(self, Self::AnswersHeld | Self::AnswersAndPollsHeld)
+    }
+
+    /// Whether the first of the processes writes nothing.
+    pub(crate) fn spares_the_first(self) -> bool {
+        self == Self::TwoPrimaries
     }
 
     /// Breaks it, until the nodes end by themselves. When the server was stopped, by the clock of the machine.
@@ -104,6 +113,7 @@ impl Breakage {
             }
             Self::LossyFailover => fail_over(servers, time),
             Self::Sentinel => fail_over_watched(servers, time),
+            Self::TwoPrimaries => leave_primaries(servers, &mut nodes[0], time),
         }
         Vec::new()
     }
@@ -189,5 +199,20 @@ fn fail_over_watched(servers: &mut Servers, time: Duration) {
     while started.elapsed() + part * 2 < time + Duration::from_secs(1) {
         sleep(part);
         servers.kill_watched_primary();
+    }
+}
+
+/// The Sentinels make a replica of one that was left after about ten seconds, and not before another can be left.
+fn leave_primaries(servers: &mut Servers, node: &mut Process, time: Duration) {
+    let times = u32::try_from(time.as_secs() / 15).unwrap_or(u32::MAX).max(1);
+    let part = time / times;
+    for _ in 0..times {
+        let begun = Instant::now();
+        sleep(part / 8);
+        node.tell("hold-polls");
+        servers.leave_watched_primary();
+        sleep((part * 3 / 4).min(Duration::from_secs(6)).saturating_sub(begun.elapsed()));
+        node.tell("let-polls-go");
+        sleep(part.saturating_sub(begun.elapsed()));
     }
 }

@@ -89,11 +89,15 @@ impl Log {
 pub(crate) struct Bounds {
     /// From memory.
     memory: Duration,
+    /// From Redis.
+    shared: Duration,
 }
 
 impl Bounds {
-    /// The lag that is allowed, and one poll.
-    pub(crate) const DEFAULT: Self = Self { memory: Duration::from_millis(1000 + 250) };
+    /// From memory the lag that is allowed, and one poll.
+    pub(crate) const DEFAULT: Self = Self { memory: Duration::from_millis(1000 + 250), shared: Duration::ZERO };
+    /// Where two servers take themselves for the primary: from Redis the lag that is allowed.
+    pub(crate) const TWO_PRIMARIES: Self = Self { shared: Duration::from_secs(1), ..Self::DEFAULT };
 }
 
 /// Everything that was written down.
@@ -163,7 +167,11 @@ impl Ledger {
         let mut verdict = Verdict { stale: self.stale, failures: self.failures, ..Verdict::default() };
         verdict.invalidations = self.acknowledged.values().map(Vec::len).sum::<usize>() as u64;
         for Answer { key, asked, read } in &self.answers {
-            let allowance = if read.source == Source::Memory { bounds.memory } else { Duration::ZERO };
+            let allowance = match read.source {
+                Source::Memory => bounds.memory,
+                Source::Shared => bounds.shared,
+                Source::Origin => Duration::ZERO,
+            };
             let since = asked.saturating_sub(u64::try_from(allowance.as_nanos()).unwrap_or(u64::MAX));
             let counts = &mut verdict.of[read.source as usize];
             counts.answers += 1;
@@ -235,12 +243,16 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn violations(lines: &[&str]) -> u64 {
+        violations_of(Bounds::DEFAULT, lines)
+    }
+
+    fn violations_of(bounds: Bounds, lines: &[&str]) -> u64 {
         let mut ledger = Ledger::default();
         for line in lines {
             ledger.take(line);
         }
         ledger.sort();
-        ledger.verdict(Bounds::DEFAULT).violations()
+        ledger.verdict(bounds).violations()
     }
 
     #[test]
@@ -253,6 +265,14 @@ mod tests {
         assert_eq!(violations(&[acknowledged, "s 8 1 1001"]), 0);
         assert_eq!(violations(&["a 7 3 900", acknowledged, "s 7 2 1001"]), 1, "a later version came first");
         assert_eq!(violations(&[acknowledged, "o 7 1 1001"]), 1);
+    }
+
+    #[test]
+    fn with_two_primaries_an_answer_from_redis_owes_what_was_acknowledged_the_lag_before() {
+        let violations = |line: &str| violations_of(Bounds::TWO_PRIMARIES, &["a 7 2 1000", line]);
+        assert_eq!(violations(&format!("s 7 1 {}", SECOND + 1000)), 0);
+        assert_eq!(violations(&format!("s 7 1 {}", SECOND + 1001)), 1);
+        assert_eq!(violations("o 7 1 1001"), 1);
     }
 
     #[test]

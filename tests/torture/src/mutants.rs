@@ -27,8 +27,12 @@ fn made_for(protection: Protection) -> (Breakage, u64, &'static [&'static str]) 
         Protection::CheckedAtRead => (Breakage::None, 4, &[]),
         // A process serves nothing that it has changed itself until it knows how: so many things that this is seldom.
         Protection::ProofLimitsL1 => (Breakage::PollsHeld, 64, &[]),
+        Protection::ProofLimitsL2 => (Breakage::TwoPrimaries, 16, &[]),
         // Who has changed something fetches it and stores it again: so many things that others are faster with some.
         Protection::EpochCompared => (Breakage::ControlLost, 128, &[]),
-        Protection::FenceOnConnect => (Breakage::RollbackUnseen, 128, &[]),
+        // Nor is anything read from Redis without proof for longer than is allowed here: it has to last until polls go on.
+        Protection::FenceOnConnect => {
+            (Breakage::RollbackUnseen, 128, &["CACHE_L1_MAX_LAG=1m", "CACHE_L1_ENABLED=false"])
+        }
     }
 }

@@ -26,6 +26,9 @@ pub(crate) struct Options {
     readers: u64,
     #[arg(long)]
     keys: u64,
+    /// Change nothing.
+    #[arg(long)]
+    only_reads: bool,
     /// A protection to do without.
     #[arg(long)]
     without: Vec<String>,
@@ -86,8 +89,9 @@ async fn work(options: &Options, log: &Arc<Log>) {
         }));
     }
     let (origin, keys, changes) = (options.origin.clone(), options.keys, Arc::clone(log));
+    let changes_until = if options.only_reads { Instant::now() } else { until };
     tasks.push(tokio::spawn(async move {
-        while Instant::now() < until {
+        while Instant::now() < changes_until {
             change(&store, &web, &changes, fastrand::u64(..keys), &origin).await;
             pause(120_000).await;
         }

@@ -38,14 +38,18 @@ impl Load {
         let origin = if breakage.holds_answers() { Origin::holding_answers() } else { Origin::start() };
         let logs: Vec<PathBuf> = (0..self.nodes).map(|node| directory.path().join(node.to_string())).collect();
         let arguments = self.arguments(breakage, &origin.url(), time);
-        let start = |(number, log): (usize, &PathBuf)| self.node(number, log, &arguments, servers.variables());
+        let only_reads = |number| breakage.spares_the_first() && number == 0;
+        let start = |(number, log): (usize, &PathBuf)| {
+            self.node((number, only_reads(number)), log, &arguments, servers.variables())
+        };
         let mut nodes: Vec<Process> = logs.iter().enumerate().map(start).collect();
         let _outages = breakage.carry_out(&mut servers, &mut nodes, time);
         for mut node in nodes {
             let status = node.wait();
             assert!(status.success(), "a node ended with {status}");
         }
-        Outcome { verdict: Ledger::read(&logs).verdict(Bounds::DEFAULT), held: origin.held() }
+        let bounds = if breakage == Breakage::TwoPrimaries { Bounds::TWO_PRIMARIES } else { Bounds::DEFAULT };
+        Outcome { verdict: Ledger::read(&logs).verdict(bounds), held: origin.held() }
     }
 
     fn arguments(&self, breakage: Breakage, origin: &str, time: Duration) -> Vec<String> {
@@ -62,9 +66,16 @@ impl Load {
         arguments.split(' ').map(str::to_owned).collect()
     }
 
-    fn node(&self, number: usize, log: &Path, arguments: &[String], redis: Vec<(String, String)>) -> Process {
+    fn node(
+        &self,
+        (number, only_reads): (usize, bool),
+        log: &Path,
+        arguments: &[String],
+        redis: Vec<(String, String)>,
+    ) -> Process {
         let log = log.display().to_string();
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--log", &log]).collect();
+        let more = ["--log", &log].into_iter().chain(only_reads.then_some("--only-reads"));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(more).collect();
         let mut variables = redis;
         let mut set = |name: &str, value: &str| variables.push((name.to_owned(), value.to_owned()));
         // What is believed without proof is another promise.
@@ -73,6 +84,11 @@ impl Load {
         if number == 0 {
             // It reads from Redis whatever is there.
             set("CACHE_L1_ENABLED", "false");
+        }
+        if only_reads {
+            // Whoever writes anything to a server that was left hears that it takes no writes.
+            set("CACHE_L2_WRITES", "0");
+            set("CACHE_L2_LEASE", "0");
         }
         self.set.iter().filter_map(|setting| setting.split_once('=')).for_each(|(name, value)| set(name, value));
         Process::start(&arguments, &variables)

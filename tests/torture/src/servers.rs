@@ -29,13 +29,19 @@ impl Servers {
     pub(crate) fn watched() -> Self {
         let primary = Server::start();
         let replicas = [Server::replica_of(&primary), Server::replica_of(&primary)];
-        let mut sentinels = Vec::from([(); 3].map(|()| Server::sentinel_of(&primary, 2, "")));
+        let nodes: Vec<Server> = std::iter::once(primary).chain(replicas).collect();
+        for node in &nodes {
+            // One that is left, or cut off, stops taking writes.
+            node.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+        }
+        let primary = &nodes[0];
+        let mut sentinels = Vec::from([(); 3].map(|()| Server::sentinel_of(primary, 2, "")));
         for sentinel in &mut sentinels {
             for _ in 0..2 {
                 sentinel.wait_for("+sentinel sentinel");
             }
         }
-        Self::Watched { nodes: std::iter::once(primary).chain(replicas).collect(), sentinels }
+        Self::Watched { nodes, sentinels }
     }
 
     /// What tells a process where they are.
@@ -90,14 +96,28 @@ impl Servers {
         let port = named(&sentinels[0]);
         let dead = nodes.iter_mut().find(|node| node.port() == port).expect("one of the nodes");
         dead.kill();
-        let patience = Instant::now() + Duration::from_secs(120);
-        for sentinel in sentinels {
-            while named(sentinel) == port {
-                assert!(Instant::now() < patience, "the Sentinels never agreed on another primary");
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        }
+        await_another(sentinels, port);
         dead.restart();
+        dead.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    }
+
+    /// Has a Sentinel promote another while the primary lives, and waits until every Sentinel names that.
+    pub(crate) fn leave_watched_primary(&mut self) {
+        let Self::Watched { sentinels, .. } = self else { return };
+        let port = named(&sentinels[0]);
+        sentinels[0].fails_over();
+        await_another(sentinels, port);
+    }
+}
+
+/// Until every Sentinel names another primary than that on this port.
+fn await_another(sentinels: &[Server], port: u16) {
+    let patience = Instant::now() + Duration::from_secs(120);
+    for sentinel in sentinels {
+        while named(sentinel) == port {
+            assert!(Instant::now() < patience, "the Sentinels never agreed on another primary");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 

@@ -479,6 +479,11 @@ impl<'a> Teller<'a> {
                 let held = reason == RejectReason::Held;
                 Err(if held { Reply::Asks(None, Purpose::Alone) } else { Reply::Nothing })
             }
+            Judged::Current | Judged::Expired if !self.shared.tiers.is_proven(self.now) => {
+                let text = format!("What Redis has is not served: {}.", rejected(RejectReason::Proof));
+                self.tell("shared", Outcome::Fails, RejectReason::Proof.as_str(), text);
+                Err(Reply::Nothing)
+            }
             Judged::Current | Judged::Expired => {
                 let text = format!("Redis has it, for another {}.", time(seen.left));
                 self.tell("shared", Outcome::Passes, "found", text);

@@ -3,11 +3,12 @@
 use super::breaker::Breaker;
 use super::coherence::{Mirror, Outbox, Owed, Tag};
 use super::race::in_time;
-use super::remote::{Fault, Marker, Receipt, Remote, Reply};
+use super::remote::{Epoch, Fault, Marker, Receipt, Remote, Reply};
 use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::observe::Observe;
 use crate::observe::stats::{BellDirection, BreakerName, BreakerState, Feature, FenceMode, L2Op};
+use futures_util::FutureExt;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -35,6 +36,8 @@ pub(crate) struct L2 {
     pub(super) rang: Arc<Notify>,
     /// Wakes the poll.
     pub(super) wake: Arc<Notify>,
+    /// Wakes those who wait for what a poll proves.
+    pub(super) proven: Notify,
     /// Whether it is used even if its flag is off: by something whose invalidations nobody may miss.
     is_needed: AtomicBool,
     pub(super) settings: Settings,
@@ -86,6 +89,7 @@ impl L2 {
             outbox: Outbox::default(),
             rang: Arc::default(),
             wake: Arc::default(),
+            proven: Notify::new(),
             is_needed: AtomicBool::new(false),
             flags: settings.flags(),
             settings,
@@ -124,6 +128,30 @@ impl L2 {
         let left = until.duration_since(self.clock.now());
         // Pinned here, so that it is not moved with what waits for it.
         in_time(reply, pin!(sleep(left + MORE))).await.unwrap_or(Err(Fault::Timeout))
+    }
+
+    /// Whether what was read in `epoch` counts (the model's `proof_limits_l2`): while a failover is under way two servers may
+    /// take themselves for the primary, of which one takes no writes, and hears of no invalidation. So a poll that it
+    /// answered has to be recent, or to come until then.
+    pub(super) async fn vouches_for(&self, epoch: &Epoch, until: Instant) -> bool {
+        // Boxed, for it is seldom needed.
+        self.has_heard_of(epoch) || Box::pin(self.hears_of(epoch, until)).await
+    }
+
+    fn has_heard_of(&self, epoch: &Epoch) -> bool {
+        self.mirror.vouches_for(epoch, self.clock.now(), self.settings.max_lag())
+    }
+
+    /// A process that stood still polls just now. Where polls fail, that is known and not waited for.
+    async fn hears_of(&self, epoch: &Epoch, until: Instant) -> bool {
+        let mut proven = pin!(self.proven.notified());
+        proven.as_mut().enable();
+        let is_polled = self.takes_writes.load(Ordering::Relaxed) && self.control.state() == BreakerState::Closed;
+        if is_polled && !self.has_heard_of(epoch) {
+            self.wake.notify_one();
+            let _ = self.by(until, Box::pin(proven.map(Ok))).await;
+        }
+        self.has_heard_of(epoch)
     }
 
     /// What a look-up says about the tier, if its first call was `answered`, and had the `whole` budget. A reply that is

@@ -200,7 +200,11 @@ impl Stock {
             Err(reason) => Err(reason),
         };
         Ok(match verdict {
-            Ok(entered) => Shared::Found(entered),
+            Ok(entered) if self.l2.vouches_for(&stamp.epoch, until).await => Shared::Found(entered),
+            Ok(_) => {
+                self.reject(RejectReason::Proof);
+                Shared::Silent
+            }
             Err(reason) => {
                 self.reject(reason);
                 if reason == RejectReason::Held { Shared::Held(stamp) } else { Shared::Missed(stamp) }

@@ -22,6 +22,7 @@ pub(crate) struct Fleet {
     variables: Vec<(String, String)>,
     directory: TempDir,
     one_changes: bool,
+    spares_the_first: bool,
 }
 
 /// What tells processes apart from those of another run.
@@ -51,6 +52,7 @@ impl Fleet {
             variables: variables(load, servers),
             directory: tempfile::tempdir().expect("a directory for what is written down"),
             one_changes: load.one_changes,
+            spares_the_first: scenario.spares_the_first(),
         };
         for place in 0..SIZE {
             let process = fleet.process(place, time);
@@ -64,7 +66,8 @@ impl Fleet {
         let log = self.directory.path().join(self.logs.len().to_string());
         let (path, milliseconds) = (log.display().to_string(), time.as_millis().to_string());
         let more = ["--log", &path, "--milliseconds", &milliseconds];
-        let only_checks = (self.one_changes && place + 1 < SIZE).then_some("--only-checks");
+        let is_spared = (self.spares_the_first && place == 0) || (self.one_changes && place + 1 < SIZE);
+        let only_checks = is_spared.then_some("--only-checks");
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).chain(more).chain(only_checks).collect();
         let mut variables = self.variables.clone();
         if place == 0 {

@@ -172,13 +172,19 @@ impl Ledger {
     }
 
     /// By the bound that the processes export, in nanoseconds, and the times in which no Redis answered.
-    pub(crate) fn verdict(&self, bound: u64, outages: &[Range<u64>]) -> Verdict {
+    /// `shared` is the bound on what Redis answers.
+    pub(crate) fn verdict(&self, (bound, shared): (u64, u64), outages: &[Range<u64>]) -> Verdict {
         let mut verdict = Verdict { bound, killed: self.cut_off.len() as u64, ..self.counted.clone() };
         for check in &self.checks {
             let (overdue, is_of_memory) = (self.overdue(check), check.status.is_of_memory());
             let counts = &mut verdict.of[check.status as usize];
             counts.checks += 1;
-            counts.too_old += u64::from(overdue > if is_of_memory { bound } else { 0 });
+            let allowance = match check.status {
+                _ if is_of_memory => bound,
+                Status::Redis => shared,
+                _ => 0,
+            };
+            counts.too_old += u64::from(overdue > allowance);
             if is_of_memory {
                 verdict.longest = verdict.longest.max(overdue);
             }
@@ -216,7 +222,7 @@ mod tests {
             ledger.take(line);
         }
         ledger.sort();
-        ledger.verdict(BOUND, std::slice::from_ref(outage))
+        ledger.verdict((BOUND, 0), std::slice::from_ref(outage))
     }
 
     fn violations(lines: &[&str]) -> u64 {

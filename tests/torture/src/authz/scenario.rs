@@ -30,7 +30,7 @@ const KILL: Duration = Duration::from_secs(6);
 
 impl Scenario {
     /// All in which nothing old may be seen.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Breaks(Breakage::None),
         Self::BellsLost,
         Self::NoBells,
@@ -46,6 +46,7 @@ impl Scenario {
         Self::Breaks(Breakage::ControlLost),
         Self::Breaks(Breakage::LossyFailover),
         Self::Breaks(Breakage::Sentinel),
+        Self::Breaks(Breakage::TwoPrimaries),
         Self::Killed,
     ];
 
@@ -75,7 +76,7 @@ impl Scenario {
             // Its silence has to outlast the bound.
             Self::Breaks(Breakage::Pause) => Duration::from_secs(4),
             // As the Sentinels' vote has to end before it does.
-            Self::Breaks(Breakage::Sentinel) => Duration::from_secs(6),
+            Self::Breaks(Breakage::Sentinel | Breakage::TwoPrimaries) => Duration::from_secs(6),
             _ => Duration::from_secs(1),
         }
     }
@@ -95,6 +96,10 @@ impl Scenario {
 
     pub(crate) fn holds_answers(self) -> bool {
         matches!(self, Self::Breaks(breakage) if breakage.holds_answers())
+    }
+
+    pub(crate) fn spares_the_first(self) -> bool {
+        matches!(self, Self::Breaks(breakage) if breakage.spares_the_first())
     }
 
     /// Whether Redis loses nothing that it has taken.

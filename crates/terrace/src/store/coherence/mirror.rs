@@ -149,9 +149,16 @@ impl Mirror {
     #[inline]
     pub(crate) fn is_proven(&self, now: Instant, lag: Duration) -> bool {
         let proof = self.proof.load(Ordering::Acquire);
-        proof == ALWAYS
-            || is_off(Protection::ProofLimitsL1)
-            || (proof != 0 && now.duration_since(Instant::from_nanos(proof)) <= lag)
+        proof == ALWAYS || is_off(Protection::ProofLimitsL1) || is_recent(proof, now, lag)
+    }
+
+    /// Whether the epoch is followed, and a poll of it was sent no longer than `lag` ago.
+    pub(crate) fn vouches_for(&self, epoch: &Epoch, now: Instant, lag: Duration) -> bool {
+        // With the record, so that the proof is not another epoch's.
+        let record = self.record();
+        let is_followed = record.epoch.as_ref().is_some_and(|(followed, _)| followed == epoch);
+        let proof = self.proof.load(Ordering::Acquire);
+        is_followed && (is_off(Protection::ProofLimitsL2) || is_recent(proof, now, lag))
     }
 
     /// When the mirror was last known to be up to date; `None` if never, or always.
@@ -541,6 +548,11 @@ impl Mirror {
         let held = record.held_here.len() + record.changing.len() + record.held_by_others.len();
         self.held.store((held + record.awaited.len()) as u64, Ordering::Release);
     }
+}
+
+#[inline]
+fn is_recent(proof: u64, now: Instant, lag: Duration) -> bool {
+    proof != 0 && now.duration_since(Instant::from_nanos(proof)) <= lag
 }
 
 /// Hard and soft invalidations have slots of their own.

@@ -121,6 +121,11 @@ async fn step(l2: &Weak<L2>, seen: &mut Seen) -> Option<Duration> {
     }
     l2.observe.max_lag(l2.settings.max_lag());
     let ended = round(&l2, seen).await;
+    if ended == Err(Fault::ReadOnly) {
+        l2.takes_writes.store(false, Ordering::Relaxed);
+        // Before it is read again it has to take a write.
+        seen.probed = None;
+    }
     l2.observe.poll_ended(result(ended));
     match ended {
         Ok(()) => {
@@ -202,6 +207,7 @@ async fn poll(l2: &L2) -> Result<bool, Fault> {
     match l2.counted(L2Op::Other, l2.remote.poll(&followed.epoch, followed.position)).await? {
         Polled::Changes { marks, position, floor } => {
             l2.mirror.apply(&marks, position, floor, sent);
+            l2.proven.notify_waiters();
             l2.observe.proven(sent, position);
             Ok(true)
         }

@@ -83,7 +83,9 @@ impl Pool {
 impl Pool {
     /// What one connection has learned about its server is true of the others to it.
     fn failed(&self, link: &Link, fault: Fault) -> Fault {
-        if matches!(fault, Fault::Moved | Fault::ReadOnly) && link.is_broken() {
+        // One that takes no writes may have been replaced, which those who watch it know before it does.
+        let is_replaced = fault == Fault::ReadOnly && self.connector.settings().place.is_watched();
+        if is_replaced || (matches!(fault, Fault::Moved | Fault::ReadOnly) && link.is_broken()) {
             self.connector.retire(link);
         }
         fault

@@ -160,6 +160,13 @@ pub(super) enum Place {
     Cluster(Vec<Address>),
 }
 
+impl Place {
+    /// Whether Sentinels say who the primary is.
+    pub(super) const fn is_watched(&self) -> bool {
+        matches!(self, Self::Sentinels { .. })
+    }
+}
+
 /// For people, without what it takes to log in.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

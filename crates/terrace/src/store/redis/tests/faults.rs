@@ -312,6 +312,25 @@ async fn a_server_that_lacks_replicas_fails_the_probe() {
     tier.probe().await.unwrap();
 }
 
+/// What it reads would prove nothing, for it hears of no invalidation (the model's `poll_takes_write`), and neither would what
+/// is stamped there (`fence_takes_write`).
+#[tokio::test]
+async fn a_server_that_lacks_replicas_answers_no_poll_and_lets_nobody_connect() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let now = tier.current().await.unwrap();
+    tier.poll(&now.epoch, now.position).await.unwrap();
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_eq!(tier.poll(&now.epoch, now.position).await.unwrap_err(), Fault::ReadOnly);
+    let other = at(server.port());
+    assert_eq!(other.current().await.unwrap_err(), Fault::ReadOnly);
+    let Status::Down(Fault::ReadOnly, why) = other.status().borrow().clone() else { panic!() };
+    assert!(why.contains("NOREPLICAS"), "{why}");
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    tier.poll(&now.epoch, now.position).await.unwrap();
+    other.current().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_full_server_refuses_fills_and_takes_invalidations() {
     let server = Server::with(&["--maxmemory-policy", "noeviction"]);

@@ -89,6 +89,27 @@ async fn sentinels_lead_to_the_primary_and_after_its_death_to_the_next() {
     assert!(promoted.is_some());
 }
 
+/// For some ten seconds it takes itself for the primary: until the Sentinels are sure enough that it is none.
+#[tokio::test]
+async fn a_primary_that_was_left_while_it_lives_is_left_for_the_next() {
+    let primary = Server::with(&["--min-replicas-to-write", "1"]);
+    let replicas = [Server::replica_of(&primary), Server::replica_of(&primary)];
+    let mut sentinel = Server::sentinel_of(&primary, 1, "");
+    for _ in &replicas {
+        sentinel.wait_for("+slave slave");
+    }
+    let list = addresses(std::slice::from_ref(&sentinel));
+    let tier = tier_with(&[("REDIS_SENTINELS", &list), ("REDIS_MASTER_NAME", "main")]);
+    let before = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
+    sentinel.fails_over();
+    sentinel.wait_for("+switch-master main");
+    let after = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
+    assert_ne!(after.epoch, before.epoch);
+    let found = until_ok(|| tier.lookup(&after.epoch, 0, tier.entry(b"key"))).await;
+    assert!(matches!(found.news, Polled::Changes { .. }), "{found:?}");
+    assert_eq!(primary.info("replication", "role"), "master", "it is still there");
+}
+
 #[tokio::test]
 async fn a_hung_primary_is_left_for_the_next() {
     let primary = Server::start();
