@@ -8,7 +8,6 @@ use crate::clock::{Clock, Instant};
 use crate::config::{Flags, Settings};
 use crate::observe::Observe;
 use crate::observe::stats::{BellDirection, BreakerName, BreakerState, Feature, FenceMode, L2Op};
-use futures_util::FutureExt;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -149,7 +148,11 @@ impl L2 {
         let is_polled = self.takes_writes.load(Ordering::Relaxed) && self.control.state() == BreakerState::Closed;
         if is_polled && !self.has_heard_of(epoch) {
             self.wake.notify_one();
-            let _ = self.by(until, Box::pin(proven.map(Ok))).await;
+            let proven = async {
+                proven.await;
+                Ok(())
+            };
+            let _ = self.by(until, Box::pin(proven)).await;
         }
         self.has_heard_of(epoch)
     }
