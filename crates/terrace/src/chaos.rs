@@ -38,7 +38,7 @@ pub enum Failure {
     Refuses,
     /// No call ever ends by itself.
     Hangs,
-    /// Reads are answered, and writes are refused.
+    /// Reads are answered; writes are refused, and so are polls.
     ReadOnly,
     /// The same, because there is no memory left.
     Full,

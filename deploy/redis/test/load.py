@@ -137,6 +137,7 @@ def main(command, *ports):
         proxy.process.terminate()
         proxy.process.wait()
     judge()
+    counts["moments with two primaries"] = len(two_primaries)
     print(", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
     print("\n".join(violations[:5]))
     # All three, or the run has shown nothing.

@@ -172,7 +172,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = match command.spawn() {
             Ok(process) => process,
-            Err(error) => panic!("these tests need redis-server 6.2 or later; scripts/test installs it ({error})"),
+            Err(error) => panic!("these tests need redis-server 7 or later; scripts/test installs it ({error})"),
         };
         let output = process.stdout.take().expect("piped");
         let (sender, lines) = channel();

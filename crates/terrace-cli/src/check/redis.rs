@@ -116,7 +116,7 @@ impl Server<'_> {
             Some(_) => Finding::fail("redis-version", measured, "use Redis 7 or later"),
             None => hidden("redis-version", "redis_version"),
         }
-        .threshold(">= 6.2, better 7")
+        .threshold(">= 7, or 6.2 without replicas")
     }
 
     fn limit(&self) -> Finding {
@@ -195,6 +195,11 @@ impl Server<'_> {
         match replicas {
             None => hidden("redis-min-replicas", "connected_slaves"),
             Some(0) if !is_guarded => Finding::ok("redis-min-replicas", "no replica is connected"),
+            Some(count) if is_guarded && self.is_torn(count) => Finding::fail(
+                "redis-min-replicas",
+                format!("too small for {count} replicas: after a failover the old primary may go on taking writes beside the new one"),
+                "set it to more than half of the replicas but one: 2 for three or four",
+            ),
             Some(count) if is_guarded => Finding::ok("redis-min-replicas", format!("set, with {count} replicas")),
             Some(count) => Finding::fail(
                 "redis-min-replicas",
@@ -203,6 +208,12 @@ impl Server<'_> {
             ),
         }
         .threshold(">= 1 with replicas")
+    }
+
+    /// Whether so many replicas, of which one is promoted, can leave both primaries enough of them.
+    fn is_torn(&self, replicas: u64) -> bool {
+        let least: Option<u64> = self.setting("min-replicas-to-write").and_then(|least| least.parse().ok());
+        least.is_some_and(|least| least * 2 < replicas)
     }
 
     fn lag(&self) -> Finding {

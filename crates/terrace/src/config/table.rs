@@ -208,7 +208,7 @@ pub(super) const SETTINGS: [Setting; Key::AuthzDebugHeader as usize + 1] = [
         default: "1s",
         accepts: Accepts::Time(10 * MILLISECOND..=5 * MINUTE),
         apply: Apply::Running,
-        doc: "With Redis: how long after an invalidation elsewhere this process's memory may still answer with older data.",
+        doc: "With Redis: how long after an invalidation elsewhere this process's memory may still answer with older data. What Redis answers counts as long after a poll, so that a poll has to fit into it several times.",
     },
     Setting {
         key: Key::PollInterval,

@@ -9,7 +9,7 @@ use super::key::{implicit_tags, is_partitioned, variant};
 use super::rules::Rules;
 use super::sample::compare;
 use super::select;
-use super::service::{Shared, is_ahead};
+use super::service::{Shared, is_ahead, is_ahead_of};
 use super::stored::{Cached, CachedResponse};
 use crate::Authorized;
 use crate::clock::Instant;
@@ -409,6 +409,9 @@ impl<S, B> Job<S, B> {
         }
         let (tags, namespace) = (self.tags(), self.shared.namespace);
         let (found, ticket) = match tiers.look_beyond(ask.ticket, (&tags, namespace), until, |_| ()).await {
+            Beyond::Found(_, ticket) if is_ahead_of(&self.request, &ticket) => {
+                return Look::Ask(Ask { ticket, unproven: None, purpose: Purpose::Alone, ..ask });
+            }
             Beyond::Found(found, ticket) => (found, ticket),
             Beyond::Missed(ticket) => return Look::Ask(Ask { ticket, unproven: None, ..ask }),
             Beyond::Held(ticket) => return Look::Ask(Ask { ticket, unproven: None, purpose: Purpose::Alone, ..ask }),

@@ -111,6 +111,8 @@ enum Reply {
     Asks(Option<Forward>, Purpose),
     /// Nothing that changes anything.
     Nothing,
+    /// Something that does not count.
+    Unbelieved,
 }
 
 /// How a way ends.
@@ -392,7 +394,7 @@ impl<'a> Teller<'a> {
             match self.shared(key, unproven).await {
                 Reply::Answers(verdict) => return End(verdict, None),
                 Reply::Asks(forward, other) => (reason, purpose) = (forward.unwrap_or(reason), other),
-                Reply::Nothing => {}
+                Reply::Nothing | Reply::Unbelieved => {}
             }
         }
         if wants_only_cached(self.demands, self.request.headers()) {
@@ -410,9 +412,18 @@ impl<'a> Teller<'a> {
     }
 
     async fn shared(&mut self, key: &Key, unproven: Option<Found<Cached>>) -> Reply {
-        let Some(obstacle) = self.shared.tiers.obstacle() else { return self.in_redis(key).await };
-        let (reason, text) = hindered(obstacle);
-        self.tell("shared", Outcome::Fails, reason, text);
+        if let Some(obstacle) = self.shared.tiers.obstacle() {
+            let (reason, text) = hindered(obstacle);
+            self.tell("shared", Outcome::Fails, reason, text);
+            return self.on_its_own(unproven);
+        }
+        match self.in_redis(key).await {
+            Reply::Unbelieved => self.on_its_own(unproven),
+            reply => reply,
+        }
+    }
+
+    fn on_its_own(&mut self, unproven: Option<Found<Cached>>) -> Reply {
         let Some(found) = unproven.filter(|found| self.shared.tiers.is_recent(&found.entry, self.now)) else {
             return Reply::Nothing;
         };
@@ -479,10 +490,10 @@ impl<'a> Teller<'a> {
                 let held = reason == RejectReason::Held;
                 Err(if held { Reply::Asks(None, Purpose::Alone) } else { Reply::Nothing })
             }
-            Judged::Current | Judged::Expired if !self.shared.tiers.is_proven(self.now) => {
+            Judged::Current | Judged::Expired if !self.shared.tiers.is_believed().await => {
                 let text = format!("What Redis has is not served: {}.", rejected(RejectReason::Proof));
                 self.tell("shared", Outcome::Fails, RejectReason::Proof.as_str(), text);
-                Err(Reply::Nothing)
+                Err(Reply::Unbelieved)
             }
             Judged::Current | Judged::Expired => {
                 let text = format!("Redis has it, for another {}.", time(seen.left));

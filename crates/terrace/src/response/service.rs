@@ -14,7 +14,7 @@ use crate::clock::Instant;
 use crate::observe::stats::{BypassReason, CacheStatus as Outcome, Feature, Found as Timed, Tier};
 use crate::observe::{Namespace, PendingRequest, SAMPLE, Timing};
 use crate::store::refresh::{Refreshes, is_due};
-use crate::store::{Entry, Glance, Key, Receipt, Tag, Tiers};
+use crate::store::{Entry, Glance, Key, Receipt, Tag, Ticket, Tiers};
 use crate::{Authorized, Store};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING};
@@ -296,6 +296,11 @@ pub(super) fn interest<B>(request: &Request<B>, demands: Demands, (rules, shared
 /// Whether what is stored for an authorized caller would be revoked with their rights, whoever revokes them.
 fn is_revocable(authorized: &Authorized, shared: &Shared) -> bool {
     authorized.ground.store() == shared.store.id() && !shared.tiers.is_cut_off()
+}
+
+/// Whether a request knows of an invalidation that the shared tier did not know of when it gave a ticket.
+pub(super) fn is_ahead_of<B>(request: &Request<B>, ticket: &Ticket) -> bool {
+    request.extensions().get::<Receipt>().is_some_and(|receipt| !ticket.covers(receipt))
 }
 
 /// Whether a request knows of an invalidation that memory has not heard of yet.

@@ -141,18 +141,18 @@ impl L2 {
         self.mirror.vouches_for(epoch, self.clock.now(), self.settings.max_lag())
     }
 
-    /// A process that stood still polls just now. Where polls fail, that is known and not waited for.
+    /// A process that stood still polls just now. Where polls are refused, or have failed for a while, nobody waits.
     async fn hears_of(&self, epoch: &Epoch, until: Instant) -> bool {
         let mut proven = pin!(self.proven.notified());
         proven.as_mut().enable();
-        let is_polled = self.takes_writes.load(Ordering::Relaxed) && self.control.state() == BreakerState::Closed;
+        let is_polled = self.takes_writes.load(Ordering::Relaxed)
+            && self.control.state() == BreakerState::Closed
+            && self.mirror.epoch().as_ref() == Some(epoch);
         if is_polled && !self.has_heard_of(epoch) {
             self.wake.notify_one();
-            let proven = async {
-                proven.await;
-                Ok(())
-            };
-            let _ = self.by(until, Box::pin(proven)).await;
+            // Who stood still meanwhile has all of its time anew.
+            let until = if self.clock.now() < until { until } else { self.patience() };
+            in_time(proven, pin!(sleep(until.duration_since(self.clock.now())))).await;
         }
         self.has_heard_of(epoch)
     }

@@ -130,15 +130,24 @@ impl Stock {
         }
     }
 
+    /// Whether what it says now counts.
+    #[cfg(feature = "admin")]
+    pub(super) async fn is_believed(&self) -> bool {
+        let Some(epoch) = self.l2.mirror.epoch() else { return false };
+        self.l2.vouches_for(&epoch, self.l2.patience()).await
+    }
+
     /// Why it gives no answer now, if that is nobody's choice.
     pub(super) fn silence(&self) -> Option<BypassReason> {
         let l2 = &*self.l2;
         if !self.flags.is_on(self.feature) || !l2.is_on() {
             None
-        } else if l2.data.state() == BreakerState::Closed {
+        } else if l2.data.state() != BreakerState::Closed {
+            Some(BypassReason::Breaker)
+        } else if l2.mirror.is_proven(l2.clock.now(), l2.settings.max_lag()) {
             Some(BypassReason::L2Error)
         } else {
-            Some(BypassReason::Breaker)
+            Some(BypassReason::Unproven)
         }
     }
 

@@ -310,6 +310,15 @@ impl<V: Value> Tiers<V> {
         }
     }
 
+    /// Whether what the tier that processes share says now counts.
+    #[cfg(feature = "admin")]
+    pub(crate) async fn is_believed(&self) -> bool {
+        match &self.stock {
+            Some(stock) => stock.is_believed().await,
+            None => false,
+        }
+    }
+
     /// Why the tier that processes share does not answer now, if that is nobody's choice.
     pub(crate) fn silence(&self) -> Option<BypassReason> {
         self.stock.as_ref().and_then(|stock| stock.silence())

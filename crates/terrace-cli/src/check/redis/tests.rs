@@ -73,6 +73,18 @@ fn before_version_7_a_server_may_have_no_replicas() {
     }
 }
 
+#[test]
+fn after_a_failover_one_of_two_primaries_lacks_replicas() {
+    for (least, replicas, status) in
+        [(1, 1, Status::Ok), (1, 2, Status::Ok), (1, 3, Status::Fail), (2, 4, Status::Ok), (2, 5, Status::Fail)]
+    {
+        let info = [("connected_slaves", replicas.to_string()), ("min_slaves_good_slaves", replicas.to_string())];
+        let info = info.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let config = [("min-replicas-to-write".to_owned(), least.to_string())].into_iter().collect();
+        assert_eq!(Server(&info, &config).min_replicas().status, status, "{least} of {replicas}");
+    }
+}
+
 /// Who keeps something keeps it in both forms. Who keeps nothing has chosen that, and is told what it costs.
 #[test]
 fn one_form_of_persistence_alone_is_a_warning() {

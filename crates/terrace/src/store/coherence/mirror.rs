@@ -711,6 +711,16 @@ mod following {
     }
 
     #[test]
+    fn a_proof_vouches_for_its_own_epoch() {
+        let vouches = |mirror: &Mirror, epoch, now| mirror.vouches_for(&Epoch::new(&[epoch]), at(now), LAG);
+        let mirror = followed(2, 5);
+        assert!(vouches(&mirror, 2, 1001) && !vouches(&mirror, 2, 1002) && !vouches(&mirror, 1, 2));
+        mirror.adopt(receipt(3, 5));
+        assert!(!vouches(&mirror, 2, 2) && !vouches(&mirror, 3, 2));
+        assert!(!vouches(&Mirror::alone(), 1, 2));
+    }
+
+    #[test]
     fn positions_of_another_epoch_come_after_all_of_those_before() {
         let mirror = followed(1, 1000);
         let tag = mirror.tags().name("a");

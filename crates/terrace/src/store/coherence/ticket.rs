@@ -20,6 +20,13 @@ impl Ticket {
         &self.key
     }
 
+    /// Whether the shared tier, when it gave this ticket, knew of what a receipt is for. What another epoch acknowledged it may
+    /// never hear of, while two servers take themselves for the primary.
+    pub(crate) fn covers(&self, receipt: &super::Receipt) -> bool {
+        let told = |now: &Receipt| receipt.epoch.as_ref() == Some(&now.epoch) && receipt.position.0 <= now.position;
+        receipt.epoch.is_none() || self.shared.as_ref().is_some_and(told)
+    }
+
     /// The same stamp for another key: a response that turns out to vary is stored under more than one.
     pub(crate) fn for_key(&self, key: Key) -> Self {
         Self { key, stamp: self.stamp, shared: self.shared.clone() }

@@ -83,10 +83,11 @@ impl Pool {
 impl Pool {
     /// What one connection has learned about its server is true of the others to it.
     fn failed(&self, link: &Link, fault: Fault) -> Fault {
-        // One that takes no writes may have been replaced, which those who watch it know before it does.
-        let is_replaced = fault == Fault::ReadOnly && self.connector.settings().place.is_watched();
-        if is_replaced || (matches!(fault, Fault::Moved | Fault::ReadOnly) && link.is_broken()) {
+        if matches!(fault, Fault::Moved | Fault::ReadOnly) && link.is_broken() {
             self.connector.retire(link);
+        }
+        if fault == Fault::ReadOnly {
+            self.connector.look_for_another();
         }
         fault
     }

@@ -12,8 +12,9 @@ use crate::observe::stats::FenceResult;
 use crate::store::remote::Fault;
 use redis::{ErrorKind, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -34,6 +35,8 @@ pub(super) struct Connector {
     told: AtomicU64,
     /// How connections to the primary ended up, by result.
     fences: [AtomicU64; FenceResult::ALL.len()],
+    /// Whether the Sentinels are being asked for another primary.
+    looking: AtomicBool,
 }
 
 /// What is known about the server, for whoever publishes it.
@@ -58,6 +61,18 @@ pub(crate) enum Hearing {
     Denied,
 }
 
+/// Somebody asks the Sentinels for another primary; ends with it.
+struct Looking(Arc<Connector>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.looking.store(false, SeqCst);
+    }
+}
+
+/// How far apart they are asked.
+const APART: Duration = Duration::from_secs(1);
+
 /// Why there is no connection.
 pub(super) struct Failure {
     fault: Fault,
@@ -68,8 +83,8 @@ impl Connector {
     pub(super) fn new(settings: RedisSettings, names: Arc<Names>, opener: Opener) -> Self {
         let (generation, known, status) = (AtomicU64::new(0), Mutex::default(), watch::Sender::default());
         let (hearing, begun, told) = (watch::Sender::default(), AtomicU64::new(0), AtomicU64::new(0));
-        let fences = Default::default();
-        Self { settings, names, opener, generation, known, status, hearing, begun, told, fences }
+        let (fences, looking) = Default::default();
+        Self { settings, names, opener, generation, known, status, hearing, begun, told, fences, looking }
     }
 
     fn fenced(&self, result: FenceResult) {
@@ -110,6 +125,20 @@ impl Connector {
 
     pub(super) fn is_usable(&self, link: &Link) -> bool {
         !link.is_broken() && link.generation == self.generation.load(SeqCst)
+    }
+
+    /// A server that takes no writes may have been replaced, which the Sentinels know before it does: asks them in the
+    /// background, at most once a second. To find another retires the connections to this one.
+    pub(super) fn look_for_another(self: &Arc<Self>) {
+        if !self.settings.place.is_watched() || self.looking.swap(true, SeqCst) {
+            return;
+        }
+        let looking = Looking(Arc::clone(self));
+        drop(tokio::spawn(async move {
+            let Looking(this) = &looking;
+            let _ = tokio::time::timeout(this.settings.socket_timeout, this.find()).await;
+            tokio::time::sleep(APART).await;
+        }));
     }
 
     /// Makes a connection that is ready for use.
