@@ -559,8 +559,8 @@ async fn switched_off_a_process_is_alone_and_tells_what_it_invalidated_when_it_i
 async fn a_server_that_takes_no_writes_is_not_read_from_the_next_poll_on() {
     let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
     fleet.get(0, "/").await;
-    // The last probe was just now.
-    fleet.pass(Duration::from_millis(1200)).await;
+    // The next probe is not due for a while.
+    fleet.pass(Duration::from_millis(500)).await;
     fleet.chaos.fails(Failure::ReadOnly);
     fleet.pass(Duration::from_millis(300)).await;
     let lookups = fleet.chaos.lookups();
