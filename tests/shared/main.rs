@@ -569,6 +569,28 @@ async fn a_server_that_takes_no_writes_is_not_read_from_the_next_poll_on() {
 }
 
 /// While a failover is under way the primary that was left may go on answering, and hear of no invalidation.
+/// As while a failover is under way, when Redis's answers do not count.
+#[tokio::test(start_paused = true)]
+async fn what_was_stored_while_a_request_waited_is_not_recent_where_nothing_unproven_is_to_be_served() {
+    let config = Config::from_vars([("CACHE_L1_DEGRADED_MAX", "0")]).unwrap();
+    let gate = Gate::default();
+    let fleet = Fleet::with(1, config, gate.before(|_| text(&[FRESH], "x"))).await;
+    fleet.chaos.fails(Failure::Refuses);
+    fleet.pass(Duration::from_secs(2)).await;
+    let early = spawn(&fleet.services[0], get("/"));
+    until("the fetch is under way", || gate.arrived() == 1).await;
+    fleet.pass(Duration::from_millis(1500)).await;
+    let late = spawn(&fleet.services[0], get("/"));
+    fleet.pass(Duration::from_millis(100)).await;
+    assert_eq!(gate.arrived(), 1, "it waits");
+    gate.admit(1);
+    early.await.unwrap();
+    fleet.pass(Duration::from_millis(100)).await;
+    assert_eq!(gate.arrived(), 2, "the fetch began before what the late one may be answered with");
+    gate.admit(1);
+    late.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_redis_answers_counts_no_longer_than_it_is_known_to_take_writes() {
     let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;

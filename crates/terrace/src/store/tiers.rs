@@ -448,7 +448,9 @@ impl<V: Value> Tiers<V> {
     pub(crate) fn is_recent(&self, entry: &Entry<V>, now: Instant) -> bool {
         let proven = self.mirror().proven_at();
         let last = proven.map_or(entry.inserted(), |proven| proven.max(entry.inserted()));
-        now.duration_since(last) <= self.settings.degraded_max()
+        let most = self.settings.degraded_max();
+        // What is stored while a request waits may have been fetched long before it came: without time it never counts.
+        !most.is_zero() && now.duration_since(last) <= most
     }
 
     /// Checks a value that another request, which came at `begun`, fetched, for one that came at `asked`. Without proof
