@@ -77,6 +77,17 @@ impl Breakage {
         }
     }
 
+    /// In less time nothing comes of it.
+    pub(crate) fn least(self) -> Duration {
+        match self {
+            // As the Sentinels' vote has to end before it does.
+            Self::Sentinel => Duration::from_secs(6),
+            // And then the lag that is allowed.
+            Self::TwoPrimaries => Duration::from_secs(9),
+            _ => Duration::ZERO,
+        }
+    }
+
     pub(crate) fn servers(self) -> Servers {
         match self {
             Self::LossyFailover => Servers::replicated(),
@@ -211,7 +222,7 @@ fn leave_primaries(servers: &mut Servers, node: &mut Process, time: Duration) {
         sleep(part / 8);
         node.tell("hold-polls");
         servers.leave_watched_primary();
-        sleep((part * 3 / 4).min(Duration::from_secs(6)).saturating_sub(begun.elapsed()));
+        sleep(Duration::from_secs(4).min(part.saturating_sub(begun.elapsed())));
         node.tell("let-polls-go");
         sleep(part.saturating_sub(begun.elapsed()));
     }

@@ -135,7 +135,7 @@ fn torture(breakages: &[Breakage], time: Duration, load: &Load, report: &mut Rep
     let (mut total, mut held, mut is_bad) = (Verdict::default(), 0, false);
     report.line(Verdict::HEADING);
     for breakage in breakages {
-        let time = time * breakage.weight() / weights;
+        let time = (time * breakage.weight() / weights).max(breakage.least());
         let outcome = load.carry_out(*breakage, time);
         report.line(&outcome.verdict.row(breakage.name(), time.as_secs()));
         total.add(&outcome.verdict);
@@ -153,6 +153,7 @@ fn without_each(time: Duration, report: &mut Report) -> bool {
     report.line(Verdict::HEADING);
     let mut seen = true;
     for mutant in mutants::all() {
+        let time = time.max(mutant.breakage.least());
         let Outcome { verdict, .. } = mutant.load.carry_out(mutant.breakage, time);
         let name = format!("without `{}`: {}", mutant.without, mutant.breakage.name());
         report.line(&verdict.row(&name, time.as_secs()));

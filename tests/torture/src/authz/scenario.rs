@@ -75,8 +75,7 @@ impl Scenario {
             Self::Killed | Self::KilledUnannounced => KILL,
             // Its silence has to outlast the bound.
             Self::Breaks(Breakage::Pause) => Duration::from_secs(4),
-            // As the Sentinels' vote has to end before it does.
-            Self::Breaks(Breakage::Sentinel | Breakage::TwoPrimaries) => Duration::from_secs(6),
+            Self::Breaks(breakage) => breakage.least().max(Duration::from_secs(1)),
             _ => Duration::from_secs(1),
         }
     }
