@@ -1,7 +1,6 @@
 //! The tier switched off and on, what is owed to the others meanwhile, and changes that are announced.
 
 use super::*;
-use terrace::stats::Feature;
 
 async fn switch(fleet: &Fleet, on: bool) {
     fleet.stores[0].flags().set(Feature::L2, on);
@@ -231,4 +230,31 @@ async fn the_end_of_a_change_is_repeated_in_the_next_epoch() {
     fleet.chaos.restarts();
     fleet.pass(Duration::from_secs(2)).await;
     assert_eq!(sent(), before + 1, "{receipt:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn switched_off_a_process_is_alone_and_tells_what_it_invalidated_when_it_is_switched_on() {
+    let (version, origin) = changing(&[FRESH]);
+    let fleet = Fleet::of(2, origin).await;
+    assert_eq!(fleet.get(1, "/").await.text(), "1");
+    fleet.stores[0].flags().set(Feature::L2, false);
+    fleet.pass(Duration::from_millis(500)).await;
+    let (lookups, entries) = (fleet.chaos.lookups(), fleet.chaos.entries());
+    fleet.get(0, "/").await;
+    assert!(fleet.get(0, "/").await.is_hit());
+    fleet.chaos.fails(Failure::Refuses);
+    fleet.pass(Duration::from_secs(60)).await;
+    assert!(fleet.get(0, "/").await.is_hit(), "it needs no proof of others");
+    fleet.chaos.fails(Failure::None);
+    fleet.pass(Duration::from_secs(3)).await;
+    version.store(2, SeqCst);
+    let _receipt = fleet.stores[0].purge_url("/").await.unwrap();
+    assert_eq!(fleet.get(0, "/").await.text(), "2");
+    assert_eq!((fleet.chaos.lookups(), fleet.chaos.entries()), (lookups, entries));
+    assert_eq!(fleet.get(1, "/").await.text(), "1", "it was not told");
+    fleet.stores[0].flags().set(Feature::L2, true);
+    fleet.pass(Duration::from_secs(2)).await;
+    for process in 0..2 {
+        assert_eq!(fleet.get(process, "/").await.text(), "2");
+    }
 }
