@@ -8,16 +8,8 @@ use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use terrace_redis_server::Server;
+use terrace_redis_server::{PATIENT, Server};
 use tokio::task::JoinHandle;
-
-/// So that a busy machine is not taken for a Redis that fails.
-const PATIENT: [(&str, &str); 4] = [
-    ("CACHE_L2_READ_BUDGET", "10s"),
-    ("CACHE_L2_WRITE_BUDGET", "10s"),
-    ("CACHE_L2_POOL_WAIT", "10s"),
-    ("REDIS_SOCKET_TIMEOUT", "30s"),
-];
 
 async fn origin() -> Origin {
     Origin::start(|_| async { Response::builder().header("cache-control", "max-age=600").body(full("x")).unwrap() })

@@ -1,11 +1,10 @@
 //! The cache behind the proxy: that it is there, where it sits, and what it sees. What it decides is tested elsewhere.
 
-use crate::fleet::PATIENT;
 use crate::harness::{Answer, Origin, Proxy, full, raw_origin, within};
 use http::Response;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use terrace_redis_server::{Certificates, Server, form_cluster};
+use terrace_redis_server::{Certificates, PATIENT, Server, form_cluster};
 
 /// Answers each request with its number, host and scheme, fresh for an hour.
 async fn numbered() -> Origin {

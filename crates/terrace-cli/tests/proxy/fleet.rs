@@ -7,18 +7,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use terrace_redis_server::Server;
+use terrace_redis_server::{PATIENT, Server};
 
 /// `CACHE_L1_MAX_LAG`.
 const MAX_LAG: Duration = Duration::from_secs(1);
-
-/// So that a busy machine is not taken for a tier that fails: what is not stored in time is not stored later either.
-pub(crate) const PATIENT: [(&str, &str); 4] = [
-    ("CACHE_L2_READ_BUDGET", "10s"),
-    ("CACHE_L2_WRITE_BUDGET", "10s"),
-    ("CACHE_L2_POOL_WAIT", "10s"),
-    ("REDIS_SOCKET_TIMEOUT", "30s"),
-];
 
 /// A fleet, with an origin that answers with the number of its answer.
 pub(crate) struct Fleet {

@@ -1,6 +1,6 @@
 //! `terrace flush` against a fleet that runs.
 
-use crate::fleet::{Ended, Fleet, PATIENT, run};
+use crate::fleet::{Ended, Fleet, run};
 use crate::harness::{Origin, Proxy, full, terrace, within};
 use http::Response;
 use redis::Value;
@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use terrace_redis_server::{Server, form_cluster};
+use terrace_redis_server::{PATIENT, Server, form_cluster};
 
 const A: &str = "a.example";
 const B: &str = "b.example";

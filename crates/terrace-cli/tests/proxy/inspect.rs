@@ -1,11 +1,11 @@
 //! `terrace inspect` against a fleet that runs.
 
-use crate::fleet::{Ended, Fleet, PATIENT, run};
+use crate::fleet::{Ended, Fleet, run};
 use crate::harness::{Origin, Proxy, full, terrace, within};
 use http::Response;
 use serde_json::{Value, json};
 use terrace::Store;
-use terrace_redis_server::Server;
+use terrace_redis_server::{PATIENT, Server};
 
 const A: &str = "a.example";
 const URL: &str = "http://a.example/shop/1?a=1";

@@ -1,6 +1,5 @@
 //! `terrace watch`: what programs in other languages publish, as a fleet of proxies feels it.
 
-use crate::fleet::PATIENT;
 use crate::harness::{Origin, PATIENCE, Proxy, Raw, full, run_to_end, terrace, within};
 use http::Response;
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use terrace_redis_server::Server;
+use terrace_redis_server::{PATIENT, Server};
 use tokio::sync::Notify;
 
 /// A running `terrace watch`.

@@ -16,14 +16,6 @@ use std::process::{Command, Stdio};
 /// The key of a test.
 const KEY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// So that a busy machine is not taken for a server that fails.
-const PATIENT: [(&str, &str); 4] = [
-    ("CACHE_L2_READ_BUDGET", "10s"),
-    ("CACHE_L2_WRITE_BUDGET", "10s"),
-    ("CACHE_L2_POOL_WAIT", "10s"),
-    ("REDIS_SOCKET_TIMEOUT", "30s"),
-];
-
 /// What a command said in JSON.
 #[derive(Debug)]
 struct Said {

@@ -2,12 +2,12 @@
 
 use crate::harness::{Body, Origin, PATIENCE, Proxy, full, no_store, terrace};
 use crate::pre::SOUND;
-use crate::{KEY, PATIENT, Said, check, run};
+use crate::{KEY, Said, check, run};
 use http::Response;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
-use terrace_redis_server::Server;
+use terrace_redis_server::{PATIENT, Server};
 
 pub(crate) fn post(variables: &[(&str, &str)], arguments: &[&str]) -> Said {
     tokio::task::block_in_place(|| check(variables, arguments))

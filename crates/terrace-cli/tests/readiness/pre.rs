@@ -1,8 +1,8 @@
 //! `terrace check --pre`: what is needed before deploying.
 
-use crate::{KEY, PATIENT, Said, check, harness};
+use crate::{KEY, Said, check, harness};
 use std::process::{Child, Stdio};
-use terrace_redis_server::{Server, form_cluster};
+use terrace_redis_server::{PATIENT, Server, form_cluster};
 
 pub(crate) const SOUND: [&str; 11] = [
     "--maxmemory",

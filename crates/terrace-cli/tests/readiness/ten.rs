@@ -3,7 +3,7 @@
 
 use crate::harness::{Body, Origin, Proxy, full};
 use crate::pre::SOUND;
-use crate::{KEY, PATIENT, Said, check};
+use crate::{KEY, Said, check};
 use http::Response;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
-use terrace_redis_server::Server;
+use terrace_redis_server::{PATIENT, Server};
 
 const TEN: [&str; 10] = [
     "service-health",
