@@ -8,18 +8,18 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 mod monitor;
+mod port;
 mod proxy;
 mod tls;
 
 pub use monitor::Monitor;
+pub use port::Port;
 pub use proxy::Proxy;
 pub use tls::Certificates;
 
@@ -38,7 +38,9 @@ pub const PATIENT: [(&str, &str); 4] = [
 /// A running server, or one that was killed and can be started again.
 #[derive(Debug)]
 pub struct Server {
-    port: u16,
+    port: Port,
+    /// That of a cluster's bus.
+    bus: Option<Port>,
     options: Vec<String>,
     sentinel: bool,
     login: Option<(String, String)>,
@@ -95,7 +97,7 @@ impl Server {
     /// Starts a replica of `primary`, and waits until it is in sync.
     #[must_use]
     pub fn replica_of(primary: &Self) -> Self {
-        let port = primary.port.to_string();
+        let port = primary.port().to_string();
         let mut replica = Self::with(&["--replicaof", "127.0.0.1", &port]);
         replica.wait_for("MASTER <-> REPLICA sync: Finished with success");
         replica
@@ -105,14 +107,14 @@ impl Server {
     /// silence for its death. `more` are further lines of its configuration.
     #[must_use]
     pub fn sentinel_of(primary: &Self, quorum: u8, more: &str) -> Self {
-        Self::launch(|port, directory| {
-            let file = directory.join("sentinel.conf");
-            let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\n{more}\n", directory.display());
-            let _ = writeln!(text, "sentinel monitor main 127.0.0.1 {} {quorum}", primary.port);
-            text.push_str("sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n");
-            fs::write(&file, text).expect("a file in a new directory");
-            Self::prepared(port, vec![file.display().to_string()], true, None, None)
-        })
+        let (port, directory) = (Port::free(), scratch());
+        let file = directory.path().join("sentinel.conf");
+        let mut text = format!("port {}\nbind 127.0.0.1\ndir {}\n{more}\n", port.number(), directory.path().display());
+        let _ = writeln!(text, "sentinel monitor main 127.0.0.1 {} {quorum}", primary.port());
+        text.push_str("sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n");
+        fs::write(&file, text).expect("a file in a new directory");
+        let options = vec![file.display().to_string()];
+        Self { port, bus: None, options, sentinel: true, login: None, tls: None, running: None, directory }.started()
     }
 
     /// Starts a node of a cluster, which has no slots yet.
@@ -129,50 +131,32 @@ impl Server {
 
     fn node(tls: Option<&Certificates>) -> Self {
         // The port of the cluster's bus is 10000 higher unless it is told.
-        Self::launch(|port, _| {
-            let bus = free_port().to_string();
-            let over = if tls.is_some() { "yes" } else { "no" };
-            let options = ["--save", "", "--cluster-enabled", "yes", "--cluster-port", &bus, "--tls-cluster", over];
-            Self::prepared(port, command_line(port, &options, tls), false, None, tls.cloned())
-        })
+        let bus = Port::free();
+        let number = bus.number().to_string();
+        let over = if tls.is_some() { "yes" } else { "no" };
+        let options = ["--save", "", "--cluster-enabled", "yes", "--cluster-port", &number, "--tls-cluster", over];
+        Self { bus: Some(bus), ..Self::prepared(&options, None, tls) }.started()
     }
 
     fn new(options: &[&str], login: Option<(&str, &str)>, tls: Option<&Certificates>) -> Self {
+        Self::prepared(options, login, tls).started()
+    }
+
+    fn prepared(options: &[&str], login: Option<(&str, &str)>, tls: Option<&Certificates>) -> Self {
+        let port = Port::free();
+        let options = command_line(port.number(), options, tls);
         let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
-        Self::launch(|port, _| {
-            Self::prepared(port, command_line(port, options, tls), false, login.clone(), tls.cloned())
-        })
+        let (tls, directory) = (tls.cloned(), scratch());
+        Self { port, bus: None, options, sentinel: false, login, tls, running: None, directory }
     }
 
-    fn prepared(
-        port: u16,
-        options: Vec<String>,
-        sentinel: bool,
-        login: Option<(String, String)>,
-        tls: Option<Certificates>,
-    ) -> Self {
-        let directory = TempDir::new().expect("a temporary directory");
-        Self { port, options, sentinel, login, tls, running: None, directory }
+    fn started(mut self) -> Self {
+        self.run();
+        self
     }
 
-    /// Tries another port if somebody was quicker to take the free one.
-    fn launch(prepare: impl Fn(u16, &Path) -> Self) -> Self {
-        for _ in 0..10 {
-            let scratch = TempDir::new().expect("a temporary directory");
-            let mut server = prepare(free_port(), scratch.path());
-            if server.sentinel {
-                // It rewrites its file, so the file has to stay.
-                server.directory = scratch;
-            }
-            if server.run() {
-                return server;
-            }
-        }
-        panic!("no port on which redis-server starts");
-    }
-
-    /// Whether it is ready; if not, its port was taken.
-    fn run(&mut self) -> bool {
+    /// Starts it, and waits until it is ready.
+    fn run(&mut self) {
         let mut command = Command::new("redis-server");
         command.args(&self.options).current_dir(self.directory.path());
         if self.sentinel {
@@ -190,46 +174,32 @@ impl Server {
             BufReader::new(output).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         self.running = Some(Running { process, lines });
-        let ready = if self.sentinel { "Sentinel ID is" } else { "Ready to accept connections" };
-        let taken = ["Failed listening", "Could not create server TCP listening socket"];
-        let is_ready = self.wait_for_any(&[ready, taken[0], taken[1]]) == 0;
-        if !is_ready {
-            self.running = None;
-        }
-        is_ready
+        self.wait_for(if self.sentinel { "Sentinel ID is" } else { "Ready to accept connections" });
     }
 
     /// Where it listens, on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// `redis://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        format!("{scheme}://127.0.0.1:{}", self.port())
     }
 
     /// Waits until the server says something that contains `text`, and forgets what it said before.
     pub fn wait_for(&mut self, text: &str) {
-        self.wait_for_any(&[text]);
-    }
-
-    fn wait_for_any(&mut self, texts: &[&str]) -> usize {
         let running = self.running.as_ref().expect("the server runs");
         let mut said = String::new();
         loop {
             match running.lines.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    if let Some(found) = texts.iter().position(|text| line.contains(text)) {
-                        return found;
-                    }
-                    let _ = writeln!(said, "{line}");
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("redis-server never said any of {texts:?}, but\n{said}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("redis-server ended without any of {texts:?}:\n{said}"),
+                Ok(line) if line.contains(text) => return,
+                Ok(line) => drop(writeln!(said, "{line}")),
+                Err(RecvTimeoutError::Timeout) => panic!("redis-server never said {text:?}, but\n{said}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("redis-server ended without {text:?}:\n{said}"),
             }
         }
     }
@@ -254,13 +224,13 @@ impl Server {
     /// Without a word.
     pub fn try_command(&self, words: &[&str]) -> Result<Value, redis::RedisError> {
         if self.tls.is_some() {
-            return Ok(tls::command(self.port, words));
+            return Ok(tls::command(self.port(), words));
         }
         let mut info = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some((user, password)) = &self.login {
             info = info.set_username(user).set_password(password);
         }
-        let address = redis::ConnectionAddr::Tcp("127.0.0.1".into(), self.port);
+        let address = redis::ConnectionAddr::Tcp("127.0.0.1".into(), self.port());
         let info = redis::IntoConnectionInfo::into_connection_info(address)?.set_redis_settings(info);
         let mut connection = redis::Client::open(info)?.get_connection_with_timeout(PATIENCE)?;
         connection.set_read_timeout(Some(PATIENCE))?;
@@ -275,7 +245,7 @@ impl Server {
     /// If it asks for a password or for TLS.
     #[must_use]
     pub fn monitor(&self) -> Monitor {
-        Monitor::of(self.port)
+        Monitor::of(self.port())
     }
 
     /// A field of a section of `INFO`.
@@ -319,13 +289,9 @@ impl Server {
     }
 
     /// Starts it again where it was, after [`kill`](Self::kill), with what it has on disk.
-    ///
-    /// # Panics
-    ///
-    /// If somebody has taken its port meanwhile.
     pub fn restart(&mut self) {
         self.kill();
-        assert!(self.run(), "port {} was taken meanwhile", self.port);
+        self.run();
     }
 
     /// Stops it from doing anything, as SIGSTOP: connections are accepted by the system, and nobody answers.
@@ -372,7 +338,7 @@ fn command_line(port: u16, options: &[&str], tls: Option<&Certificates>) -> Vec<
 /// As everything here.
 pub fn form_cluster(nodes: &mut [Server]) {
     let share = 16_384_usize.div_ceil(nodes.len());
-    let first = nodes[0].port;
+    let first = nodes[0].port();
     for (at, node) in nodes.iter().enumerate() {
         let (from, to) = ((at * share).to_string(), ((at + 1) * share).min(16_384) - 1);
         node.command(&["CLUSTER", "ADDSLOTSRANGE", &from, &to.to_string()]);
@@ -386,11 +352,9 @@ pub fn form_cluster(nodes: &mut [Server]) {
 }
 
 fn node_bus(node: &Server) -> String {
-    let at = node.options.iter().position(|option| option == "--cluster-port").expect("a node of a cluster");
-    node.options[at + 1].clone()
+    node.bus.as_ref().expect("a node of a cluster").number().to_string()
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("bound").port()
+fn scratch() -> TempDir {
+    TempDir::new().expect("a temporary directory")
 }

@@ -1,3 +1,4 @@
+use crate::Port;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 /// or is not there.
 #[derive(Debug)]
 pub struct Proxy {
-    port: u16,
+    port: Port,
     server: u16,
     shared: Arc<Shared>,
     accepting: Mutex<Option<JoinHandle<()>>>,
@@ -71,14 +72,13 @@ impl Proxy {
     /// If there is no free port.
     #[must_use]
     pub fn to(server: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        let proxy = Self { port, server, shared: Arc::default(), accepting: Mutex::default() };
-        proxy.accept(listener);
+        let proxy = Self { port: Port::free(), server, shared: Arc::default(), accepting: Mutex::default() };
+        proxy.accept();
         proxy
     }
 
-    fn accept(&self, listener: TcpListener) {
+    fn accept(&self) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port())).expect("our port");
         let (shared, server) = (Arc::clone(&self.shared), self.server);
         let accepting = thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -98,7 +98,7 @@ impl Proxy {
     /// Where it listens, on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// How often a client has said something after the server had answered, over all connections.
@@ -157,21 +157,17 @@ impl Proxy {
     }
 
     /// Forwards as if nothing had been, on new connections: those that hang go on hanging.
-    ///
-    /// # Panics
-    ///
-    /// If somebody has taken its port meanwhile.
     pub fn mend(&self) {
         *self.shared.road() = Road::default();
         self.shared.hung.store(false, SeqCst);
         if self.shared.closed.swap(false, SeqCst) {
-            self.accept(TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("our port"));
+            self.accept();
         }
     }
 
     fn stop(&self) {
         self.shared.closed.store(true, SeqCst);
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port()));
         let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let _ = accepting.map(JoinHandle::join);
     }

@@ -113,7 +113,8 @@ impl Drop for Deaf {
 
 /// Listens until the connection ends or leads to the wrong server.
 pub(super) async fn attend(connector: &Connector, pool: &Pool, channels: &[&str], ear: Ear) -> Result<(), Fault> {
-    let link = pool.link().await?;
+    // Which server it is, and no more: a connection that others give up because one reply was late is no reason to be deaf.
+    let (address, generation) = pool.link().await.map(|link| (link.address, link.generation))?;
     let ended = Arc::new(Notify::new());
     let (on_message, on_end) = (Arc::clone(&ear), Arc::clone(&ended));
     let listener = move |push: PushInfo| match (push.kind, &*push.data) {
@@ -123,12 +124,12 @@ pub(super) async fn attend(connector: &Connector, pool: &Pool, channels: &[&str]
         (PushKind::Disconnection, _) => on_end.notify_one(),
         _ => {}
     };
-    let listening = connector.listen(&link.address, channels, Box::new(listener));
+    let listening = connector.listen(&address, channels, Box::new(listener));
     let listening = tokio::time::timeout(connector.settings().socket_timeout, listening).await;
     let listening = listening.map_err(|_| Fault::Timeout)?.map_err(|error| classify(&error))?;
     ear(Heard::Begun);
     let mut quiet = Duration::ZERO;
-    while connector.is_usable(&link) {
+    while connector.is_current(generation) {
         if tokio::time::timeout(CHECK, ended.notified()).await.is_ok() {
             break;
         }

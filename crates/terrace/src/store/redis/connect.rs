@@ -124,7 +124,12 @@ impl Connector {
     }
 
     pub(super) fn is_usable(&self, link: &Link) -> bool {
-        !link.is_broken() && link.generation == self.generation.load(SeqCst)
+        !link.is_broken() && self.is_current(link.generation)
+    }
+
+    /// Whether connections of this generation lead where they should.
+    pub(super) fn is_current(&self, generation: u64) -> bool {
+        generation == self.generation.load(SeqCst)
     }
 
     /// A server that takes no writes may have been replaced, which the Sentinels know before it does: asks them in the

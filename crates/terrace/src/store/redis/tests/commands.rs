@@ -46,7 +46,7 @@ async fn a_lookup_is_one_round_trip() {
     let server = Server::start();
     let proxy = Proxy::to(server.port());
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let tier = &tier_with(&[("REDIS_URL", &url), ("REDIS_MAX_CONNECTIONS", "1"), ("REDIS_SOCKET_TIMEOUT", "30s")]);
+    let tier = &tier_with(&[("REDIS_URL", &url), ("REDIS_MAX_CONNECTIONS", "1")]);
     let epoch = tier.current().await.unwrap().epoch;
     tier.store(tier.entry(b"key").0, value("body"), LIFE).await.unwrap();
     // Connections that are still being made have round trips of their own.
@@ -537,10 +537,7 @@ async fn the_bell_tells_the_end_of_a_lease_from_an_invalidation() {
 async fn namespaces_do_not_meet() {
     let server = Server::start();
     let tier = at(server.port());
-    let settings = RedisSettings::from_vars(|name| (name == "REDIS_URL").then(|| server.url())).unwrap().unwrap();
-    let names = Names::new("other", "node");
-    let budgets = Budgets { read: Budget::new(PATIENCE), write: Budget::new(PATIENCE), ..Budgets::default() };
-    let other = Redis::new(settings, names, Arc::new(budgets), Clock::default()).unwrap();
+    let other = tier_of(Names::new("other", "node"), &[("REDIS_URL", &server.url())]);
     tier.store(tier.entry(b"key").0, value("body"), LIFE).await.unwrap();
     tier.invalidate(&[hard(A)]).await.unwrap();
     let now = other.current().await.unwrap();

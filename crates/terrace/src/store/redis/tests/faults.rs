@@ -3,11 +3,12 @@ use crate::observe::stats::FenceResult;
 use crate::store::redis::connect::Hearing;
 use futures_util::future::{join, join_all};
 use terrace_redis_server::Proxy;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 const LIFE: Duration = Duration::from_secs(60);
 
-/// With the time limits that it has by default.
+/// With the time limits that it has by default, but for the socket's, which is far away.
 fn impatient(port: u16) -> Redis {
     let url = format!("redis://127.0.0.1:{port}");
     let tier = tier_with(&[("REDIS_URL", &url)]);
@@ -76,7 +77,7 @@ async fn a_hung_server_costs_the_read_budget_and_nothing_more() {
     }
     println!("slowest look-up while the server hung: {slowest:?}");
     // Far from the socket's limit, however busy the machine.
-    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    assert!(slowest < PATIENCE / 10, "{slowest:?}");
     let connections = proxy.accepted();
     server.resume();
     until_ok(|| tier.lookup(&epoch, 0, tier.entry(b"key"))).await;
@@ -88,11 +89,12 @@ async fn an_invalidation_that_is_not_answered_takes_its_budget_once() {
     let server = Server::start();
     let tier = impatient(server.port());
     until_ok(async || tier.invalidate(&[hard(A)]).await).await;
-    tier.budgets.write.set(PATIENCE / 30);
+    let budget = PATIENCE / 10;
+    tier.budgets.write.set(budget);
     server.pause();
     let start = Instant::now();
     assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap_err(), Fault::Timeout);
-    let (budget, taken) = (PATIENCE / 30, start.elapsed());
+    let taken = start.elapsed();
     assert!(taken >= budget && taken < budget * 2, "{taken:?}");
     server.resume();
     until_ok(async || tier.invalidate(&[hard(A)]).await).await;
@@ -120,8 +122,7 @@ async fn a_connection_that_is_silent_for_too_long_is_replaced() {
     until_ok(all).await;
     println!("all look-ups succeed {:?} after the cable was cut", start.elapsed());
     // Control does not wait for the socket's limit.
-    let receipt = until_ok(async || tier.invalidate(&[hard(A)]).await).await;
-    assert_eq!((receipt.position, receipt.epoch), (1, epoch));
+    assert_eq!(until_ok(async || tier.invalidate(&[hard(A)]).await).await.epoch, epoch);
 }
 
 #[tokio::test]
@@ -131,11 +132,11 @@ async fn the_wait_for_a_connection_is_bounded() {
     let tier = impatient(server.port());
     let start = Instant::now();
     assert_eq!(tier.current().await.unwrap_err(), Fault::Pool);
-    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    assert!(start.elapsed() < PATIENCE / 10, "{:?}", start.elapsed());
     let start = Instant::now();
     assert_eq!(tier.invalidate(&[hard(A)]).await.unwrap_err(), Fault::Pool);
     let (wait, waited) = (Duration::from_millis(100), start.elapsed());
-    assert!(waited >= wait && waited < wait * 5, "{waited:?}");
+    assert!(waited >= wait && waited < PATIENCE / 10, "{waited:?}");
     server.resume();
     until_ok(async || tier.invalidate(&[hard(A)]).await).await;
 }
@@ -162,9 +163,7 @@ async fn a_tier_starts_without_its_server_and_joins_when_that_comes() {
 #[tokio::test]
 async fn a_wrong_password_is_named_and_not_shown() {
     let server = Server::with_password("opensesame");
-    let tier = |password: &str| {
-        tier_with(&[("REDIS_URL", &server.url()), ("REDIS_PASSWORD", password), ("REDIS_SOCKET_TIMEOUT", "30s")])
-    };
+    let tier = |password: &str| tier_with(&[("REDIS_URL", &server.url()), ("REDIS_PASSWORD", password)]);
     tier("opensesame").current().await.unwrap();
     let wrong = tier("hunter2");
     assert_eq!(wrong.current().await.unwrap_err(), Fault::Auth);
@@ -178,7 +177,7 @@ async fn a_wrong_password_is_named_and_not_shown() {
 #[tokio::test]
 async fn a_password_that_changes_ends_at_the_next_connection() {
     let server = Server::with_password("first");
-    let tier = tier_with(&[("REDIS_URL", &server.url()), ("REDIS_PASSWORD", "first"), ("REDIS_SOCKET_TIMEOUT", "30s")]);
+    let tier = tier_with(&[("REDIS_URL", &server.url()), ("REDIS_PASSWORD", "first")]);
     tier.current().await.unwrap();
     server.command(&["CONFIG", "SET", "requirepass", "second"]);
     tier.current().await.expect("the login lasts as long as the connection");
@@ -194,12 +193,7 @@ async fn as_user(server: &Server, rights: &str) -> Redis {
     let mut words = vec!["ACL", "SETUSER", "app", "on", ">secret", "~{test}:*", "&{test}:bell"];
     words.extend(rights.split_whitespace());
     server.command(&words);
-    let tier = tier_with(&[
-        ("REDIS_URL", &server.url()),
-        ("REDIS_USERNAME", "app"),
-        ("REDIS_PASSWORD", "secret"),
-        ("REDIS_SOCKET_TIMEOUT", "30s"),
-    ]);
+    let tier = tier_with(&[("REDIS_URL", &server.url()), ("REDIS_USERNAME", "app"), ("REDIS_PASSWORD", "secret")]);
     let _ = tier.current().await;
     tier
 }
@@ -370,7 +364,7 @@ async fn weaknesses_of_the_server_are_told() {
 #[tokio::test]
 async fn replicas_are_waited_for_when_asked() {
     let primary = Server::start();
-    let tier = tier_with(&[("REDIS_URL", &primary.url()), ("REDIS_SOCKET_TIMEOUT", "500ms")]);
+    let tier = tier_with(&[("REDIS_URL", &primary.url()), ("REDIS_SOCKET_TIMEOUT", "2s")]);
     let replica = Server::replica_of(&primary);
     let (receipt, reached) = tier.invalidate_replicated(&[hard(A)], 1, PATIENCE).await.unwrap();
     assert_eq!((receipt.position, reached), (1, 1));
@@ -381,7 +375,7 @@ async fn replicas_are_waited_for_when_asked() {
     // Beyond the socket's own limit, and without keeping others waiting.
     replica.pause();
     let mut waiting =
-        std::pin::pin!(async { tier.invalidate_replicated(&[hard(B)], 1, Duration::from_secs(1)).await.unwrap().1 });
+        std::pin::pin!(async { tier.invalidate_replicated(&[hard(B)], 1, Duration::from_secs(3)).await.unwrap().1 });
     let quick = async { tier.invalidate_replicated(&[hard(A)], 0, PATIENCE).await.unwrap().1 };
     assert_eq!(crate::store::race::first(waiting.as_mut(), quick).await, Err(0));
     assert_eq!(waiting.await, 0);
@@ -533,6 +527,33 @@ async fn whether_messages_arrive_is_known() {
         crate::store::race::first(bell, heard(&deaf, Hearing::Denied)).await
     });
     assert_eq!(listening.await.unwrap(), Err(()));
+}
+
+/// Else the bridge of other programs' messages had a gap, and told of it, whenever Redis was slow for a moment.
+#[tokio::test]
+async fn who_listens_goes_on_when_a_reply_to_others_is_late() {
+    let server = Server::start();
+    let tier = at(server.port());
+    let receipt = tier.invalidate(&[hard(A)]).await.unwrap();
+    let (begun, heard) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (on_begin, on_message) = (Arc::clone(&begun), Arc::clone(&heard));
+    let ear = move |said: Heard<'_>| match said {
+        Heard::Begun => on_begin.notify_one(),
+        Heard::Message { .. } => on_message.notify_one(),
+    };
+    let mut listening = std::pin::pin!(tier.listen(&["channel"], Arc::new(ear)));
+    assert_eq!(crate::store::race::first(listening.as_mut(), begun.notified()).await, Err(()));
+    server.pause();
+    tier.budgets.poll.set(Duration::from_millis(1));
+    // Every connection for control is given up, whichever led to the server.
+    for _ in 0..CONTROL {
+        assert_eq!(tier.poll(&receipt.epoch, 0).await.unwrap_err(), Fault::Timeout);
+    }
+    server.resume();
+    // Longer than until the connection is looked at.
+    assert!(tokio::time::timeout(PATIENCE / 12, listening.as_mut()).await.is_err());
+    server.command(&["PUBLISH", "channel", "still there"]);
+    assert_eq!(crate::store::race::first(listening, heard.notified()).await, Err(()));
 }
 
 #[tokio::test]

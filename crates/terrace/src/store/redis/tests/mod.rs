@@ -5,7 +5,7 @@ mod faults;
 mod places;
 
 use super::*;
-use crate::store::remote::{Fault, Mark, Marker, Polled, Receipt, Remote, Rung, TagName, Token};
+use crate::store::remote::{Fault, Heard, Mark, Marker, Polled, Receipt, Remote, Rung, TagName, Token};
 use bytes::Bytes;
 use std::collections::HashMap;
 use terrace_redis_server::Server;
@@ -26,7 +26,11 @@ fn soft(tag: TagName) -> Marker {
 
 /// A tier made from variables, with time limits that a busy machine keeps; tests of the limits set their own.
 fn tier_with(vars: &[(&str, &str)]) -> Redis {
-    let vars: HashMap<&str, &str> = vars.iter().copied().collect();
+    tier_of(Names::new("test", "node"), vars)
+}
+
+fn tier_of(names: Names, vars: &[(&str, &str)]) -> Redis {
+    let vars: HashMap<&str, &str> = [("REDIS_SOCKET_TIMEOUT", "30s")].iter().chain(vars).copied().collect();
     let settings = RedisSettings::from_vars(|name| vars.get(name).map(|value| (*value).to_owned()));
     let budgets = Budgets {
         read: Budget::new(PATIENCE),
@@ -35,11 +39,11 @@ fn tier_with(vars: &[(&str, &str)]) -> Redis {
         pool_wait: Budget::new(PATIENCE),
     };
     let settings = settings.unwrap().expect("a place");
-    Redis::new(settings, Names::new("test", "node"), Arc::new(budgets), Clock::default()).unwrap()
+    Redis::new(settings, names, Arc::new(budgets), Clock::default()).unwrap()
 }
 
 fn tier(url: &str) -> Redis {
-    tier_with(&[("REDIS_URL", url), ("REDIS_SOCKET_TIMEOUT", "30s")])
+    tier_with(&[("REDIS_URL", url)])
 }
 
 fn at(port: u16) -> Redis {
