@@ -44,14 +44,18 @@ pub(crate) struct Record {
     /// Connections that were begun during the fault.
     pub(crate) connects: Option<usize>,
     pub(crate) stalls: Vec<Stall>,
-    /// Connections that Redis had while it was switched off, at most.
+    /// Connections that Redis had while it was switched off, at most, once all had been let go.
     pub(crate) clients_while_off: Option<usize>,
+    /// Those that it still had when it was to have been let go.
+    pub(crate) left: Option<usize>,
 }
 
 /// Until the caches are warm.
 const WARM: Duration = Duration::from_millis(700);
 /// Switched off, it has no connection after this time.
 const LETS_GO: Duration = Duration::from_millis(500);
+/// On a machine that stands still it takes longer, but not as long as this.
+const GONE: Duration = Duration::from_secs(10);
 /// Longer than it may take until Redis is used again.
 const RECOVERY: Duration = Duration::from_secs(5);
 
@@ -68,7 +72,8 @@ pub(crate) fn run(runtime: &Handle, plan: Plan, fault: Fault) -> Record {
     let healthy = lasting(plan.around);
     let connects = || stage.proxy.as_ref().map(Proxy::accepted);
     let before = connects();
-    let (broken, clients) = broken(runtime, plan, &mut stage, &app);
+    let (broken, let_go) = broken(runtime, plan, &mut stage, &app);
+    let (left, clients) = let_go.unzip();
     let connects = stage.proxy.as_ref().map(Proxy::accepted).zip(before).map(|(after, before)| after - before);
     recover(&load, broken.end, plan.around);
     let healed = broken.end..now();
@@ -86,6 +91,7 @@ pub(crate) fn run(runtime: &Handle, plan: Plan, fault: Fault) -> Record {
         connects,
         stalls: stalls.finish(),
         clients_while_off: clients.max(off.filter(|_| fault == Fault::SwitchedOff).map(|(_, clients)| clients)),
+        left,
     }
 }
 
@@ -100,24 +106,34 @@ fn variables(stage: &Stage, plan: Plan, compares: bool) -> Vec<(String, String)>
     stage.variables().into_iter().chain(settings.map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
-/// The fault. Switched off, also how many connections Redis had meanwhile.
-fn broken(runtime: &Handle, plan: Plan, stage: &mut Stage, app: &App) -> (Span, Option<usize>) {
+/// The fault. Switched off, also which connections Redis had meanwhile.
+fn broken(runtime: &Handle, plan: Plan, stage: &mut Stage, app: &App) -> (Span, Option<(usize, usize)>) {
     let (begun, ends) = (now(), now() + nanoseconds(plan.fault));
     let mut clients = None;
     stage.begin(runtime, app);
     match stage.fault() {
         Fault::Failover => {}
-        Fault::SwitchedOff => {
-            sleep(LETS_GO);
-            while now() < ends {
-                clients = clients.max(Some(stage.clients()));
-                sleep(Duration::from_millis(100));
-            }
-        }
+        Fault::SwitchedOff => clients = Some(let_go(stage, ends)),
         _ => sleep(plan.fault),
     }
     stage.end(runtime, app);
     (begun..now(), clients)
+}
+
+/// How many connections Redis has when it is to have been let go; and from when it has none until the end, at most.
+fn let_go(stage: &Stage, ends: u64) -> (usize, usize) {
+    sleep(LETS_GO);
+    let left = stage.clients();
+    let patience = now() + nanoseconds(GONE);
+    while stage.clients() > 0 && now() < patience {
+        sleep(Duration::from_millis(10));
+    }
+    let mut clients = stage.clients();
+    while now() < ends {
+        sleep(Duration::from_millis(100));
+        clients = clients.max(stage.clients());
+    }
+    (left, clients)
 }
 
 /// Until Redis is used again, and for a while more.

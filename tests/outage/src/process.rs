@@ -16,6 +16,8 @@ use tokio::task::AbortHandle;
 
 /// How often the app is asked for what it has counted.
 const WATCH: Duration = Duration::from_millis(10);
+/// What the names of settings begin with.
+const OURS: [&str; 4] = ["CACHE_", "AUTHZ_", "REDIS_", "TERRACE_"];
 
 /// A running app. Ends when dropped.
 pub(crate) struct App {
@@ -37,6 +39,12 @@ impl App {
     /// have, and there is no other resolver.
     pub(crate) fn start(runtime: &Handle, variables: &[(String, String)], names: Option<&Path>) -> Self {
         let mut command = command(names);
+        // It knows what it is told here, and nothing else.
+        for (name, _) in std::env::vars_os() {
+            if OURS.iter().any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes())) {
+                command.env_remove(name);
+            }
+        }
         command.arg("app").envs(variables.iter().cloned()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("this program can be started again");
         let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
@@ -97,7 +105,8 @@ fn apart() -> Command {
 
 /// Whether an app can be given names of its own: in a container that is not always permitted.
 pub(crate) fn may_have_names() -> bool {
-    let tried = apart().args(["mount", "--bind", "/etc/hosts", "/etc/hosts"]).output();
+    const SCRIPT: &str = "mount --bind /etc/hosts /etc/hosts && mount --bind /etc/resolv.conf /etc/resolv.conf";
+    let tried = apart().args(["sh", "-c", SCRIPT]).output();
     tried.is_ok_and(|tried| tried.status.success())
 }
 

@@ -1,5 +1,5 @@
-//! How soon an invalidation that was acknowledged in one process has its effect in another: its memory answers with what
-//! was before no longer.
+//! How soon an invalidation that was acknowledged in one process has its effect in another: how long after that
+//! the last answer was asked for with which its memory still says what was before.
 
 use crate::member;
 use crate::origin::Origin;
@@ -67,8 +67,8 @@ impl Fleet {
         self.changes.tell(&format!("change {path} {scope}"));
         let acknowledged: u64 = self.changes.hear().parse().expect("a time");
         self.watch.each_mut().map(|process| {
-            let effective: u64 = process.hear().parse().expect("a time");
-            Duration::from_nanos(effective.saturating_sub(acknowledged))
+            let last: u64 = process.hear().parse().expect("a time");
+            Duration::from_nanos(last.saturating_sub(acknowledged))
         })
     }
 }

@@ -92,14 +92,17 @@ impl Member {
         }
     }
 
-    /// Reads until something else answers than this version; when that was asked for.
+    /// Reads until something else answers than this version; when the last answer was asked for that was still of this
+    /// version, or zero. The next one may be asked for much later, on a machine that stands still.
     fn watch(&self, path: &str, version: u64) -> u64 {
+        let mut last = 0;
         println!("watching");
         loop {
             let asked = now();
             if self.runtime.block_on(self.ask(path)).version != version {
-                return asked;
+                return last;
             }
+            last = asked;
             std::thread::sleep(Duration::from_micros(200));
         }
     }

@@ -4,6 +4,9 @@ use crate::breakage::Breakage;
 use crate::run::Load;
 use terrace::danger::{self, Protection};
 
+/// What is missing has to be seen in one of so many runs: in some of them nobody happens to look when it matters.
+pub(crate) const TRIES: u32 = 3;
+
 /// A run in which a protection is the only one that helps.
 pub(crate) struct Mutant {
     pub(crate) without: &'static str,

@@ -14,6 +14,7 @@ mod source;
 mod verdict;
 
 use crate::breakage::Breakage;
+use crate::mutants::TRIES;
 use crate::origin::Origin;
 use crate::report::Report;
 use fleet::{Fleet, Load};
@@ -58,9 +59,6 @@ fn is_tried(scenario: Scenario, verdict: &Verdict) -> bool {
         && (!is_silent || verdict.bypassed > 0)
         && (scenario != Scenario::Killed || verdict.killed > 0)
 }
-
-/// What is missing has to be seen in one of so many runs: in some of them nobody happens to look when it matters.
-const TRIES: u32 = 3;
 
 /// Does without each protection in turn; whether that was seen.
 pub(crate) fn without_each(only: &[String], time: Duration, report: &mut Report) -> bool {

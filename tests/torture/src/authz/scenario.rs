@@ -75,8 +75,8 @@ impl Scenario {
             Self::Killed | Self::KilledUnannounced => KILL,
             // Its silence has to outlast the bound.
             Self::Breaks(Breakage::Pause) => Duration::from_secs(4),
-            Self::Breaks(breakage) => breakage.least().max(Duration::from_secs(1)),
-            _ => Duration::from_secs(1),
+            Self::Breaks(breakage) => breakage.least().max(Duration::from_secs(2)),
+            _ => Duration::from_secs(2),
         }
     }
 
