@@ -154,6 +154,12 @@ async fn serve<S, B>(
     let (mut waiting, mut ending) = (true, false);
     loop {
         tokio::select! {
+            // The end comes first, so that an answer that is there at once with it says `Connection: close`.
+            biased;
+            _ = shutdown.wait_for(|ended| *ended), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
             result = connection.as_mut() => {
                 if let Err(error) = result {
                     tracing::debug!("client connection: {error}");
@@ -165,10 +171,6 @@ async fn serve<S, B>(
                 if !asked.load(Ordering::Relaxed) {
                     break;
                 }
-            }
-            _ = shutdown.wait_for(|ended| *ended), if !ending => {
-                ending = true;
-                connection.as_mut().graceful_shutdown();
             }
         }
     }

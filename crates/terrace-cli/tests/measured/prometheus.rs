@@ -4,9 +4,10 @@ use crate::harness::{PATIENCE, Raw, terrace, within};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+use terrace_redis_server::Port;
 
 /// Between two scrapes; four of them are in each part of [`WINDOW`] that the gate looks at.
 const INTERVAL: &str = "250ms";
@@ -17,17 +18,13 @@ pub(crate) const WINDOW: &str = "5s";
 pub(crate) struct Prometheus {
     child: Child,
     address: SocketAddr,
+    _port: Port,
     pub(crate) directory: TempDir,
 }
 
 impl Prometheus {
-    /// Watches these, and waits until it answers. Tries another port if somebody was quicker to take the free one.
+    /// Watches these, and waits until it answers.
     pub(crate) fn start(targets: &[SocketAddr]) -> Self {
-        let started = (0..10).find_map(|_| Self::launch(targets));
-        started.expect("a port on which prometheus starts")
-    }
-
-    fn launch(targets: &[SocketAddr]) -> Option<Self> {
         let directory = TempDir::new().unwrap();
         let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
         let config = format!(
@@ -36,7 +33,8 @@ impl Prometheus {
             targets.join(", ")
         );
         fs::write(directory.path().join("prometheus.yml"), config).unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let port = Port::free();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
         let mut child = Command::new("prometheus")
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
             .arg(format!("--web.listen-address={address}"))
@@ -50,8 +48,9 @@ impl Prometheus {
         let is_ready = lines.any(|line| line.contains("Server is ready to receive web requests"));
         // Until it ends: who cannot write waits.
         std::thread::spawn(move || lines.for_each(drop));
-        let server = Self { child, address, directory };
-        is_ready.then_some(server)
+        let server = Self { child, address, _port: port, directory };
+        assert!(is_ready, "prometheus has ended");
+        server
     }
 
     pub(crate) fn url(&self) -> String {

@@ -138,7 +138,7 @@ fn of_a_primary_with_replicas_a_replica_is_copied_and_the_epoch_stays() {
         command.env("REDIS_SOCKET_TIMEOUT", "30s").args(arguments);
         run(&mut command).ok()
     };
-    let epoch = || with(&["inspect", "-o", "json"]).json()["epoch"].clone();
+    let epoch = || with(&["inspect", "-o", "json", "--timeout", "60s"]).json()["epoch"].clone();
     let (before, past) = (epoch(), primary.info("replication", "master_replid"));
     let ended = with(&["backup", "-o", "json", "--to", to.path().to_str().unwrap()]);
     let said = ended.json();
@@ -393,7 +393,7 @@ fn mistakes_are_told_from_failures() {
 fn a_server_that_goes_on_saving_for_ever_is_waited_for_until_the_deadline() {
     let (server, to) = (Server::start(), TempDir::new().unwrap());
     let port = rewritten(&server, "rdb_bgsave_in_progress:0", "rdb_bgsave_in_progress:1");
-    backup_through(port, to.path(), &["--timeout", "1s", "--deadline", "2s"]).failed(1, &["2s", "--deadline"]);
+    backup_through(port, to.path(), &["--timeout", "3s", "--deadline", "6s"]).failed(1, &["6s", "--deadline"]);
     assert_eq!(files(to.path()), Vec::<String>::new());
 }
 

@@ -2,9 +2,9 @@
 
 use crate::harness::{Answer, Origin, Proxy, full, no_store, raw_origin, within};
 use http_body_util::BodyExt;
-use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use terrace_redis_server::Port;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 fn assert_failed(answer: &Answer, status: u16, error: &str) {
@@ -14,15 +14,10 @@ fn assert_failed(answer: &Answer, status: u16, error: &str) {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
-/// Where nobody listens.
-async fn nowhere() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
-}
-
 #[tokio::test]
 async fn an_origin_that_is_down_is_502() {
-    let proxy = Proxy::start(nowhere().await, &[]);
+    let nobody = Port::free();
+    let proxy = Proxy::start(([127, 0, 0, 1], nobody.number()).into(), &[]);
     assert_failed(&proxy.get("/").await, 502, "connection_refused");
 }
 
@@ -154,12 +149,12 @@ async fn a_slow_upload_is_not_the_origin_s_delay() {
         }
     })
     .await;
-    let proxy = Proxy::start(origin.address, &["--first-byte-timeout", "500ms"]);
+    let proxy = Proxy::start(origin.address, &["--first-byte-timeout", "3s"]);
     let mut client = proxy.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 6\r\n\r\nabc").await;
     within("the first half", halves.recv()).await.unwrap();
     // Longer than the origin's whole time: the time is what is tested, not waited for.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     client.send("def").await;
     let answer = client.answer("POST").await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "def"));

@@ -22,23 +22,28 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// With further variables, and what the origin says of its answers.
     pub(crate) async fn start_with(redis: Server, variables: &[(&str, &str)], head: &[(&'static str, &str)]) -> Self {
-        Self::over(&numbered(head).await, redis, variables)
+        Self::over(&numbered(head).await, redis, variables).await
     }
 
-    pub(crate) fn over(origin: &Origin, redis: Server, variables: &[(&str, &str)]) -> Self {
+    /// What its proxies fetch is for both of them from the beginning.
+    pub(crate) async fn over(origin: &Origin, redis: Server, variables: &[(&str, &str)]) -> Self {
         let url = redis.url();
         let variables: Vec<(&str, &str)> =
             PATIENT.into_iter().chain([("REDIS_URL", url.as_str())]).chain(variables.iter().copied()).collect();
         let start = || Proxy::start_with(&format!("http://{}", origin.address), &["--access-log", "off"], &variables);
         let proxies = [start(), start()];
+        for proxy in &proxies {
+            proxy.joined().await;
+        }
         let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self { redis, proxies, variables }
     }
 
-    /// `terrace` with the variables of the fleet.
+    /// `terrace` with the variables of the fleet, and with time for each call of Redis.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = terrace();
         command.envs(self.variables.iter().map(|(name, value)| (name, value))).args(arguments);
+        command.args(["--timeout", "60s"]);
         command
     }
 

@@ -125,6 +125,20 @@ impl Proxy {
         result.expect("no panic")
     }
 
+    /// Waits until it follows its Redis: what it fetches before, it keeps to itself.
+    pub(crate) async fn joined(&self) {
+        let joined = async {
+            loop {
+                let mut client = Raw::connect(self.admin).await;
+                client.send("GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n").await;
+                if client.answer("GET").await.text().contains("cache_coherence_state{state=\"coherent\"} 1\n") {
+                    return;
+                }
+            }
+        };
+        within("the proxy to follow its Redis", joined).await;
+    }
+
     pub(crate) async fn connect(&self) -> Raw {
         Raw::connect(self.address).await
     }

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use terrace::stats::CoherenceState;
 use terrace::{CacheLayer, Partition, Store};
-use terrace_redis_server::Server;
+use terrace_redis_server::{PATIENT, Port, Server};
 use tokio::sync::Semaphore;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -63,7 +63,7 @@ async fn what_is_purged_softly_is_served_stale_while_it_is_fetched() {
             response.body(full(number.to_string())).unwrap()
         }
     });
-    let fleet = Fleet::over(&origin.await, Server::start(), &[]);
+    let fleet = Fleet::over(&origin.await, Server::start(), &[]).await;
     let before = fleet.warm(A, "/x").await;
     gate.forget_permits(100);
     let fetched = asked.load(Ordering::SeqCst);
@@ -105,7 +105,7 @@ impl Service<Request<()>> for Counting {
 async fn one_partition_is_purged_and_the_others_are_not() {
     let redis = Server::start();
     let url = redis.url();
-    let store = Store::from_vars([("REDIS_URL", url.as_str())]).unwrap();
+    let store = Store::from_vars(PATIENT.into_iter().chain([("REDIS_URL", url.as_str())])).unwrap();
     let count = Arc::new(AtomicUsize::new(0));
     let mut cache = CacheLayer::new(store.clone()).layer(Counting(Arc::clone(&count)));
     let mut asked = async |partition: &str| {
@@ -185,12 +185,8 @@ async fn what_cannot_be_read_may_match_so_it_is_a_failure() {
         let mut command = fleet.command(&["purge", "--glob", "/*"]);
         run(command.args(more).env("CACHE_KEYS", "none")).failed(1, &["1 entries cannot be read", "CACHE_KEYS"]);
     }
-    let mut command = fleet.command(&["purge", "--glob", "/*", "--timeout", "1s"]);
-    let url = format!("redis://127.0.0.1:{}", {
-        let mut gone = Server::start();
-        gone.kill();
-        gone.port()
-    });
+    let (mut command, nobody) = (fleet.command(&["purge", "--glob", "/*"]), Port::free());
+    let url = format!("redis://127.0.0.1:{}", nobody.number());
     run(command.env("REDIS_URL", url)).failed(1, &["cannot look into Redis", "refused", "0 URLs were purged before"]);
 }
 
@@ -208,18 +204,22 @@ async fn many_entries_are_gone_through_at_the_pace_that_is_asked_for() {
         }
     })
     .await;
-    let entries = fleet.entries().len();
+    let before = fleet.entries().len();
     fleet.redis.command(&["EVAL", "for i = 1, 1000 do redis.call('SET', 'other:' .. i, i) end", "0"]);
     let purge = |rate| fleet.run(&["purge", "-o", "json", "--glob", "/many/*", "--dry-run", "--rate", rate]).ok();
     let fast = purge("1000000");
     let said = fast.json();
     let matches: HashSet<&str> = sorted(&said["matches"]).into_iter().collect();
-    assert_eq!((matches.len(), said["scan"]["entries"].as_u64().unwrap()), (entries, entries as u64), "each once");
+    assert_eq!(Some(matches.len() as u64), said["scan"]["entries"].as_u64(), "each once");
+    // Others may come meanwhile.
+    assert!((before..=fleet.entries().len()).contains(&matches.len()), "{before} {}", matches.len());
     // Two thousand keys, of which the first five hundred are looked at without waiting.
     let slow = purge("2000");
-    assert!(slow.took > Duration::from_millis(500) && slow.took > fast.took, "{:?} {:?}", slow.took, fast.took);
+    assert!(slow.took > Duration::from_millis(500), "{:?}", slow.took);
     let said = fleet.run(&["purge", "-o", "json", "--glob", "/many/1*", "--rate", "1000000"]).ok().json();
-    assert_eq!(said["purges"].as_array().unwrap().len(), matches.iter().filter(|url| url.contains("/many/1")).count());
+    let least = matches.iter().filter(|url| url.contains("/many/1")).count();
+    let most = (0..1200).filter(|number: &u32| number.to_string().starts_with('1')).count();
+    assert!((least..=most).contains(&said["purges"].as_array().unwrap().len()), "{least} {said}");
 }
 
 #[test]
@@ -243,11 +243,11 @@ fn without_redis_it_fails_in_time_and_says_which_without_a_password() {
         ended
     };
     server.pause();
-    assert!(failed("1s").took < Duration::from_secs(4), "it hangs for little longer than it may");
+    assert!(failed("5s").took < Duration::from_secs(15), "it hangs for little longer than it may");
     server.resume();
     server.kill();
-    let ended = failed("1s");
-    assert!(ended.took < Duration::from_secs(4) && ended.err.contains("refused"), "{ended:?}");
+    let ended = failed("5s");
+    assert!(ended.took < Duration::from_secs(15) && ended.err.contains("refused"), "{ended:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use terrace_redis_server::Port;
 use tokio::sync::Semaphore;
 
 /// What an origin was asked for, in order: Host, target and User-Agent.
@@ -115,8 +116,9 @@ async fn failures_are_counted_by_reason_and_redirects_are_not_followed() {
     assert_eq!(report["failed"], serde_json::json!({ "status 404": 1 }));
     assert_eq!(report["not_stored"], serde_json::json!({ "no Cache-Status": 2 }), "the redirect is an answer");
     assert_eq!(targets(&asked).len(), 3);
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (status, report) = run(warm(&nobody, &["--urls", "-"]), "/a\n/b\n").await;
+    let nobody = Port::free();
+    let place = format!("127.0.0.1:{}", nobody.number());
+    let (status, report) = run(warm(&place, &["--urls", "-"]), "/a\n/b\n").await;
     assert_eq!((status, &report["failed"]), (1, &serde_json::json!({ "the origin refused the connection": 2 })));
     let silent = Origin::start(|_| std::future::pending()).await;
     let (status, report) = run(warm(&silent.address, &["--urls", "-", "--timeout", "100ms"]), "/a\n").await;
@@ -218,28 +220,26 @@ fn list(directory: &Path, urls: usize) -> String {
 async fn what_was_interrupted_goes_on_where_it_was() {
     let (origin, asked, turns) = held().await;
     let directory = tempfile::tempdir().unwrap();
-    let (list, state) = (list(directory.path(), 10), directory.path().join("state"));
+    let (list, state) = (list(directory.path(), 200), directory.path().join("state"));
     let flags = ["--urls", &list, "--concurrency", "1", "--state", state.to_str().unwrap()];
-    let mut command = warm(&origin.address, &flags);
+    let mut command = warm(&origin.address, &[&flags[..], &["--rate", "10"]].concat());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     turns.add_permits(3);
     eventually("the fourth is asked for", || targets(&asked).len() == 4).await;
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    // What is under way is awaited.
-    turns.add_permits(1);
+    // What is under way is awaited, also what begins before it is told.
+    turns.add_permits(200);
     let ended =
         within("the end", tokio::task::spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap();
     let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
-    // It may have been told only after the fourth was answered.
     let done = targets(&asked).len();
-    assert_eq!((ended.status.code(), report["left"].as_u64()), (Some(1), Some(10 - done as u64)), "{report}");
+    assert_eq!((ended.status.code(), report["left"].as_u64()), (Some(1), Some(200 - done as u64)), "{report}");
     assert!(String::from_utf8_lossy(&ended.stderr).contains("interrupted"));
     assert_eq!(fs::read_to_string(&state).unwrap().lines().count(), 1 + done);
 
-    turns.add_permits(100);
-    let (status, report) = run(warm(&origin.address, &flags), "").await;
+    let (status, report) = run(warm(&origin.address, &[&flags[..], &["--rate", "100000"]].concat()), "").await;
     assert_eq!((status, report["done_before"].as_u64()), (0, Some(done as u64)), "{report}");
-    let once: Vec<String> = (0..10).map(|number| format!("/{number}")).collect();
+    let once: Vec<String> = (0..200).map(|number| format!("/{number}")).collect();
     assert_eq!(targets(&asked), once, "each once");
     assert!(!state.exists(), "the next run begins anew");
 }

@@ -65,7 +65,7 @@ async fn a_round_trip_is_made_where_the_fleet_is_not() {
     // A user who may do that in the fleet's namespace alone can be told so.
     redis.command(&["ACL", "SETUSER", "app", "on", ">secret", "~{shop}:*", "~shop:*", "&*", "+@all"]);
     let login = [("REDIS_USERNAME", "app"), ("REDIS_PASSWORD", "secret")];
-    let said = post(&[&vars[..], &login].concat(), &["--timeout", "3s"]);
+    let said = post(&[&vars[..], &login].concat(), &["--timeout", "10s"]);
     assert_eq!((said.of("round-trip"), said.of("redis-connection")), ("skip", "ok"), "{said:?}");
     assert!(said.finding("round-trip")["fix"].as_str().unwrap().contains(".check}"), "{said:?}");
 }
@@ -75,7 +75,7 @@ async fn a_switch_that_is_off_is_found_out_by_trying() {
     let redis = Server::start();
     let url = redis.url();
     let vars = [&PATIENT[..], &[("REDIS_URL", &*url), ("CACHE_ENABLED", "off")]].concat();
-    let said = post(&vars, &["--timeout", "2s"]);
+    let said = post(&vars, &["--timeout", "10s"]);
     said.failed("round-trip", "was not stored");
     said.failed("l2-configured", "CACHE_ENABLED is off");
     said.failed("l1-compatibility", "0 answers from memory");
@@ -109,9 +109,9 @@ async fn what_is_switched_off_for_the_fleet_is_not_on() {
     }
     assert_eq!(post(&vars, &[]).of("l2-configured"), "ok");
     let off = [&vars[..], &[("CACHE_ENABLED", "off")]].concat();
-    post(&off, &["--timeout", "2s"]).failed("l2-configured", "CACHE_ENABLED is off");
+    post(&off, &["--timeout", "10s"]).failed("l2-configured", "CACHE_ENABLED is off");
     flag("cache", "on");
-    assert_eq!(post(&off, &["--timeout", "2s"]).of("l2-configured"), "ok", "it is on for every process");
+    assert_eq!(post(&off, &["--timeout", "10s"]).of("l2-configured"), "ok", "it is on for every process");
 }
 
 /// `--shadow`: answers of the cache beside those of the origin.

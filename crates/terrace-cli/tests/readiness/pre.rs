@@ -26,7 +26,7 @@ fn sound(more: &[&str]) -> Server {
 fn pre(server: &Server, more: &[(&str, &str)], arguments: &[&str]) -> Said {
     let url = server.url();
     let own = [("REDIS_URL", &*url), ("CACHE_NAMESPACE", "shop"), ("AUTHZ_CACHE_KEYS", KEY)];
-    check(&[&own, more].concat(), &[&["--pre"], arguments].concat())
+    check(&[&PATIENT[..], &own, more].concat(), &[&["--pre"], arguments].concat())
 }
 
 #[test]
@@ -224,7 +224,8 @@ fn a_cluster_is_found_from_any_of_its_nodes() {
     let addresses = nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port()));
     let mut owners = Vec::new();
     for address in &addresses {
-        let said = check(&[("REDIS_CLUSTER_NODES", address), ("CACHE_NAMESPACE", "shop")], &["--pre"]);
+        let own = [("REDIS_CLUSTER_NODES", address.as_str()), ("CACHE_NAMESPACE", "shop")];
+        let said = check(&[&PATIENT[..], &own].concat(), &["--pre"]);
         assert_eq!(
             (said.status, said.of("redis-connection"), said.of("redis-rights")),
             (Some(0), "ok", "ok"),

@@ -1,7 +1,7 @@
 //! The ten readiness checks, against the real authorization service in two processes over one Redis, one of them without
 //! a memory of its own, and against a service behind the real proxy, whose access lines are the log.
 
-use crate::harness::{Body, Origin, Proxy, full};
+use crate::harness::{Body, Origin, PATIENCE, Proxy, full};
 use crate::pre::SOUND;
 use crate::{KEY, Said, check};
 use http::Response;
@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 use tempfile::TempDir;
 use terrace_redis_server::{PATIENT, Server};
 
@@ -57,7 +58,7 @@ impl Service {
     fn start(directory: &TempDir, redis: &Server, more: &[(&str, &str)]) -> Self {
         let mut command = Command::new(example());
         command.arg("0").env_clear().env("DATA_DIR", directory.path()).env("REDIS_URL", redis.url());
-        command.envs(PATIENT).envs(FLEET).envs(more.iter().copied());
+        command.envs(PATIENT).envs(FLEET).envs(UNHURRIED).envs(more.iter().copied());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut service = Self { child, url: String::new(), token: String::new() };
         for line in BufReader::new(service.child.stdout.take().unwrap()).lines().map_while(Result::ok) {
@@ -89,6 +90,9 @@ impl Drop for Service {
 }
 
 const FLEET: [(&str, &str); 2] = [("CACHE_NAMESPACE", "invoices"), ("AUTHZ_CACHE_KEYS", KEY)];
+
+/// A machine that stands still for a moment is neither a source that fails nor a memory that nobody vouches for.
+const UNHURRIED: [(&str, &str); 2] = [("AUTHZ_CACHE_SOURCE_TIMEOUT_MS", "60s"), ("CACHE_L1_MAX_LAG", "30s")];
 
 /// Everything that the ten are about.
 struct House {
@@ -140,6 +144,16 @@ impl House {
         ];
         let vars = [&PATIENT[..], &FLEET, &own, variables].concat();
         tokio::task::block_in_place(|| check(&vars, &arguments))
+    }
+
+    /// The same until so many are ready: what a hit saves is little beside a machine that is busy with something else.
+    fn ready(&self, variables: &[(&str, &str)], count: &str) -> Said {
+        let (start, mut said) = (Instant::now(), self.check(variables, &[]));
+        while said.json["ready"] != count {
+            assert!(start.elapsed() < PATIENCE, "{said:?}");
+            said = self.check(variables, &[]);
+        }
+        said
     }
 }
 
@@ -202,13 +216,11 @@ async fn each_of_the_ten_is_seen_to_fail() {
     house.check(&[("AUTHZ_CACHE_SOURCE_TIMEOUT_MS", "1")], &[]).failed("source", "ms");
     house.check(&[], &["--log", "nothing.log"]).failed("structured-logs", "No such file");
     house.check(&[], &["--log", "/dev/zero"]).failed("structured-logs", "no regular file");
-    let said = house.check(&[("CACHE_L1_ENABLED", "off")], &[]);
+    let said = house.ready(&[("CACHE_L1_ENABLED", "off")], "8 of 10");
     said.failed("structured-logs", " not JSON, 1 with the trace id");
     said.failed("l1-compatibility", "0 answers from memory");
-    assert_eq!(said.json["ready"], "8 of 10", "{said:?}");
     house.redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    let said = house.check(&[], &[]);
-    assert_eq!((said.of("l2-configured"), &said.json["ready"]), ("warn", &"9 of 10".into()), "{said:?}");
+    assert_eq!(house.ready(&[], "9 of 10").of("l2-configured"), "warn");
     house.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
     house.check(&[], &[]).failed("l2-configured", "none");
 }
@@ -216,7 +228,7 @@ async fn each_of_the_ten_is_seen_to_fail() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_does_not_share_and_a_service_that_does_not_cache_are_found_out() {
     let house = House::start(&[("AUTHZ_CACHE_ENABLED", "off")], &[("CACHE_NAMESPACE", "elsewhere")], "json").await;
-    let said = house.check(&[], &["--timeout", "2s"]);
+    let said = house.check(&[], &["--timeout", "5s"]);
     said.failed("l2-hit", "stored nothing in Redis");
     let saved: f64 = said.measured("performance").split(' ').next().unwrap().parse().unwrap();
     assert_eq!(said.of("performance"), if saved < 40.0 { "fail" } else { "ok" }, "{said:?}");

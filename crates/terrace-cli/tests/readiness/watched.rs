@@ -7,12 +7,13 @@ use http::Response;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
+use terrace_redis_server::Port;
 
 const OURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/prometheus/*.yml");
 
@@ -23,16 +24,12 @@ const OTHERS: &str = "groups: [{name: shop, rules: [{alert: RedisDown, expr: 'up
 struct Prometheus {
     child: Child,
     address: SocketAddr,
+    _port: Port,
     _directory: TempDir,
 }
 
 impl Prometheus {
-    /// Tries another port if somebody was quicker to take the free one.
     fn start(rules: &[&str], jobs: &[(&str, SocketAddr)]) -> Self {
-        (0..10).find_map(|_| Self::launch(rules, jobs)).expect("a port on which prometheus starts")
-    }
-
-    fn launch(rules: &[&str], jobs: &[(&str, SocketAddr)]) -> Option<Self> {
         let directory = TempDir::new().unwrap();
         let job =
             |(job, at): &(&str, SocketAddr)| format!("{{job_name: {job}, static_configs: [{{targets: ['{at}']}}]}}");
@@ -43,7 +40,8 @@ impl Prometheus {
         );
         fs::write(directory.path().join("prometheus.yml"), config).unwrap();
         fs::write(directory.path().join("others.yml"), OTHERS).unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let port = Port::free();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
         let mut command = Command::new("prometheus");
         command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"]);
         command.arg(format!("--web.listen-address={address}")).current_dir(directory.path());
@@ -53,8 +51,9 @@ impl Prometheus {
         let is_ready = lines.any(|line| line.contains("Server is ready to receive web requests"));
         // Until it ends: who cannot write waits.
         std::thread::spawn(move || lines.for_each(drop));
-        let server = Self { child, address, _directory: directory };
-        is_ready.then_some(server)
+        let server = Self { child, address, _port: port, _directory: directory };
+        assert!(is_ready, "prometheus has ended");
+        server
     }
 
     /// What is said when these two have become of it: what has happened has to be scraped first.
