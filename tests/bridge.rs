@@ -1,6 +1,6 @@
 //! Messages of programs that do not use the library, over a real Redis.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use terrace::stats::{BridgeChannel, BridgeResult, CacheStatus, CoherenceState, ErrorKind, L2Op, PrewarmResult};
 use terrace::{Cache, CacheLayer, Prewarms, Rules, Store};
 use terrace_redis_server::{Proxy, Server};
@@ -173,6 +173,20 @@ async fn of_several_processes_one_is_given_what_is_to_be_warmed() {
     }
     let (one, other) = (results(&one), results(&other));
     assert!([one, other].contains(&[3, 0]), "{one:?} {other:?}");
+}
+
+/// Another process that listens may be as much behind: what is warmed before it has invalidated is lost again.
+#[tokio::test]
+async fn what_is_to_be_warmed_is_given_once_the_invalidations_before_it_have_settled() {
+    let (server, origin) = (Server::start(), Origin::counting(&[FRESH]));
+    let process = Process::at(&server, &origin).await;
+    let (_listener, mut prewarms) = process.store.listen_and_prewarm().unwrap();
+    process.listens().await;
+    let published = Instant::now();
+    publish(&server, "cache:prewarm", r#"["/a"]"#);
+    assert_eq!(next(&mut prewarms).await, ["/a"]);
+    let waited = published.elapsed();
+    assert!(waited >= Duration::from_millis(100), "{waited:?}");
 }
 
 #[tokio::test]
