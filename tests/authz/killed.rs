@@ -8,13 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
 use terrace::authz::Scope;
-use terrace_redis_server::Server;
+use terrace_redis_server::{PATIENT, Server};
 use tokio::runtime::Builder;
 
 const REDIS: &str = "TERRACE_TEST_KILLED_REDIS";
 /// The change is in the database from `written` on.
 const STEPS: [&str; 6] = ["begun", "settled", "confirmed", "written", "ending", "ended"];
-const VARS: [(&str, &str); 2] = [("AUTHZ_CACHE_HOLD_S", "2"), ("CACHE_L1_MAX_LAG", "1s")];
+const VARS: [(&str, &str); 2] = [("AUTHZ_CACHE_HOLD_S", "4"), ("CACHE_L1_MAX_LAG", "1s")];
 
 fn alice() -> Who {
     who("acme-corp", "alice")
@@ -30,8 +30,8 @@ fn step(name: &str) {
 /// The process that is killed.
 async fn changes(url: &str) {
     // Nobody reads from this one.
-    let vars = [("REDIS_URL", url), KEYS, NAMESPACE, ("CACHE_L2_WRITE_BUDGET", "10s"), VARS[0], VARS[1]];
-    let store = Store::from_vars(vars).unwrap();
+    let vars = [("REDIS_URL", url), KEYS, NAMESPACE, VARS[0], VARS[1]];
+    let store = Store::from_vars(vars.into_iter().chain(PATIENT)).unwrap();
     let authz = Authz::builder(store.clone(), Directory::new()).build().unwrap();
     terrace_tests::until("it has joined", || store.stats().ring_joined()).await;
     let scope = Scope::subject(&alice().tenant, &alice().subject);
@@ -117,7 +117,8 @@ async fn dies_at(last: &str) {
     memory.cached(&alice, true).await;
     killed_at(last, &server.url(), &directory).await;
     let (dead, written) = (Instant::now(), STEPS.iter().position(|step| *step == last) > Some(2));
-    while dead.elapsed() < Duration::from_secs(4) {
+    // Longer than what it held is held.
+    while dead.elapsed() < Duration::from_secs(6) {
         // Somebody may still have it from before.
         writer.put(&name, &entry);
         for process in [&shared, &memory] {

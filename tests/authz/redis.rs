@@ -15,7 +15,8 @@ struct Process {
 impl Process {
     async fn of(server: &Server, directory: &Directory) -> Self {
         let url = server.url();
-        let vars = [("REDIS_URL", url.as_str()), ("CACHE_L2_WRITE_BUDGET", "10s"), KEYS, NAMESPACE];
+        let patient = [("CACHE_L2_WRITE_BUDGET", "10s"), ("AUTHZ_CACHE_SOURCE_TIMEOUT_MS", "10s")];
+        let vars = [("REDIS_URL", url.as_str()), KEYS, NAMESPACE].into_iter().chain(patient);
         let store = Store::from_vars(vars).unwrap();
         let authz = Authz::builder(store.clone(), directory.clone()).identify(Tokens).build().unwrap();
         let joined = || store.stats().coherence() == Some(CoherenceState::Coherent) && store.stats().ring_joined();
@@ -40,6 +41,8 @@ fn house() -> (Server, Directory, Who) {
 
 #[tokio::test]
 async fn a_revocation_takes_effect_in_every_process_within_the_bound() {
+    // As long as memory is believed: the source, which answers at once here, is given more time.
+    const BOUND: Duration = Duration::from_secs(1);
     let (server, directory, alice) = house();
     let (one, other) = (Process::of(&server, &directory).await, Process::of(&server, &directory).await);
     let mut worst = Duration::ZERO;
@@ -52,16 +55,18 @@ async fn a_revocation_takes_effect_in_every_process_within_the_bound() {
         assert!(other.reads(&alice).await);
         directory.set(&alice, Grants::complete(["x"]));
         drop(one.authz.revoke(Scope::Subject(alice.clone())).await.unwrap());
-        let acked = Instant::now();
+        let end = Instant::now();
         assert!(!one.reads(&alice).await, "at once where it was revoked");
+        let mut asked = end.elapsed();
         while other.reads(&alice).await {
+            worst = worst.max(asked);
             tokio::task::yield_now().await;
+            asked = end.elapsed();
         }
-        worst = worst.max(acked.elapsed());
     }
-    assert!(worst <= other.authz.revocation_bound(), "{worst:?}");
+    assert!(worst <= BOUND, "allowed who asked {worst:?} after the end");
     assert!(other.hits() > 0);
-    println!("worst of 50 revocations: {worst:?}, bound {:?}", other.authz.revocation_bound());
+    println!("worst of 50 revocations: {worst:?}, bound {BOUND:?}");
 }
 
 #[tokio::test]

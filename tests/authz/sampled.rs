@@ -12,7 +12,8 @@ fn samples(house: &House) -> [u64; 3] {
 
 fn sampling(lag: &str) -> House {
     let house = House::new();
-    for (name, value) in [("CACHE_CONSISTENCY_SAMPLE", "1"), ("CACHE_L1_MAX_LAG", lag)] {
+    let patient = ("AUTHZ_CACHE_SOURCE_TIMEOUT_MS", "10s");
+    for (name, value) in [("CACHE_CONSISTENCY_SAMPLE", "1"), ("CACHE_L1_MAX_LAG", lag), patient] {
         house.store.settings().set(name, value).unwrap();
     }
     house

@@ -29,7 +29,9 @@ async fn what_one_process_has_loaded_another_finds_sealed() {
 
 #[tokio::test]
 async fn a_hundred_questions_about_one_caller_are_one_look_into_redis() {
-    let ((server, directory, alice), vars) = (house(), [("AUTHZ_CACHE_DENY_TTL", "300")]);
+    let (server, directory, alice) = house();
+    // Nothing else is read as entries are.
+    let vars = [("AUTHZ_CACHE_DENY_TTL", "300"), ("CACHE_FLEET_SWITCHES", "false")];
     let (one, other) = (Process::of(&server, &directory, &vars).await, Process::of(&server, &directory, &vars).await);
     one.fills(&server, &alice).await;
     let gets = || server.info("commandstats", "cmdstat_getrange").split(',').next().map(str::to_owned);

@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use terrace_redis_server::PATIENT;
 
 const EXAMPLE: &str = env!("CARGO_BIN_EXE_authorization");
 
@@ -24,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn command(vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new(EXAMPLE);
-    command.arg("0").env_clear().envs(vars.iter().copied());
+    // A machine that stands still for a moment is not a database that fails.
+    command.arg("0").env_clear().env("AUTHZ_CACHE_SOURCE_TIMEOUT_MS", "10s").envs(vars.iter().copied());
     command
 }
 
@@ -94,6 +96,13 @@ impl Server {
             lines.push(line);
         }
         lines
+    }
+
+    /// Until it hears of others, and may tell them.
+    async fn joins(&self) {
+        let health = Curl { fields: Vec::new(), ..self.request("BOB", Method::GET, "/health") };
+        health.until("it is coherent", |answer| answer.body.contains("coherent")).await;
+        while self.metric("authz_ring_joined").await < 1.0 {}
     }
 
     async fn metric(&self, series: &str) -> f64 {
@@ -338,11 +347,12 @@ async fn a_client_that_leaves_takes_no_revocation_with_it() {
         assert_eq!(bob.status().await, 200, "not yet");
     }
     drop(writes);
+    let told = r#"cache_invalidations_total{scope="subject",kind="hard",result="acked"}"#;
     let started = Instant::now();
-    while server.metric("authz_open_changes").await > 0.0 {
+    // It is counted once the change has ended.
+    while server.metric("authz_open_changes").await > 0.0 || server.metric(told).await < 1.0 {
         assert!(started.elapsed() < PATIENCE, "it never ends");
     }
-    let told = r#"cache_invalidations_total{scope="subject",kind="hard",result="acked"}"#;
     assert_eq!((server.metric(told).await, bob.status().await), (1.0, 403), "it was committed and told");
 }
 
@@ -396,18 +406,17 @@ async fn what_redis_does_for_a_request_is_logged_with_its_trace_and_without_its_
     const FILLS: &str = "0af7651916cd43dd8448eb211c80319c";
     const FINDS: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const FAILS: &str = "5759e988bd862e3fe1be46a994272793";
-    let (directory, mut redis) = (TempDir::new().unwrap(), terrace_redis_server::Server::start());
+    let (directory, redis) = (TempDir::new().unwrap(), terrace_redis_server::Server::start());
     let url = redis.url();
-    // What is slow here is the machine.
     let vars = [
         ("DATA_DIR", path(directory.path())),
         ("REDIS_URL", &url),
         ("CACHE_NAMESPACE", "invoices"),
         ("AUTHZ_CACHE_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
         ("CACHE_L1_MAX_LAG", "1m"),
-        ("CACHE_L2_READ_BUDGET", "10s"),
-        ("CACHE_L2_WRITE_BUDGET", "10s"),
     ];
+    // What is slow here is the machine.
+    let vars = [&vars[..], &PATIENT].concat();
     let first = Server::start(&vars);
     let second = Server::start(&[&vars[..], &[("AUTHZ_CACHE_L1_MAX_BYTES", "0")]].concat());
     let asks = async |server: &Server, trace: &str| {
@@ -416,16 +425,15 @@ async fn what_redis_does_for_a_request_is_logged_with_its_trace_and_without_its_
         assert_eq!(invoices.status().await, 200);
     };
     for server in [&first, &second] {
-        let health = Curl { fields: Vec::new(), ..server.request("BOB", Method::GET, "/health") };
-        health.until("it is coherent", |answer| answer.body.contains("coherent")).await;
-        while server.metric("authz_ring_joined").await < 1.0 {}
+        server.joins().await;
     }
 
     asks(&first, FILLS).await;
     let mut filled = first.logs("authz_l2_cache_populated");
     asks(&second, FINDS).await;
     let mut found = second.logs("authz_l2_cache_hit");
-    redis.kill();
+    // What is asked for requests fails, and nothing else: who notices by itself that Redis is gone asks it no more.
+    redis.command(&["ACL", "SETUSER", "default", "-getrange"]);
     asks(&second, FAILS).await;
     found.extend(second.logs("authz_l2_cache_error"));
 
@@ -468,25 +476,29 @@ async fn processes_on_one_directory_and_those_with_its_keys_take_the_same_tokens
 }
 
 /// What one process takes away, with its database and Redis, is gone in the other one: at once if it is asked of Redis, and
-/// in its memory within the bound that it says.
+/// in its memory as soon as that is not believed any more.
 #[tokio::test]
 async fn a_second_process_takes_rights_away_from_the_first() {
     let (directory, redis) = (TempDir::new().unwrap(), terrace_redis_server::Server::start());
     let url = redis.url();
-    // What is slow here is the machine.
     let vars = [
         ("DATA_DIR", path(directory.path())),
         ("REDIS_URL", &url),
         ("CACHE_NAMESPACE", "invoices"),
         ("AUTHZ_CACHE_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
-        ("CACHE_L2_READ_BUDGET", "10s"),
-        ("CACHE_L2_WRITE_BUDGET", "10s"),
     ];
+    // What is slow here is the machine.
+    let vars = [&vars[..], &PATIENT].concat();
     let (first, second) = (Server::start(&vars), Server::start(&vars));
+    for server in [&first, &second] {
+        server.joins().await;
+    }
     let bob = |server: &Server| server.request("BOB", Method::GET, "/orgs/acme/invoices");
     let alice = |method, target| second.request("ALICE", method, target);
     let bound = Duration::from_secs_f64(first.metric("authz_revocation_bound_seconds").await);
-    assert_eq!(bound, Duration::from_secs(1));
+    assert_eq!(bound, Duration::from_secs(10), "that of the database, which is given more time here");
+    // `CACHE_L1_MAX_LAG`.
+    let lag = Duration::from_secs(1);
     let database = by_hand(&directory);
 
     for round in 0..5 {
@@ -504,7 +516,7 @@ async fn a_second_process_takes_rights_away_from_the_first() {
         let acknowledged = Instant::now();
         let mut asked = Instant::now();
         while bob(&first).status().await == 200 {
-            assert!(asked - acknowledged < bound, "allowed {:?} after the end", asked - acknowledged);
+            assert!(asked - acknowledged < lag, "allowed {:?} after the end", asked - acknowledged);
             asked = Instant::now();
         }
         assert_eq!(bob(&second).status().await, 403);

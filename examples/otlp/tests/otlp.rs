@@ -19,7 +19,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use terrace_redis_server::Server;
+use terrace_redis_server::{PATIENT, Server};
 use tokio::net::TcpListener;
 
 /// Nothing here takes this long unless it will never happen.
@@ -234,12 +234,7 @@ async fn what_is_asked_of_redis_is_in_the_trace_too() {
     let (server, collector) = (Server::start(), Collector::default());
     let (redis, collecting) = (server.url(), collector.start().await);
     // What is slow here is the machine. Without memory each request looks further.
-    let vars = [
-        ("REDIS_URL", redis.as_str()),
-        ("CACHE_L2_READ_BUDGET", "10s"),
-        ("CACHE_L2_WRITE_BUDGET", "10s"),
-        ("CACHE_L1_ENABLED", "off"),
-    ];
+    let vars = [&[("REDIS_URL", redis.as_str()), ("CACHE_L1_ENABLED", "off")][..], &PATIENT].concat();
     let example = Example::start(&collecting, &vars);
     // Until it follows what others do it asks nobody, and stores nothing there.
     let (id, miss) = asks_until(&example, &collector, (1, "miss"), |n| n).await;
