@@ -120,6 +120,25 @@ async fn what_was_stored_while_a_request_waited_is_not_recent_where_nothing_unpr
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_memory_answers_without_proof_is_as_old_as_its_fetch_and_not_as_its_entry() {
+    let config = Config::from_vars([("CACHE_L1_DEGRADED_MAX", "3s")]).unwrap();
+    let gate = Gate::default();
+    let fleet = Fleet::with(1, config, gate.before(|_| text(&[FRESH], "x"))).await;
+    fleet.chaos.fails(Failure::Refuses);
+    fleet.pass(Duration::from_secs(4)).await;
+    let slow = spawn(&fleet.services[0], get("/"));
+    until("the fetch is under way", || gate.arrived() == 1).await;
+    fleet.pass(Duration::from_secs(2)).await;
+    gate.admit(1);
+    slow.await.unwrap();
+    fleet.pass(Duration::from_millis(900)).await;
+    assert!(fleet.get(0, "/").await.field("cache-status").contains("hit; ttl"), "what it says was current 2.9 s ago");
+    fleet.pass(Duration::from_millis(200)).await;
+    gate.admit(1);
+    assert!(!fleet.get(0, "/").await.is_hit(), "and more than 3 s ago");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_redis_answers_counts_no_longer_than_it_is_known_to_take_writes() {
     let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;
     fleet.stores[1].flags().set(Feature::L1, false);

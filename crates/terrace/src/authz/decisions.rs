@@ -128,7 +128,7 @@ impl Engine {
         match self.look(key, want, asked) {
             // The setting may have changed since.
             Look::Known(known) if known.is_old_deny(self.tiers.settings().authz_deny_ttl(), asked) => {
-                Look::Bypass(self.tiers.ticket(key.clone()), BypassReason::Fresh)
+                Look::Bypass(self.tiers.ticket(key.clone(), asked), BypassReason::Fresh)
             }
             look => look,
         }

@@ -126,7 +126,7 @@ impl Engine {
 
     pub(super) fn look(&self, key: &Key, want: &Want, asked: Instant) -> Look {
         if let Some(reason) = self.bypass(want, asked) {
-            return Look::Bypass(self.tiers.ticket(key.clone()), reason);
+            return Look::Bypass(self.tiers.ticket(key.clone(), asked), reason);
         }
         let (found, ticket) = self.tiers.lookup(key.clone(), asked);
         let observe = self.tiers.observe();

@@ -332,10 +332,10 @@ impl<S, B> Job<S, B> {
     fn find(&mut self) -> (Memory<Cached>, Ticket, Forward) {
         let tiers = &self.shared.tiers;
         if let Some(before) = self.absent.take() {
-            return (Memory::Nothing, tiers.ticket_for_absent(self.key.clone(), before), Forward::UriMiss);
+            return (Memory::Nothing, tiers.ticket_for_absent(self.key.clone(), before, self.now), Forward::UriMiss);
         }
         if is_ahead(&self.request, tiers) {
-            return (Memory::Nothing, tiers.ticket(self.key.clone()), Forward::UriMiss);
+            return (Memory::Nothing, tiers.ticket(self.key.clone(), self.now), Forward::UriMiss);
         }
         let request = (self.request.headers(), self.now);
         find(tiers, &self.rules, &self.key, request, |key| tiers.lookup(key, self.now))

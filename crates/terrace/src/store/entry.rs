@@ -14,6 +14,8 @@ pub(crate) struct Entry<V> {
     value: V,
     /// The tags, then the key: one allocation for both.
     labels: Box<[u8]>,
+    /// When the request came for which it was fetched.
+    asked: Instant,
     inserted: Instant,
     /// When nothing can be done with it any more.
     dead_at: Instant,
@@ -55,6 +57,7 @@ pub(super) struct NewEntry<V> {
     pub(super) key: Key,
     pub(super) tags: Vec<Tag>,
     pub(super) stamp: Position,
+    pub(super) asked: Instant,
     pub(super) life: Duration,
     pub(super) namespace: Namespace,
 }
@@ -64,7 +67,7 @@ impl<V> Entry<V> {
     const ENGINE_BYTES: usize = 312;
 
     pub(super) fn new(new: NewEntry<V>, owner: Arc<Owner>) -> Self {
-        let NewEntry { value, value_bytes, key, tags, stamp, life, namespace } = new;
+        let NewEntry { value, value_bytes, key, tags, stamp, asked, life, namespace } = new;
         let inserted = owner.clock.now();
         let mut labels = Vec::with_capacity(tags.len() * owner.mirror.tags().width() + key.bytes().len());
         for tag in &tags {
@@ -77,6 +80,7 @@ impl<V> Entry<V> {
         Self {
             value,
             labels: labels.into(),
+            asked,
             inserted,
             dead_at: inserted + life,
             checked: AtomicU64::new(stamp.get() << 1),
@@ -100,6 +104,11 @@ impl<V> Entry<V> {
 
     pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> + Clone {
         self.labels[..usize::from(self.key_at)].chunks_exact(self.owner.mirror.tags().width()).map(Tag::read)
+    }
+
+    /// What it says was current then, or is younger.
+    pub(crate) fn asked(&self) -> Instant {
+        self.asked
     }
 
     /// When it was stored.

@@ -212,9 +212,9 @@ impl<V: Value> Tiers<V> {
     }
 
     /// The ticket for a key that a glance found absent, with how things stood before it.
-    pub(crate) fn ticket_for_absent(&self, key: Key, before: Before) -> Ticket {
+    pub(crate) fn ticket_for_absent(&self, key: Key, before: Before, now: Instant) -> Ticket {
         self.observe().lookup(Tier::L1, LookupResult::Miss);
-        Ticket { key, stamp: before.stamp, shared: None }
+        Ticket { key, stamp: before.stamp, asked: now, shared: None }
     }
 
     /// Whether an entry that was found before would be found again, and is current.
@@ -229,9 +229,9 @@ impl<V: Value> Tiers<V> {
     }
 
     /// The ticket for a key, without a look into memory, which is behind what the request knows.
-    pub(crate) fn ticket(&self, key: Key) -> Ticket {
+    pub(crate) fn ticket(&self, key: Key, now: Instant) -> Ticket {
         self.observe().lookup(Tier::L1, LookupResult::Skipped);
-        Ticket { key, stamp: self.mirror().position(), shared: None }
+        Ticket { key, stamp: self.mirror().position(), asked: now, shared: None }
     }
 
     /// Looks for `key` in memory, and gives the right to fill it. Counts what it finds.
@@ -239,7 +239,7 @@ impl<V: Value> Tiers<V> {
         // First the stamp, then the look: what is fetched because nothing was found is newer than its stamp.
         let stamp = self.mirror().position();
         let found = self.look(&key, now);
-        (found, Ticket { key, stamp, shared: None })
+        (found, Ticket { key, stamp, asked: now, shared: None })
     }
 
     /// What is in memory under a key, without counting or forgetting anything.
@@ -444,13 +444,11 @@ impl<V: Value> Tiers<V> {
         }
     }
 
-    /// Whether an entry that is not proven may answer while nobody can be asked: it, or the last proof, is recent.
+    /// Whether an entry that is not proven may answer while nobody can be asked: the last proof, or what it was fetched
+    /// for, is recent.
     pub(crate) fn is_recent(&self, entry: &Entry<V>, now: Instant) -> bool {
-        let proven = self.mirror().proven_at();
-        let last = proven.map_or(entry.inserted(), |proven| proven.max(entry.inserted()));
-        let most = self.settings.degraded_max();
-        // What is stored while a request waits may have been fetched long before it came: without time it never counts.
-        !most.is_zero() && now.duration_since(last) <= most
+        let last = self.mirror().proven_at().map_or(entry.asked(), |proven| proven.max(entry.asked()));
+        now.duration_since(last) <= self.settings.degraded_max()
     }
 
     /// Checks a value that another request, which came at `begun`, fetched, for one that came at `asked`. Without proof
@@ -503,13 +501,14 @@ impl<V: Value> Tiers<V> {
 
     /// An entry that is not in memory.
     pub(crate) fn entry(&self, ticket: Ticket, fill: Fill<V>) -> Arc<Entry<V>> {
-        let Ticket { key, stamp, shared: _ } = ticket;
+        let Ticket { key, stamp, asked, shared: _ } = ticket;
         let new = NewEntry {
             value: fill.value,
             value_bytes: fill.bytes,
             key,
             tags: fill.tags,
             stamp,
+            asked,
             life: fill.life,
             namespace: fill.namespace,
         };

@@ -1,4 +1,5 @@
 use super::{Mirror, Position, Tag};
+use crate::clock::Instant;
 use crate::store::Key;
 use crate::store::remote::Receipt;
 
@@ -10,6 +11,8 @@ use crate::store::remote::Receipt;
 pub(crate) struct Ticket {
     pub(in crate::store) key: Key,
     pub(in crate::store) stamp: Position,
+    /// When the request came for which it was taken: what is fetched with it was current then, or is younger.
+    pub(in crate::store) asked: Instant,
     /// The stamp for the shared tier; `None` if nothing is to be stored there.
     pub(in crate::store) shared: Option<Receipt>,
 }
@@ -29,7 +32,7 @@ impl Ticket {
 
     /// The same stamp for another key: a response that turns out to vary is stored under more than one.
     pub(crate) fn for_key(&self, key: Key) -> Self {
-        Self { key, stamp: self.stamp, shared: self.shared.clone() }
+        Self { key, stamp: self.stamp, asked: self.asked, shared: self.shared.clone() }
     }
 
     /// The same for the memory of this process alone.
