@@ -96,7 +96,6 @@ async fn a_server_that_takes_no_writes_is_not_read_from_the_next_poll_on() {
     assert_eq!(fleet.chaos.lookups(), lookups);
 }
 
-/// While a failover is under way the primary that was left may go on answering, and hear of no invalidation.
 /// As while a failover is under way, when Redis's answers do not count.
 #[tokio::test(start_paused = true)]
 async fn what_was_stored_while_a_request_waited_is_not_recent_where_nothing_unproven_is_to_be_served() {
@@ -138,6 +137,7 @@ async fn what_memory_answers_without_proof_is_as_old_as_its_fetch_and_not_as_its
     assert!(!fleet.get(0, "/").await.is_hit(), "and more than 3 s ago");
 }
 
+/// While a failover is under way the primary that was left may go on answering, and hear of no invalidation.
 #[tokio::test(start_paused = true)]
 async fn what_redis_answers_counts_no_longer_than_it_is_known_to_take_writes() {
     let fleet = Fleet::of(2, Origin::counting(&[FRESH])).await;

@@ -11,14 +11,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use terrace_redis_server::unset;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 /// How often the app is asked for what it has counted.
 const WATCH: Duration = Duration::from_millis(10);
-/// What the names of settings begin with.
-const OURS: [&str; 4] = ["CACHE_", "AUTHZ_", "REDIS_", "TERRACE_"];
-
 /// A running app. Ends when dropped.
 pub(crate) struct App {
     process: Child,
@@ -39,12 +37,7 @@ impl App {
     /// have, and there is no other resolver.
     pub(crate) fn start(runtime: &Handle, variables: &[(String, String)], names: Option<&Path>) -> Self {
         let mut command = command(names);
-        // It knows what it is told here, and nothing else.
-        for (name, _) in std::env::vars_os() {
-            if OURS.iter().any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes())) {
-                command.env_remove(name);
-            }
-        }
+        unset(&mut command);
         command.arg("app").envs(variables.iter().cloned()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("this program can be started again");
         let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();

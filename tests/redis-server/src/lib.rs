@@ -35,6 +35,16 @@ pub const PATIENT: [(&str, &str); 4] = [
     ("REDIS_SOCKET_TIMEOUT", "30s"),
 ];
 
+/// Takes every setting from what a program is to inherit, so that it knows what it is told and nothing else.
+pub fn unset(command: &mut Command) {
+    let ours = ["CACHE_", "AUTHZ_", "REDIS_", "TERRACE_"].map(str::as_bytes);
+    for (name, _) in std::env::vars_os() {
+        if ours.iter().any(|ours| name.as_encoded_bytes().starts_with(ours)) {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// A running server, or one that was killed and can be started again.
 #[derive(Debug)]
 pub struct Server {

@@ -35,6 +35,21 @@ impl Monitor {
     pub fn said(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
+
+    /// The next that contains `text`, as [`said`](Self::said) tells it; what came before is forgotten.
+    ///
+    /// # Panics
+    ///
+    /// If it never comes.
+    #[must_use]
+    pub fn wait_for(&self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nothing was told of {text}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
 }
 
 impl Drop for Monitor {

@@ -2,9 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-
-/// What the names of settings begin with.
-const OURS: [&str; 4] = ["CACHE_", "AUTHZ_", "REDIS_", "TERRACE_"];
+use terrace_redis_server::unset;
 
 /// Ends when dropped.
 pub(crate) struct Process {
@@ -17,12 +15,7 @@ impl Process {
     pub(crate) fn start(arguments: &[&str], variables: &[(String, String)]) -> Self {
         let program = std::env::current_exe().expect("the name of this program");
         let mut command = Command::new(program);
-        // It knows what it is told here, and nothing else.
-        for (name, _) in std::env::vars_os() {
-            if OURS.iter().any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes())) {
-                command.env_remove(name);
-            }
-        }
+        unset(&mut command);
         command.args(arguments).envs(variables.iter().cloned());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("this program can be started again");

@@ -444,8 +444,8 @@ impl<V: Value> Tiers<V> {
         }
     }
 
-    /// Whether an entry that is not proven may answer while nobody can be asked: the last proof, or what it was fetched
-    /// for, is recent.
+    /// Whether an entry that is not proven may answer while nobody can be asked: the last proof, or the request that it
+    /// was fetched for, is recent.
     pub(crate) fn is_recent(&self, entry: &Entry<V>, now: Instant) -> bool {
         let last = self.mirror().proven_at().map_or(entry.asked(), |proven| proven.max(entry.asked()));
         now.duration_since(last) <= self.settings.degraded_max()

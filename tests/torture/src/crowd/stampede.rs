@@ -6,7 +6,7 @@ use crate::member;
 use crate::origin::Origin;
 use crate::process::Process;
 use crate::report::{Report, milliseconds, percentile};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use terrace_redis_server::{Monitor, Server};
 
 #[derive(clap::Args)]
@@ -36,8 +36,6 @@ const PATIENT: [(&str, &str); 5] = [
     ("REDIS_SOCKET_TIMEOUT", "30s"),
     ("CACHE_FILL_WAIT", "20s"),
 ];
-/// What was done in Redis is told within this time.
-const TOLD: Duration = Duration::from_secs(10);
 const HEADING: &str = "| | requests | origin calls | failed | after it came to Redis: median, ms | p99, ms | longest, ms |\n|---|---:|---:|---:|---:|---:|---:|";
 
 /// What a round came to.
@@ -141,15 +139,9 @@ fn arrival(monitor: &Monitor) -> u64 {
 
 /// What Redis tells of it comes on a connection of its own, after the answers perhaps.
 fn last_entry(monitor: &Monitor) -> String {
-    let begun = Instant::now();
-    loop {
-        let entry = |line: &String| line.contains("\"SET\" \"{default}:e:");
-        if let Some(entry) = monitor.said().into_iter().rfind(entry) {
-            return entry;
-        }
-        assert!(begun.elapsed() < TOLD, "no entry came to Redis");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    const STORES: &str = "\"SET\" \"{default}:e:";
+    let told = monitor.said().into_iter().rfind(|line| line.contains(STORES));
+    told.unwrap_or_else(|| monitor.wait_for(STORES))
 }
 
 fn round(answers: &[(String, Answer)], fetcher: &str, arrived: u64, calls: usize) -> Round {
